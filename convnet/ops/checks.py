@@ -1,0 +1,30 @@
+"""What every op refuses, said once: a `ValueError` that names the argument, its value and what was expected."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def check_array(name: str, x: Array, axes: str | None = None, *, floating: bool = True) -> None:
+    """`axes` names the expected axes, "N H W C" say; None takes any rank."""
+    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        raise ValueError(f"{name} is a {type(x).__name__}: expected an array")
+    if axes is not None and len(x.shape) != len(axes.split()):
+        expected = ", ".join(axes.split())
+        raise ValueError(f"{name} has shape {tuple(x.shape)}: expected {len(axes.split())} axes [{expected}]")
+    if floating and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} has dtype {x.dtype}: expected a floating-point dtype")
+
+
+def check_same_dtype(**arrays: Array | None) -> None:
+    """All given arrays (None is skipped) share one dtype: nothing is promoted silently."""
+    dtypes = {name: str(x.dtype) for name, x in arrays.items() if x is not None}
+    if len(set(dtypes.values())) > 1:
+        listed = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        raise ValueError(f"the arguments have different dtypes ({listed}): expected one dtype")
+
+
+def check_bias(b: Array | None, features: int) -> None:
+    if b is not None and tuple(b.shape) != (features,):
+        raise ValueError(f"b has shape {tuple(b.shape)}: expected ({features},), one bias per output feature")

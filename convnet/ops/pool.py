@@ -1,0 +1,248 @@
+"""Pooling: the largest, the sum or the mean of each window, with hand-derived gradients."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from convnet.ops.checks import check_array
+from convnet.ops.dense import collect_forward, collect_p
+from convnet.ops.primitive import folded, primitive, transpose_linear, transpose_routed
+from convnet.ops.window import Padding, Pair, Window, windows
+
+
+def _pool_windows(x: Array, window: Pair, stride: Pair | None, padding: Padding, *, floating: bool = True):
+    check_array("x", x, "N H W C", floating=floating)
+    rows, cols = windows(x.shape[1:3], window, stride=window if stride is None else stride, padding=padding)
+    if not (rows.real.any(1).all() and cols.real.any(1).all()):
+        raise ValueError(f"padding is {padding!r}: a window of {window!r} would lie wholly in padding")
+    return rows, cols
+
+
+# --- sums and means ---------------------------------------------------------------------------------------------------
+
+
+def sum_windows_forward(x: Array, *, rows: Window, cols: Window) -> Array:
+    """y[p] = Σ_i x̃[p·s + i·d − lo] per channel: the correlation with a kernel of ones."""
+    margins = [(w.lo, w.hi, w.input_dilation - 1) for w in (rows, cols)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
+    return lax.reduce_window(
+        x,
+        jnp.zeros((), x.dtype),
+        lax.add,
+        window_dimensions=(1, rows.kernel, cols.kernel, 1),
+        window_strides=(1, rows.stride, cols.stride, 1),
+        window_dilation=(1, rows.dilation, cols.dilation, 1),
+        padding="VALID",
+    )
+
+
+sum_windows_p = primitive(
+    "sum_windows", sum_windows_forward, settings=("rows", "cols"), batch=folded(lambda: sum_windows_p)
+)
+transpose_linear(
+    sum_windows_p,
+    lambda g, *, rows, cols: sum_windows_p.bind(g, rows=rows.input_gradient, cols=cols.input_gradient),
+)
+
+
+def sum_pool(x: Array, window: Pair, *, stride: Pair | None = None, padding: Padding = "VALID") -> Array:
+    """Sum of each window; padding counts 0.
+
+    x: [N, H, W, C] -> [N, OH, OW, C] of the same floating dtype; stride None means the window.
+
+    Gradient: y[p] = Σ_{h ∈ p} x[h], so dL/dx[h] = Σ_{p ∋ h} g[p], which is sum-pooling of g dilated by the stride.
+    Linear: every transform, any order.
+
+    Raises ValueError for a window or stride below 1, an unknown padding, a window wholly in padding, an empty output.
+    """
+    rows, cols = _pool_windows(x, window, stride, padding)
+    return sum_windows_p.bind(x, rows=rows, cols=cols)
+
+
+def sum_pool_forward(x, window, *, stride=None, padding="VALID") -> Array:
+    """`sum_pool` without our gradient."""
+    rows, cols = _pool_windows(x, window, stride, padding)
+    return sum_windows_forward(x, rows=rows, cols=cols)
+
+
+def _window_counts(rows: Window, cols: Window, count_include_pad: bool) -> np.ndarray:
+    """D_p, the number of elements that window p averages over: [OH, OW, 1]."""
+    if count_include_pad:
+        return np.full((rows.output, cols.output, 1), rows.kernel * cols.kernel)
+    return np.outer(rows.real.sum(1), cols.real.sum(1))[:, :, None]
+
+
+def _avg_pool(sum_windows, x, window, stride, padding, count_include_pad) -> Array:
+    rows, cols = _pool_windows(x, window, stride, padding)
+    weights = jnp.asarray(1 / _window_counts(rows, cols, count_include_pad), x.dtype)
+    return sum_windows(x, rows=rows, cols=cols) * weights[None]
+
+
+def avg_pool(
+    x: Array, window: Pair, *, stride: Pair | None = None, padding: Padding = "VALID", count_include_pad: bool = True
+) -> Array:
+    """Mean of each window, over all of its elements or (count_include_pad=False) over those that are not padding.
+
+    x: [N, H, W, C] -> [N, OH, OW, C] of the same floating dtype; stride None means the window.
+
+    Gradient: y[p] = Σ_{h ∈ p} x[h] / D_p with D_p the number of elements counted, so dL/dx[h] = Σ_{p ∋ h} g[p] / D_p.
+    Linear: every transform, any order.
+
+    Raises ValueError as sum_pool does.
+    """
+    return _avg_pool(sum_windows_p.bind, x, window, stride, padding, count_include_pad)
+
+
+def avg_pool_forward(x, window, *, stride=None, padding="VALID", count_include_pad=True) -> Array:
+    """`avg_pool` without our gradient."""
+    return _avg_pool(sum_windows_forward, x, window, stride, padding, count_include_pad)
+
+
+def _global_avg_pool(collect, x) -> Array:
+    check_array("x", x, "N H W C")
+    if not prod(x.shape[1:3]):
+        raise ValueError(f"x has shape {tuple(x.shape)}: expected at least one pixel to average")
+    return collect(x, middle=tuple(x.shape[1:3])) / prod(x.shape[1:3])
+
+
+def global_avg_pool(x: Array) -> Array:
+    """Mean over all pixels. x: [N, H, W, C] -> [N, C] of the same floating dtype.
+
+    Gradient: dL/dx[n,h,w,c] = g[n,c] / (H·W), the same at every pixel. Linear: every transform, any order.
+
+    Raises ValueError for another rank and for images without pixels.
+    """
+    return _global_avg_pool(collect_p.bind, x)
+
+
+def global_avg_pool_forward(x) -> Array:
+    """`global_avg_pool` without our gradient."""
+    return _global_avg_pool(collect_forward, x)
+
+
+# --- maxima -----------------------------------------------------------------------------------------------------------
+# A window has KH·KW taps. Tap t of all windows together is one strided slice of the image, so a pooling over windows is
+# a fold over taps, and its adjoint puts each tap's share back where the slice came from.
+
+
+def _taps(rows: Window, cols: Window):
+    return [(t, i, j) for t, (i, j) in enumerate(np.ndindex(rows.kernel, cols.kernel))]
+
+
+def _tap(x: Array, rows: Window, cols: Window, i: int, j: int, fill: Array) -> Array:
+    """x̃ at tap (i, j) of every window, `fill` standing for padding: [N, H, W, C] -> [N, OH, OW, C]."""
+    margins, strides = [], []
+    for window, offset in ((rows, i), (cols, j)):
+        first = offset - window.lo
+        last = first + (window.output - 1) * window.stride
+        margins.append((-first, last + 1 - window.size, 0))
+        strides.append(window.stride)
+    x = lax.pad(x, fill, [(0, 0, 0), *margins, (0, 0, 0)])  # negative margins crop
+    return x[:, :: strides[0], :: strides[1], :]
+
+
+def _untap(g: Array, rows: Window, cols: Window, i: int, j: int) -> Array:
+    """The adjoint of `_tap` with zeros for fill: [N, OH, OW, C] -> [N, H, W, C]."""
+    margins = []
+    for window, offset in ((rows, i), (cols, j)):
+        first = offset - window.lo
+        last = first + (window.output - 1) * window.stride
+        margins.append((first, window.size - 1 - last, window.stride - 1))
+    return lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
+
+
+def _is_tiling(rows: Window, cols: Window) -> bool:
+    """Whether every pixel lies in exactly one window."""
+    return all(w.kernel == w.stride and w.lo == w.hi == 0 and w.remainder == 0 for w in (rows, cols))
+
+
+def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
+    """The largest value of each window and the tap that holds it, the first in row-major order among equals."""
+    lowest = jnp.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
+    taps = [(t, i, j, _tap(x, rows, cols, i, j, lowest)) for t, i, j in _taps(rows, cols)]
+    y = taps[0][-1]
+    for *_, value in taps[1:]:
+        y = lax.max(y, value)
+    count = rows.kernel * cols.kernel
+    winner = jnp.zeros(y.shape, jnp.uint8 if count <= 256 else jnp.int32)
+    for t, i, j, value in reversed(taps):
+        wins = value == y
+        inside = rows.real[:, i, None] & cols.real[None, :, j]
+        if not inside.all():  # padding must not win even where a whole window is −∞
+            wins &= jnp.asarray(inside)[None, :, :, None]
+        winner = jnp.where(wins, jnp.asarray(t, winner.dtype), winner)
+    return y, winner
+
+
+def take_winners_forward(x: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
+    """y[p] = x[winner(p)]: [N, H, W, C] -> [N, OH, OW, C]."""
+    zero = jnp.zeros((), x.dtype)
+    return sum(jnp.where(winner == t, _tap(x, rows, cols, i, j, zero), zero) for t, i, j in _taps(rows, cols))
+
+
+def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
+    """dx[h] = Σ_{p : winner(p) = h} g[p], the adjoint of `take_winners`: [N, OH, OW, C] -> [N, H, W, C]."""
+    zero = jnp.zeros((), g.dtype)
+    if _is_tiling(rows, cols):  # each pixel has one window: compare instead of adding up shifted copies
+        n, oh, ow, c = g.shape
+        taps = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
+        wins = winner[:, :, None, :, None, :] == taps
+        return jnp.where(wins, g[:, :, None, :, None, :], zero).reshape(n, rows.size, cols.size, c)
+    return sum(_untap(jnp.where(winner == t, g, zero), rows, cols, i, j) for t, i, j in _taps(rows, cols))
+
+
+take_winners_p = primitive(
+    "take_winners", take_winners_forward, settings=("rows", "cols"), batch=folded(lambda: take_winners_p)
+)
+give_winners_p = primitive(
+    "give_winners", give_winners_forward, settings=("rows", "cols"), batch=folded(lambda: give_winners_p)
+)
+transpose_routed(take_winners_p, give_winners_p.bind)
+transpose_routed(give_winners_p, take_winners_p.bind)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max_pool(x: Array, rows: Window, cols: Window) -> Array:
+    return max_and_winner(x, rows, cols)[0]
+
+
+@_max_pool.defjvp
+def _max_pool_jvp(rows, cols, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    y, winner = max_and_winner(x, rows, cols)
+    return y, take_winners_p.bind(dx, winner, rows=rows, cols=cols)
+
+
+def max_pool(x: Array, window: Pair, *, stride: Pair | None = None, padding: Padding = "VALID") -> Array:
+    """Largest value of each window.
+
+    x: [N, H, W, C] of any real dtype -> [N, OH, OW, C] of the same; stride None means the window.
+    Padding is −∞ and never wins; of equal values the first in row-major order wins.
+
+    Gradient: y[p] = x[winner(p)], so dL/dx[h] = Σ_{p : winner(p) = h} g[p]: overlapping windows add up. For given winners
+    that is linear, hence every transform and any order; the winners themselves are piecewise constant.
+
+    Raises ValueError for a window or stride below 1, or lying wholly in padding, an unknown padding, an empty output.
+    """
+    rows, cols = _pool_windows(x, window, stride, padding, floating=False)
+    return _max_pool(x, rows, cols)
+
+
+def max_pool_forward(x, window, *, stride=None, padding="VALID") -> Array:
+    """`max_pool` without our gradient: autodiff of `lax.reduce_window`, which also lets the first of equals win."""
+    rows, cols = _pool_windows(x, window, stride, padding, floating=False)
+    lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    return lax.reduce_window(
+        x,
+        np.array(lowest, x.dtype),
+        lax.max,
+        window_dimensions=(1, rows.kernel, cols.kernel, 1),
+        window_strides=(1, rows.stride, cols.stride, 1),
+        padding=((0, 0), (rows.lo, rows.hi), (cols.lo, cols.hi), (0, 0)),
+    )

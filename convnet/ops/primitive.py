@@ -1,0 +1,88 @@
+"""How an op with a hand-derived adjoint becomes a JAX primitive.
+
+A linear map L is a primitive whose transpose rule is the adjoint we derived, itself such a primitive. JAX then composes
+it under every transform: jvp applies L, vjp applies Lᵀ, the transpose of that is L again, and so on to any order. This
+is what a `custom_vjp` cannot do (it has no forward mode) and what autodiff of a library call does not promise (the rule
+would be the library's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+from jax import Array
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+Forward = Callable[..., Array]
+
+
+def primitive(name: str, forward: Forward, *, settings: tuple[str, ...] = (), batch: Callable) -> Primitive:
+    """A primitive with the value, shape, dtype and lowering of `forward`.
+
+    settings: names of the keyword arguments of `forward`, all hashable and static.
+    batch: `batch(args, dims, **settings) -> (out, dim)`, what vmap does; dims are axis numbers or None.
+    """
+    new = Primitive(name)
+    compiled = jax.jit(forward, static_argnames=settings)
+
+    def abstract_eval(*avals, **values):
+        out = jax.eval_shape(partial(forward, **values), *avals)
+        return jax.core.ShapedArray(out.shape, out.dtype)
+
+    new.def_impl(compiled)
+    new.def_abstract_eval(abstract_eval)
+    mlir.register_lowering(new, mlir.lower_fun(forward, multiple_results=False))
+    batching.primitive_batchers[new] = batch
+    return new
+
+
+def transpose_linear(p: Primitive, adjoint: Callable) -> None:
+    """Declare `p` linear in its one argument; `adjoint(g, **settings) -> dL/dx`."""
+    ad.deflinear2(p, lambda g, _, **settings: [adjoint(g, **settings)])
+
+
+def transpose_bilinear(p: Primitive, left: Callable, right: Callable) -> None:
+    """Declare `p` linear in each of two arguments; `left(g, x, y, **settings) -> dL/dx`, `right(…) -> dL/dy`.
+
+    The argument that is asked for arrives as a placeholder that has a shape (`.aval`) but no value.
+    """
+    ad.defbilinear(p, left, right)
+
+
+def transpose_routed(p: Primitive, adjoint: Callable) -> None:
+    """Declare `p(x, route)` linear in x for a given integer `route`; `adjoint(g, route, **settings) -> dL/dx`."""
+    ad.defjvp(p, lambda tangent, _, route, **settings: p.bind(tangent, route, **settings), None)
+
+    def transpose(g, x, route, **settings):
+        if type(g) is ad.Zero:
+            return [ad.Zero(x.aval), None]
+        return [adjoint(g, route, **settings), None]
+
+    ad.primitive_transposes[p] = transpose
+
+
+def to_front(x: Array, dim: int | None, size: int | None = None) -> Array:
+    """`x` with its batch axis in front; where it has none and `size` is given, repeated that often."""
+    if dim is None:
+        return x if size is None else jax.numpy.broadcast_to(x, (size, *x.shape))
+    return jax.numpy.moveaxis(x, dim, 0)
+
+
+def batch_size(args, dims) -> int:
+    """The length of the mapped axis of a batching rule."""
+    return next(x.shape[dim] for x, dim in zip(args, dims, strict=True) if dim is not None)
+
+
+def folded(p: Callable[[], Primitive]) -> Callable:
+    """The batching rule of ops on [N, …]: images are independent, so a mapped axis is folded into N."""
+
+    def batch(args, dims, **settings):
+        size = batch_size(args, dims)
+        args = [to_front(x, dim, size) for x, dim in zip(args, dims, strict=True)]
+        out = p().bind(*(x.reshape(-1, *x.shape[2:]) for x in args), **settings)
+        return out.reshape(size, -1, *out.shape[1:]), 0
+
+    return batch
