@@ -1,0 +1,77 @@
+"""Optimisers and learning-rate schedules, as short Optax chains.
+
+The update of step t is  clip → + λw (coupled decay) → direction → + λw (decoupled decay) → × −η(t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import optax
+
+from convnet.config import OptimConfig
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a gradient becomes a direction, and whether the rule's weight decay is decoupled by definition."""
+
+    direction: Callable[[OptimConfig], optax.GradientTransformation]
+    decoupled: bool = False
+
+
+OPTIMIZERS: dict[str, Rule] = {
+    "sgd": Rule(lambda config: optax.identity()),
+    # v ← μv + g, w ← w − ηv (Polyak, 1964)
+    "momentum": Rule(lambda config: optax.trace(config.momentum)),
+    # v ← μv + g, w ← w − η(g + μv) (Nesterov, 1983, as Sutskever et al., ICML 2013, write it)
+    "nesterov": Rule(lambda config: optax.trace(config.momentum, nesterov=True)),
+    "adam": Rule(lambda config: optax.scale_by_adam(b1=config.momentum)),
+    "adamw": Rule(lambda config: optax.scale_by_adam(b1=config.momentum), decoupled=True),
+}
+
+
+def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
+    """Learning rate as a function of the step, for a run of `steps` updates."""
+    peak, warmup = config.learning_rate, round(config.warmup * steps)
+    rest = max(steps - warmup, 1)
+    after = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, rest),
+        "step": lambda: optax.piecewise_constant_schedule(
+            peak, {max(round(at * steps) - warmup, 0): config.step_factor for at in config.step_at}
+        ),
+    }[config.schedule]()
+    if not warmup:
+        return after
+    # Step 0 already moves: the rate rises over 1/warmup, 2/warmup, …, 1.
+    rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    return optax.join_schedules([rise, after], [warmup])
+
+
+def weights_only(params):
+    """Mask of what weight decay shrinks: kernels (rank ≥ 2), not biases."""
+    return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """The optimiser of `config` for a run of `steps` updates.
+
+    Raises ValueError for an unknown name, listing the known ones.
+    """
+    if config.name not in OPTIMIZERS:
+        raise ValueError(f"optim.name is {config.name!r}: expected one of {', '.join(OPTIMIZERS)}")
+    rule = OPTIMIZERS[config.name]
+    decay = optax.add_decayed_weights(config.weight_decay, mask=weights_only) if config.weight_decay else None
+    decoupled = rule.decoupled or config.decoupled
+    links = (
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
+        None if decoupled else decay,
+        rule.direction(config),
+        decay if decoupled else None,
+        optax.scale_by_learning_rate(schedule(config, steps)),
+    )
+    return optax.chain(*(link for link in links if link is not None))

@@ -1,0 +1,160 @@
+"""The composition root: from a `RunConfig` to a trained, tested network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from convnet import data, models, ops, optim, train
+from convnet.config import RunConfig, require
+from convnet.data import Dataset
+from convnet.ops import OpSet
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run. The variables are those of the epoch that was best on the validation set, and the test set was
+    looked at once, with them."""
+
+    config: RunConfig
+    records: tuple[train.EpochRecord, ...]
+    variables: Any
+    best_epoch: int
+    test_loss: float
+    test_accuracy: float
+    test_logits: np.ndarray
+    compile_seconds: float
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Median over the epochs; compilation and evaluation are not in it."""
+        return float(np.median([record.seconds for record in self.records]))
+
+    def seconds_to(self, accuracy: float) -> float | None:
+        """Training time until the validation accuracy first reached `accuracy`; None if it never did."""
+        elapsed = np.cumsum([record.seconds for record in self.records])
+        reached = [t for t, record in zip(elapsed, self.records, strict=True) if record.validation_accuracy >= accuracy]
+        return float(reached[0]) if reached else None
+
+
+def build_loss(config: RunConfig, opset: OpSet) -> Callable:
+    """The loss of `config`, per example: (logits [N, K], labels [N]) -> [N]."""
+    return {
+        "softmax": partial(opset.softmax_cross_entropy, label_smoothing=config.train.label_smoothing),
+        "weston_watkins": opset.weston_watkins_hinge,
+        "crammer_singer": opset.crammer_singer_hinge,
+    }[config.train.loss]
+
+
+class Trainer:
+    """The programs of one config, compiled once, run for as many seeds as wanted.
+
+    Raises ValueError at construction for anything in `config` that does not fit `dataset`.
+    """
+
+    def __init__(self, config: RunConfig, dataset: Dataset):
+        self.config, self.dataset = config, dataset
+        opset = ops.OPSETS[config.gradient]
+        n = len(dataset.train)
+        batch_size = n if config.train.batch_size == "full" else config.train.batch_size
+        require(batch_size <= n, "train.batch_size", batch_size, f"at most the {n} training examples")
+        steps = config.train.epochs * data.num_batches(n, batch_size)
+        self.model = models.build(**asdict(config.model), num_classes=dataset.num_classes, ops=opset)
+        self.optimizer = optim.build(config.optim, steps)
+        self.loss = build_loss(config, opset)
+        self.image_shape = _input_shape(config, dataset)
+        with self._precision():
+            # Checks the whole network against the image's size without computing anything.
+            self._state = jax.eval_shape(self._init, jax.random.key(0))
+            self._place_data()
+            self._compile(batch_size)
+
+    def _precision(self):
+        return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
+
+    def _init(self, key):
+        return train.init_state(self.model, self.optimizer, key, self.image_shape)
+
+    def _place_data(self) -> None:
+        splits = (self.dataset.train, self.dataset.validation, self.dataset.test)
+        self._train, self._validation, self._test = jax.device_put([(split.images, split.labels) for split in splits])
+        stored = jnp.float64 if self.config.model.precision == "float64" else jnp.float32
+        self._mean, self._std = (jnp.asarray(x, stored) for x in (self.dataset.mean, self.dataset.std))
+
+    def _prepare_training(self, key, images):
+        settings = self.config.data
+        images = data.augment(
+            key, images, shift_pixels=settings.shift, flip_images=settings.flip, crop_size=settings.crop
+        )
+        return data.normalize(images, self._mean, self._std)
+
+    def _prepare_evaluation(self, images):
+        if self.config.data.crop is not None:
+            images = data.center_crop(images, size=self.config.data.crop)
+        return data.normalize(images, self._mean, self._std)
+
+    def _compile(self, batch_size: int) -> None:
+        step = train.make_train_step(self.model, self.optimizer, self.loss, self._prepare_training)
+        epoch = jax.jit(train.make_epoch(step, batch_size), donate_argnums=0)
+        evaluate = jax.jit(train.make_evaluate(self.model, self.loss, self._prepare_evaluation, EVALUATION_BATCH))
+        start = time.perf_counter()
+        self._compiled_init = jax.jit(self._init).lower(jax.random.key(0)).compile()
+        self._epoch = epoch.lower(self._state, *self._train).compile()
+        self._validate = evaluate.lower(self._state.params, *self._validation).compile()
+        self._examine = evaluate.lower(self._state.params, *self._test).compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def run(
+        self, seed: int | None = None, on_epoch: Callable[[train.EpochRecord], None] = lambda record: None
+    ) -> RunResult:
+        """Train from `seed` (the config's own unless given), choose the epoch on validation, test once.
+
+        Raises NonFiniteLoss where training diverges.
+        """
+        config = self.config if seed is None else replace(self.config, seed=seed)
+
+        def epoch(state):
+            return self._epoch(state, *self._train)
+
+        def validate(params):
+            return self._validate(params, *self._validation)[0]
+
+        with self._precision():
+            state = self._compiled_init(jax.random.key(config.seed))
+            fit = train.fit(state, epoch, validate, config.train.epochs, on_epoch)
+            test, logits = self._examine(fit.best_params, *self._test)
+        return RunResult(
+            config=config,
+            records=fit.records,
+            variables={"params": fit.best_params},
+            best_epoch=fit.best_epoch,
+            test_loss=float(test["loss"]),
+            test_accuracy=float(test["accuracy"]),
+            test_logits=np.asarray(logits),
+            compile_seconds=self.compile_seconds,
+        )
+
+
+def _input_shape(config: RunConfig, dataset: Dataset) -> tuple[int, int, int]:
+    height, width, channels = dataset.image_shape
+    crop = config.data.crop
+    if crop is None:
+        return height, width, channels
+    require(crop <= min(height, width), "data.crop", crop, f"at most the images' {min(height, width)} pixels")
+    return crop, crop, channels
+
+
+def run(config: RunConfig, **callbacks) -> RunResult:
+    """Load, train, test: one run of `config`."""
+    dataset = data.load(config.data.name, limit=config.data.limit)
+    return Trainer(config, dataset).run(**callbacks)

@@ -1,0 +1,23 @@
+"""Training as pure functions: a state, a step, an epoch compiled as one program, and the host loop around it.
+
+Model, optimiser and loss come in as arguments; nothing here knows how they were chosen.
+"""
+
+from convnet.train.epoch import make_epoch, make_evaluate
+from convnet.train.loop import EpochRecord, Fit, NonFiniteLoss, fit
+from convnet.train.state import STREAMS, TrainState, init_state, stream
+from convnet.train.step import make_train_step
+
+__all__ = [
+    "STREAMS",
+    "EpochRecord",
+    "Fit",
+    "NonFiniteLoss",
+    "TrainState",
+    "fit",
+    "init_state",
+    "make_epoch",
+    "make_evaluate",
+    "make_train_step",
+    "stream",
+]

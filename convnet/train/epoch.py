@@ -1,0 +1,47 @@
+"""A pass over the training set, and one over an evaluation set, each as a single program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from convnet.data.batching import batched_map, epoch_order, num_batches
+from convnet.train.state import TrainState, stream
+from convnet.train.step import Info
+
+
+def make_epoch(train_step: Callable, batch_size: int) -> Callable[[TrainState, Array, Array], tuple[TrainState, Info]]:
+    """`epoch(state, images, labels) -> (state, infos)`: one step per full batch, in an order of its own.
+
+    images: uint8 [N, H, W, C], labels: [N], both on the device; infos have a leading axis of steps.
+    The order is a pure function of the state's key and step, so a run resumes from its state alone.
+
+    Raises ValueError for a batch larger than the data.
+    """
+
+    def epoch(state: TrainState, images: Array, labels: Array) -> tuple[TrainState, Info]:
+        steps = num_batches(images.shape[0], batch_size)
+        order = epoch_order(stream(state.key, "order", state.step // steps), images.shape[0], batch_size)
+
+        def step(state: TrainState, rows: Array):
+            return train_step(state, (images[rows], labels[rows]))
+
+        return lax.scan(step, state, order)
+
+    return epoch
+
+
+def make_evaluate(model, loss: Callable, prepare: Callable[[Array], Array], batch_size: int) -> Callable:
+    """`evaluate(params, images uint8 [N, H, W, C], labels [N]) -> (info, logits [N, K])`: every image once, for any N.
+
+    info: mean loss and accuracy over all N; batch_size only bounds the memory.
+    """
+
+    def evaluate(params, images: Array, labels: Array) -> tuple[Info, Array]:
+        logits = batched_map(lambda batch: model.apply({"params": params}, prepare(batch)), images, batch_size)
+        hits = jnp.argmax(logits, axis=1) == labels
+        return {"loss": jnp.mean(loss(logits, labels)), "accuracy": jnp.mean(hits)}, logits
+
+    return evaluate

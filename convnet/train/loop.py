@@ -1,0 +1,100 @@
+"""The host loop: epochs, validation, model selection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from convnet.train.state import TrainState
+
+
+class NonFiniteLoss(ArithmeticError):
+    """Training produced a loss or gradient that is not finite; `first` … `last` are the steps of the epoch it was in."""
+
+    def __init__(self, at: int, epoch: int, first: int, last: int):
+        self.at, self.epoch, self.first, self.last = at, epoch, first, last
+        super().__init__(
+            f"the loss or its gradient is not finite at step {at} (epoch {epoch}, steps {first} to {last}): "
+            f"lower the learning rate, warm it up, or clip the gradient"
+        )
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of metrics. Training figures are means over the epoch's steps, before each update; seconds are those of
+    the training epoch alone, without validation and compilation."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    grad_norm: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The end of training, and the parameters that were best on the validation set."""
+
+    state: TrainState
+    best_params: Any
+    best_epoch: int
+    records: tuple[EpochRecord, ...]
+
+
+def fit(
+    state: TrainState,
+    epoch: Callable[[TrainState], tuple[TrainState, dict[str, Array]]],
+    validate: Callable[[Any], dict[str, Array]],
+    epochs: int,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+) -> Fit:
+    """Train for `epochs` epochs and keep the parameters with the best validation accuracy (then loss, then the earliest).
+
+    epoch: compiled; may consume the state it is given.  validate(params) -> {loss, accuracy}.
+    on_epoch: called after each epoch, for metrics and progress.
+
+    Raises NonFiniteLoss, after the epoch it happened in; on_epoch has seen every epoch before.
+    """
+    best, best_params, records = None, None, []
+    for number in range(1, epochs + 1):
+        start = time.perf_counter()
+        state, infos = jax.block_until_ready(epoch(state))
+        seconds = time.perf_counter() - start
+        infos = {name: np.asarray(values) for name, values in infos.items()}
+        _check_finite(infos, number, int(state.step))
+        validation = validate(state.params)
+        loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
+        records.append(
+            EpochRecord(
+                epoch=number,
+                step=int(state.step),
+                train_loss=float(infos["loss"].mean()),
+                train_accuracy=float(infos["accuracy"].mean()),
+                grad_norm=float(infos["grad_norm"].mean()),
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+                seconds=seconds,
+            )
+        )
+        if best is None or (accuracy, -loss) > (best[0], best[1]):
+            # A copy: the next epoch overwrites the state's own buffers.
+            best, best_params = (accuracy, -loss, number), jax.tree.map(jnp.copy, state.params)
+        on_epoch(records[-1])
+    return Fit(state=state, best_params=best_params, best_epoch=best[2], records=tuple(records))
+
+
+def _check_finite(infos: dict[str, np.ndarray], epoch: int, last: int) -> None:
+    bad = ~(np.isfinite(infos["loss"]) & np.isfinite(infos["grad_norm"]))
+    if bad.any():
+        first = last - len(bad) + 1
+        raise NonFiniteLoss(at=first + int(np.argmax(bad)), epoch=epoch, first=first, last=last)

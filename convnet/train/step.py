@@ -1,0 +1,49 @@
+"""One update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from convnet.train.state import TrainState, stream
+
+Batch = tuple[Array, Array]
+Info = dict[str, Array]
+
+
+def make_train_step(
+    model,
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[Array, Array], Array],
+    prepare: Callable[[Array, Array], Array],
+) -> Callable[[TrainState, Batch], tuple[TrainState, Info]]:
+    """`train_step(state, batch) -> (state, info)`, a pure function to be compiled.
+
+    loss(logits [N, K], labels [N]) -> [N]; the objective is its mean over the batch.
+    prepare(key, images uint8 [N, H, W, C]) -> float images: augmentation and normalisation, inside the step.
+    info: loss, accuracy (both before the update) and grad_norm, scalars.
+    """
+
+    def objective(params, images: Array, labels: Array, dropout_key: Array):
+        logits = model.apply({"params": params}, images, train=True, rngs={"dropout": dropout_key})
+        return jnp.mean(loss(logits, labels)), logits
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Info]:
+        images, labels = batch
+        images = prepare(stream(state.key, "augment", state.step), images)
+        dropout_key = stream(state.key, "dropout", state.step)
+        (value, logits), grads = jax.value_and_grad(objective, has_aux=True)(state.params, images, labels, dropout_key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        info = {
+            "loss": value,
+            "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == labels),
+            "grad_norm": optax.global_norm(grads),
+        }
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params=params, opt_state=opt_state, step=state.step + 1, key=state.key), info
+
+    return train_step
