@@ -77,6 +77,14 @@ class RunDirectory:
         write_json(self.path / "manifest.json", self.manifest)
 
 
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of the run directory `path`; None where there is none that can be read."""
+    try:
+        return json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def environment() -> dict[str, Any]:
     """What a result depends on besides its config: versions, device, flags, code, command."""
     return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ from convnet import data, models, ops, optim, train
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
 from convnet.ops import OpSet
+from convnet.record import write_atomically
 
 EVALUATION_BATCH = 500
 
@@ -78,6 +81,11 @@ class Trainer:
             self._state = jax.eval_shape(self._init, jax.random.key(0))
             self._place_data()
             self._compile(batch_size)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained values."""
+        return models.count_parameters({"params": self._state.params})
 
     def _precision(self):
         return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
@@ -158,3 +166,31 @@ def run(config: RunConfig, **callbacks) -> RunResult:
     """Load, train, test: one run of `config`."""
     dataset = data.load(config.data.name, limit=config.data.limit)
     return Trainer(config, dataset).run(**callbacks)
+
+
+def save_result(result: RunResult, directory: Path) -> None:
+    """Write `result` as `result.npz`, from which `load_result` rebuilds it bit for bit; all of it or nothing."""
+    arrays = models.flatten(result.variables)
+    table = np.array([astuple(record) for record in result.records], np.float64)
+    facts = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
+    buffer = io.BytesIO()
+    np.savez(buffer, records=table, facts=facts, test_logits=result.test_logits, **arrays)
+    write_atomically(directory / "result.npz", buffer.getvalue())
+
+
+def load_result(config: RunConfig, directory: Path) -> RunResult:
+    """What `save_result` wrote for `config`."""
+    with np.load(directory / "result.npz") as file:
+        arrays = dict(file)
+    table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))
+    kinds = [int if f.type == "int" else float for f in fields(train.EpochRecord)]
+    return RunResult(
+        config=config,
+        records=tuple(train.EpochRecord(*(kind(x) for kind, x in zip(kinds, row, strict=True))) for row in table),
+        variables=models.unflatten(arrays),
+        best_epoch=int(facts[0]),
+        test_loss=float(facts[1]),
+        test_accuracy=float(facts[2]),
+        test_logits=logits,
+        compile_seconds=float(facts[3]),
+    )

@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from convnet.config import ModelConfig
@@ -15,7 +16,19 @@ from convnet.models.linear import Linear
 from convnet.models.mlp import MLP
 from convnet.ops import HAND, OpSet
 
-__all__ = ["CNN", "MLP", "MODELS", "Linear", "Model", "activations", "build", "count_parameters", "flops_per_image"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "MODELS",
+    "Linear",
+    "Model",
+    "activations",
+    "build",
+    "count_parameters",
+    "flatten",
+    "flops_per_image",
+    "unflatten",
+]
 
 MODELS: dict[str, type[Model]] = {"linear": Linear, "mlp": MLP, "cnn": CNN}
 
@@ -46,6 +59,16 @@ def activations(model: Model, variables, images: Array) -> dict[str, Array]:
 def count_parameters(variables) -> int:
     """Number of trained values."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def flatten(variables) -> dict[str, Array]:
+    """The variables as one mapping from names such as params/conv1/kernel."""
+    return flatten_dict(variables, sep="/")
+
+
+def unflatten(arrays: dict[str, Array]):
+    """The variables that `flatten` was given."""
+    return unflatten_dict(arrays, sep="/")
 
 
 def flops_per_image(model: Model, image_shape: tuple[int, int, int]) -> float:

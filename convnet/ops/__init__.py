@@ -1,6 +1,6 @@
 """Pure functions with hand-derived gradients, and `OpSet`, the value that chooses between them and autodiff.
 
-Shapes: images [N, H, W, C], kernels [KH, KW, C // groups, K], dense [N, D] @ [D, K], labels [N] integers, logits [N, K];
+Shapes: images [N, H, W, C], kernels [KH, KW, C // groups, K], dense [N, D] @ [D, K], labels [N], logits [N, K];
 g is the upstream gradient dL/dy. Every op keeps the dtype of its input, works under strict rank promotion, and refuses
 bad input with a ValueError that names it. For each op `f`, `f_forward` in its module is the same forward pass without
 our gradient.

@@ -6,7 +6,6 @@ its `Window`s, so one primitive serves the forward pass, both gradients, and eve
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import mlir
@@ -138,11 +137,11 @@ def conv2d(
         dL/dw[i] = Σ_{n,p} g[p] · x[p·s + i·d − lo]
                  = x correlated with g: stride and dilation change places, padded by (lo, hi − r).
         dL/db    = Σ_{n,p,q} g.
-    It is bilinear in (x, w): no kinks, no conventions. Supports every transform to any order: jvp, grad, vmap (over x, w
-    or both), jit, scan, remat.
+    It is bilinear in (x, w): no kinks, no conventions. Supports every transform to any order: jvp, grad, vmap (over x,
+    over w, over both), jit, scan, remat.
 
-    Raises ValueError for wrong ranks, mixed dtypes, mismatched channels, groups that do not divide them, a stride, window
-    or dilation below 1, an unknown padding, and an empty output.
+    Raises ValueError for wrong ranks, mixed dtypes, mismatched channels, groups that do not divide them, a stride,
+    window or dilation below 1, an unknown padding, and an empty output.
     """
     return _conv2d(correlate_p.bind, add_bias, x, w, b, stride, padding, dilation, groups)
 
@@ -186,8 +185,8 @@ def conv_transpose2d(
     -> [N, OH, OW, C_out]. OH = (H − 1)·s + 1 + output_padding for "SAME", else (H − 1)·s + d(KH − 1) + 1 − lo − hi +
     output_padding, with 0 ≤ output_padding < s: every size that conv2d maps to H.
 
-    Gradient, from the adjoint: dL/dx = conv2d(g, w); dL/dw[i] = Σ_{n,p} x[p] · g[p·s + i·d − lo], the kernel gradient of
-    that conv2d with g as its image and x as its upstream gradient; dL/db = Σ_{n,p,q} g, output padding included.
+    Gradient, from the adjoint: dL/dx = conv2d(g, w); dL/dw[i] = Σ_{n,p} x[p] · g[p·s + i·d − lo], the kernel gradient
+    of that conv2d with g as its image and x as its upstream gradient; dL/db = Σ_{n,p,q} g, output padding included.
     Bilinear, and the same primitive as conv2d: every transform, any order.
 
     Raises ValueError as conv2d does, and for an output padding outside [0, stride).
@@ -210,10 +209,10 @@ def convolve2d(x: Array, w: Array, b: Array | None = None, **settings) -> Array:
     Gradient: that of conv2d, dL/dw rotated back.
     """
     check_array("w", w, "KH KW C//groups K")
-    return conv2d(x, lax.rev(jnp.asarray(w), (0, 1)), b, **settings)
+    return conv2d(x, lax.rev(w, (0, 1)), b, **settings)
 
 
 def convolve2d_forward(x, w, b=None, **settings) -> Array:
     """`convolve2d` without our gradient."""
     check_array("w", w, "KH KW C//groups K")
-    return conv2d_forward(x, jax.lax.rev(jnp.asarray(w), (0, 1)), b, **settings)
+    return conv2d_forward(x, lax.rev(w, (0, 1)), b, **settings)

@@ -190,7 +190,7 @@ def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window)
     """dx[h] = Σ_{p : winner(p) = h} g[p], the adjoint of `take_winners`: [N, OH, OW, C] -> [N, H, W, C]."""
     zero = jnp.zeros((), g.dtype)
     if _is_tiling(rows, cols):  # each pixel has one window: compare instead of adding up shifted copies
-        n, oh, ow, c = g.shape
+        n, _, _, c = g.shape
         taps = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
         wins = winner[:, :, None, :, None, :] == taps
         return jnp.where(wins, g[:, :, None, :, None, :], zero).reshape(n, rows.size, cols.size, c)
@@ -225,8 +225,8 @@ def max_pool(x: Array, window: Pair, *, stride: Pair | None = None, padding: Pad
     x: [N, H, W, C] of any real dtype -> [N, OH, OW, C] of the same; stride None means the window.
     Padding is −∞ and never wins; of equal values the first in row-major order wins.
 
-    Gradient: y[p] = x[winner(p)], so dL/dx[h] = Σ_{p : winner(p) = h} g[p]: overlapping windows add up. For given winners
-    that is linear, hence every transform and any order; the winners themselves are piecewise constant.
+    Gradient: y[p] = x[winner(p)], so dL/dx[h] = Σ_{p : winner(p) = h} g[p]: overlapping windows add up. For given
+    winners that is linear, hence every transform and any order; the winners themselves are piecewise constant.
 
     Raises ValueError for a window or stride below 1, or lying wholly in padding, an unknown padding, an empty output.
     """

@@ -16,7 +16,7 @@ from convnet.train.state import TrainState
 
 
 class NonFiniteLoss(ArithmeticError):
-    """Training produced a loss or gradient that is not finite; `first` … `last` are the steps of the epoch it was in."""
+    """A loss or gradient of step `at` was not finite; `first` … `last` are the steps of its epoch."""
 
     def __init__(self, at: int, epoch: int, first: int, last: int):
         self.at, self.epoch, self.first, self.last = at, epoch, first, last
@@ -58,7 +58,7 @@ def fit(
     epochs: int,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
 ) -> Fit:
-    """Train for `epochs` epochs and keep the parameters with the best validation accuracy (then loss, then the earliest).
+    """Train for `epochs` epochs; keep the parameters with the best validation accuracy (then loss, then the earliest).
 
     epoch: compiled; may consume the state it is given.  validate(params) -> {loss, accuracy}.
     on_epoch: called after each epoch, for metrics and progress.

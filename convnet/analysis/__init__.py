@@ -1,0 +1,6 @@
+"""What a trained network learned and where it errs, as arrays. Nothing here draws."""
+
+from convnet.analysis.errors import confident_errors, confusion_matrix, softmax
+from convnet.analysis.weights import class_means, first_layer_filters, templates
+
+__all__ = ["class_means", "confident_errors", "confusion_matrix", "first_layer_filters", "softmax", "templates"]

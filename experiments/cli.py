@@ -1,0 +1,30 @@
+"""The command line of every experiment: a frozen dataclass in, an exit code out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+
+def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] | None = None) -> int:
+    """Read `settings` from the command line and `run` them.
+
+    Returns 0; 2 with one line on standard error for bad input (ValueError, OSError); 130 when interrupted. The
+    environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
+    """
+    values = tyro.cli(settings, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+    try:
+        run(values)
+    except (ValueError, OSError) as error:
+        if os.environ.get("CONVNET_TRACEBACK"):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; --resume goes on from the finished runs", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,69 @@
+"""How each family of models is trained on each data set: the budget of a comparison, stated.
+
+The settings were chosen on the validation split, never on the test split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run per family, and the validation accuracy that training is timed to."""
+
+    target: float
+    runs: dict[str, RunConfig]
+
+
+def _digits(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
+    train = TrainConfig(epochs=40, batch_size=32)
+    return RunConfig(DataConfig("digits", shift=shift), model, optim, train)
+
+
+def _mnist(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
+    train = TrainConfig(epochs=5, batch_size=128)
+    return RunConfig(DataConfig("mnist", shift=shift), model, optim, train)
+
+
+def _cifar10(model: ModelConfig, optim: OptimConfig, *, shift: int = 0, flip: bool = False) -> RunConfig:
+    train = TrainConfig(epochs=10, batch_size=128)
+    return RunConfig(DataConfig("cifar10", shift=shift, flip=flip), model, optim, train)
+
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(
+        target=0.95,
+        runs={
+            "linear": _digits(ModelConfig("linear"), OptimConfig(learning_rate=0.02)),
+            "mlp": _digits(ModelConfig("mlp", widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.03)),
+            "cnn": _digits(
+                ModelConfig("cnn", widths=(32, 64), dropout=0.5), OptimConfig(learning_rate=0.03, warmup=0.1), shift=1
+            ),
+        },
+    ),
+    "mnist": Recipe(
+        target=0.97,
+        runs={
+            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.01)),
+            "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.05, warmup=0.1)),
+            "cnn": _mnist(
+                ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.05, warmup=0.1), shift=1
+            ),
+        },
+    ),
+    "cifar10": Recipe(
+        target=0.5,
+        runs={
+            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002)),
+            "mlp": _cifar10(
+                ModelConfig("mlp", widths=(1024,), dropout=0.3), OptimConfig(learning_rate=0.02, warmup=0.1), flip=True
+            ),
+            "cnn": _cifar10(
+                ModelConfig("cnn", dropout=0.3), OptimConfig(learning_rate=0.05, warmup=0.1), shift=2, flip=True
+            ),
+        },
+    ),
+}
