@@ -92,6 +92,7 @@ def environment() -> dict[str, Any]:
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": _cpu(),
         "cpus": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": jax.devices()[0].device_kind,
@@ -120,6 +121,16 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _cpu() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _git_state() -> dict[str, Any] | None:

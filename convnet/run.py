@@ -62,12 +62,14 @@ def build_loss(config: RunConfig, opset: OpSet) -> Callable:
 class Trainer:
     """The programs of one config, compiled once, run for as many seeds as wanted.
 
+    opset: the ops to compute with; None: what `config.gradient` names.
+
     Raises ValueError at construction for anything in `config` that does not fit `dataset`.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset):
+    def __init__(self, config: RunConfig, dataset: Dataset, *, opset: OpSet | None = None):
         self.config, self.dataset = config, dataset
-        opset = ops.OPSETS[config.gradient]
+        opset = ops.OPSETS[config.gradient] if opset is None else opset
         n = len(dataset.train)
         batch_size = n if config.train.batch_size == "full" else config.train.batch_size
         require(batch_size <= n, "train.batch_size", batch_size, f"at most the {n} training examples")

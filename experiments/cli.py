@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -16,7 +17,7 @@ def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] 
     Returns 0; 2 with one line on standard error for bad input (ValueError, OSError); 130 when interrupted. The
     environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
-    values = tyro.cli(settings, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+    values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
     try:
         run(values)
     except (ValueError, OSError) as error:

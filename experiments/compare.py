@@ -52,8 +52,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Compare:
-    """Compare a linear classifier, an MLP and a CNN on real images: accuracy with a 95 % interval over seeds, size, cost,
-    and pictures of what they learned and where they err. Writes results.csv and one self-contained report.html."""
+    """Compare a linear classifier, an MLP and a CNN on real images: accuracy with a 95 % interval over seeds, size,
+    cost, and pictures of what they learned and where they err. Writes results.csv and a self-contained report.html."""
 
     data: Data = field(default_factory=Data)
     models: tuple[str, ...] = ("linear", "mlp", "cnn")

@@ -119,33 +119,26 @@ class Family:
 
 def summary_table(families: list[Family]) -> list[list[str]]:
     """The comparison for people, first row headings."""
-    target = families[0].target
-    table = [
-        ["model", "test accuracy (95 % interval)", "parameters", "FLOPs / image", "s / epoch", "compile s"]
-        + [f"s to {target:.1%} valid."]
-    ]
-    for family in families:
-        line = family.summary()
-        table.append(
-            [
-                family.name,
-                _accuracy(family),
-                f"{family.parameters:,}",
-                _si(family.flops_per_image),
-                _seconds(line["seconds_per_epoch"]),
-                f"{family.compile_seconds:.1f}",
-                _to_target(line),
-            ]
-        )
+    return summary_table_of([family.summary() for family in families])
+
+
+def summary_table_of(lines: list[dict[str, Any]]) -> list[list[str]]:
+    """The same, of what `Family.summary` gave (and `summary.json` stores)."""
+    head = ["model", "test accuracy (95 % interval)", "parameters", "FLOPs / image", "s / epoch", "compile s"]
+    table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
+    for line in lines:
+        cells = [line["family"], _accuracy(line), f"{line['parameters']:,}", _si(line["flops_per_image"])]
+        cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}", _to_target(line)]
+        table.append(cells)
     return table
 
 
-def _accuracy(family: Family) -> str:
-    interval, diverged = family.test_accuracy, len(family.runs) - len(family.results)
-    text = "none" if interval is None else f"{interval.mean:.2%}"
-    if interval is not None and not math.isnan(interval.low):
-        text += f" ± {100 * interval.half_width:.2f}"
-    return text + (f" ({diverged} of {len(family.runs)} diverged)" if diverged else "")
+def _accuracy(line: dict[str, Any]) -> str:
+    text = "none" if line["test_accuracy"] is None else f"{line['test_accuracy']:.2%}"
+    low, high = line["interval95"] or (None, None)
+    if low is not None:
+        text += f" ± {50 * (high - low):.2f}"
+    return text + (f" ({line['diverged']} of {line['seeds']} diverged)" if line["diverged"] else "")
 
 
 def _to_target(line: dict[str, Any]) -> str:
@@ -201,10 +194,10 @@ def _results(families: list[Family]) -> Section:
     return Section(
         "Results",
         table=summary_table(families),
-        caption="Test accuracy: mean over seeds with Student's 95 % interval; the test images were looked at once per run, "
-        "with the parameters of the epoch that was best on the validation images. FLOPs: one image's forward pass, as XLA "
-        "counts it. Seconds per epoch: median over epochs and seeds, training only. Seconds to the target: training time "
-        "until the validation accuracy first reached it, median over the seeds that did.",
+        caption="Test accuracy: mean over seeds with Student's 95 % interval; the test images were looked at once per "
+        "run, with the parameters of the epoch that was best on the validation images. FLOPs: one image's forward "
+        "pass, as XLA counts it. Seconds per epoch: median over epochs and seeds, training only. Seconds to the "
+        "target: training time until the validation accuracy first reached it, median over the seeds that did.",
     )
 
 
@@ -226,9 +219,9 @@ def _curves(families: list[Family]) -> Section:
     return Section(
         "Learning curves",
         figure=figures.learning_curves(curves, quantities),
-        caption="Thin lines are seeds, thick lines their mean. The training loss is the mean over an epoch's steps, with "
-        "augmentation and dropout, so it can lie above the validation loss. A wrong picture: a training loss that falls "
-        "while the validation loss rises from the first epoch on.",
+        caption="Thin lines are seeds, thick lines their mean. The training loss is the mean over an epoch's steps, "
+        "with augmentation and dropout, so it can lie above the validation loss. A wrong picture: a training loss that "
+        "falls while the validation loss rises from the first epoch on.",
     )
 
 
@@ -247,11 +240,9 @@ def _confusions(families: list[Family], dataset: Dataset) -> Section:
 def _weights(family: Family, dataset: Dataset) -> list[Section]:
     variables, seed = family.results[0].variables, family.results[0].config.seed
     if family.config.model.name == "linear":
-        shape = (
-            dataset.image_shape
-            if family.config.data.crop is None
-            else (family.config.data.crop,) * 2 + dataset.image_shape[2:]
-        )
+        height, width, channels = dataset.image_shape
+        crop = family.config.data.crop
+        shape = (crop or height, crop or width, channels)
         weights = analysis.templates(variables, shape)
         rows = {
             "template": tiles.signed_rgb(weights),
@@ -261,9 +252,10 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
             Section(
                 "Templates of the linear model",
                 figure=figures.labelled_images(rows, {"template": dataset.class_names}),
-                caption=f"Weights per class, zero in the middle of the scale (one scale for all, ± {np.abs(weights).max():.3g}; "
-                "red for, blue against, where images are grey), above the mean training image of the class. "
-                f"Seed {seed}. Noise without structure would mean that the model did not train.",
+                caption="Weights per class, zero in the middle of the scale (one scale for all, "
+                f"± {np.abs(weights).max():.3g}; where images are grey, red speaks for the class and blue against it), "
+                f"above the mean training image of the class. Seed {seed}. Noise without any structure would mean that "
+                "the model did not train.",
             )
         ]
     if family.config.model.name == "cnn":
@@ -272,9 +264,9 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
             Section(
                 "First-layer filters of the CNN",
                 figure=figures.filters(weights),
-                caption=f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero in the "
-                f"middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {seed}. Many filters that only show on "
-                "their own scale would be filters that did not learn.",
+                caption=f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
+                f"in the middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {seed}. Many filters "
+                "that only show on their own scale would be filters that did not learn.",
             )
         ]
     return []
@@ -295,7 +287,7 @@ def _errors(families: list[Family], dataset: Dataset) -> list[Section]:
         Section(
             "Most confident errors",
             figure=figures.labelled_images(rows, titles),
-            caption="Test images that the first seed got wrong with the highest probability: true class → answer, and the "
-            "softmax probability of that answer.",
+            caption="Test images that the first seed got wrong with the highest probability: true class → answer, and "
+            "the softmax probability of that answer.",
         )
     ]

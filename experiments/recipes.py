@@ -38,9 +38,11 @@ RECIPES: dict[str, Recipe] = {
         target=0.95,
         runs={
             "linear": _digits(ModelConfig("linear"), OptimConfig(learning_rate=0.02)),
-            "mlp": _digits(ModelConfig("mlp", widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.03)),
+            "mlp": _digits(ModelConfig("mlp", widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.05), shift=1),
             "cnn": _digits(
-                ModelConfig("cnn", widths=(32, 64), dropout=0.5), OptimConfig(learning_rate=0.03, warmup=0.1), shift=1
+                ModelConfig("cnn", widths=(32,), depth=2, dropout=0.5),
+                OptimConfig(learning_rate=0.02, warmup=0.1),
+                shift=1,
             ),
         },
     ),

@@ -27,7 +27,7 @@ def pixel_rgb(images: np.ndarray) -> np.ndarray:
 
 
 def grid(tiles: np.ndarray, *, columns: int, gap: int = 1) -> np.ndarray:
-    """RGB tiles [K, H, W, 3] in reading order, white gaps between: [rows·(H + gap) − gap, columns·(W + gap) − gap, 3]."""
+    """RGB tiles [K, H, W, 3] in reading order, white gaps between: [R·(H + gap) − gap, columns·(W + gap) − gap, 3]."""
     count, height, width, _ = tiles.shape
     rows = -(-count // columns)
     canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))

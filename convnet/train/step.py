@@ -41,7 +41,7 @@ def make_train_step(
         info = {
             "loss": value,
             "accuracy": jnp.mean(jnp.argmax(logits, axis=1) == labels),
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
         }
         params = optax.apply_updates(state.params, updates)
         return TrainState(params=params, opt_state=opt_state, step=state.step + 1, key=state.key), info

@@ -1,0 +1,44 @@
+# Every target sets up what it needs in a virtual environment of its own; nothing has to be installed by hand.
+#   make compare   linear, MLP and CNN on the embedded digits: a table and a report (ARGS="--data.name mnist" and so on)
+#   make test      the test suite (real MNIST and CIFAR-10 too, where TFDS_DATA_DIR holds them prepared)
+#   make lint      ruff: rules and format
+#   make package   wheel and sdist in dist/
+#   make readme    the README's table again, from docs/results/
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: compare test lint package readme clean
+
+compare: $(VENV)/.installed
+	$(BIN)/python experiments/compare.py $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+package: $(VENV)/.installed-test
+	rm -rf build dist
+	$(BIN)/python -m build
+
+readme: $(VENV)/.installed
+	$(BIN)/python scripts/update_readme.py
+
+clean:
+	rm -rf build dist $(VENV)
+
+# Each marker is newer than setup.cfg exactly when what setup.cfg names is installed.
+$(VENV)/.installed: setup.cfg | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: setup.cfg | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,tfds]'
+	touch $(VENV)/.installed $@
+
+$(VENV)/bin/python:
+	sh scripts/make_venv.sh $(PYTHON) $(VENV)

@@ -1,0 +1,47 @@
+"""Every experiment runs, from its own file, with --quick."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def _defines_main(path):
+    tree = ast.parse(path.read_text())
+    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+
+
+EXPERIMENTS = sorted(path for path in FOLDER.glob("*.py") if _defines_main(path))
+
+
+def test_there_are_experiments():
+    assert FOLDER / "compare.py" in EXPERIMENTS
+
+
+def run(path, *args, cwd):
+    environment = {k: v for k, v in os.environ.items() if k != "TFDS_DATA_DIR"}
+    return subprocess.run(
+        [sys.executable, str(path), *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_runs_quickly(path, tmp_path):
+    done = run(path, "--quick", "--out", str(tmp_path / "out"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    assert str(tmp_path / "out" / "report.html") in done.stdout
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_help_explains_every_option(path, tmp_path):
+    done = run(path, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for option in ("--quick", "--out", "--seeds"):
+        assert option in done.stdout
