@@ -1,0 +1,206 @@
+"""The two values every dataset is made of: `Split` (images and labels) and `Dataset` (three splits and class names).
+
+Images stay uint8 in raw pixel units; normalisation happens inside the compiled step, with `mean` and `std` of the
+training split alone, so nothing about validation or test leaks into training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from convnet.data.splits import hold_out
+
+_CHUNK = 1024  # examples per step of the pixel statistics: bounds the memory they need beside the images
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images [N, H, W, C] uint8 and their labels [N]; any integer label dtype comes in, int32 is kept.
+
+    Raises ValueError for another dtype or shape, for no examples, and for a label that is negative or beyond int32.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self):
+        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        _check_images(images)
+        _check_labels(labels, len(images))
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """The examples at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits of one image classification task. An own dataset is made with `from_arrays`, or directly.
+
+    Raises ValueError if the splits' images differ in H, W or C, or a label is not in [0, len(class_names)).
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "class_names", _checked_names(self.class_names))
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if not isinstance(split, Split):
+                raise ValueError(f"{name} must be a Split, got {type(split).__name__}")
+            if split.images.shape[1:] != self.image_shape:
+                raise ValueError(
+                    f"{name} images must have the shape of the train images (H, W, C) = {self.image_shape}, "
+                    f"got {split.images.shape[1:]}"
+                )
+            worst = int(split.labels.argmax())
+            if split.labels[worst] >= self.num_classes:
+                raise ValueError(
+                    f"{name} labels must be in [0, {self.num_classes}), one for each of class_names, "
+                    f"got {split.labels[worst]} at index {worst}"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.train.images.shape[1:]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of each channel over the training split, [C] float32 in pixel units."""
+        return self._pixel_statistics[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Standard deviation (biased) of each channel over the training split, [C] float32 in pixel units.
+
+        1 for a channel that is constant, so that dividing by it is harmless.
+        """
+        return self._pixel_statistics[1]
+
+    @cached_property
+    def _pixel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        moments = [_moments(histogram) for histogram in _histograms(self.train.images)]
+        mean, std = np.asarray(moments, np.float32).T
+        return mean, std
+
+
+def from_arrays(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    test_images: np.ndarray | None = None,
+    test_labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """Makes a `Dataset` of own arrays, holding out stratified validation and test splits that `seed` fixes.
+
+    images: [N, H, W, C] or [N, H, W] uint8. labels: [N] of any integer dtype.
+    test_images, test_labels: an official test split, used as it is; without one, `test_fraction` of the images is held
+    out for it. `validation_fraction` too is a fraction of all N images.
+    class_names: by default "0", "1", … up to the largest label.
+
+    Raises ValueError for what `Split` and `Dataset` refuse, for a fraction outside (0, 1) or fractions that leave
+    nothing to train on, and for a split too small to have an example of every class.
+    """
+    everything = Split(_with_channels(images), labels)
+    if (test_images is None) != (test_labels is None):
+        raise ValueError("test_images and test_labels must be given together")
+    if test_images is None:
+        rest, test = _divide(everything, "test_fraction", test_fraction, len(everything), seed)
+    else:
+        rest, test = everything, Split(_with_channels(test_images), test_labels)
+    train, validation = _divide(rest, "validation_fraction", validation_fraction, len(everything), seed)
+    if class_names is None:
+        largest = max(everything.labels.max(), test.labels.max())
+        class_names = tuple(str(label) for label in range(largest + 1))
+    return Dataset(name, train, validation, test, class_names)
+
+
+def _divide(split: Split, argument: str, fraction: float, total: int, seed: int) -> tuple[Split, Split]:
+    """(kept, held): `fraction` of `total` examples of `split` held out, errors naming the `argument`."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"{argument} must lie in (0, 1), got {fraction}")
+    size = round(fraction * total)
+    try:
+        kept, held = hold_out(split.labels, size, seed=seed)
+    except ValueError as error:
+        raise ValueError(f"{argument} {fraction} of {total} examples cannot be held out: {error}") from error
+    return split.take(kept), split.take(held)
+
+
+def _with_channels(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def _check_images(images: np.ndarray) -> None:
+    if images.dtype != np.uint8:
+        found = str(images.dtype)
+        if images.dtype.kind == "f" and images.size:
+            # fmin and fmax pass NaN over, without the warning that nanmin gives for nothing but NaN.
+            low, high = np.fmin.reduce(images, axis=None), np.fmax.reduce(images, axis=None)
+            nan = "some of them NaN" if np.isnan(images).any() else "no NaN"
+            found += f" with values {low:g} to {high:g}, {nan}"
+        raise ValueError(f"images must be uint8 in raw pixel units, 0 to 255, got {found}")
+    if images.ndim != 4:
+        raise ValueError(f"images must have shape [N, H, W, C], got {images.shape}")
+    if 0 in images.shape:
+        raise ValueError(f"images must have at least one example, row, column and channel, got shape {images.shape}")
+
+
+def _check_labels(labels: np.ndarray, n: int) -> None:
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, got {labels.dtype}")
+    if labels.shape != (n,):
+        raise ValueError(f"labels must have shape [N] = ({n},), one for each image, got {labels.shape}")
+    # Checked before the cast to int32, which would wrap a large label around to a valid one.
+    for index in (int(labels.argmin()), int(labels.argmax())):
+        if not 0 <= labels[index] <= np.iinfo(np.int32).max:
+            raise ValueError(f"labels must be class indices from 0 on, got {labels[index]} at index {index}")
+
+
+def _checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(class_names, str) or not class_names or not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"class_names must be a non-empty sequence of strings, got {class_names!r}")
+    return tuple(class_names)
+
+
+def _histograms(images: np.ndarray) -> np.ndarray:
+    """How often each pixel value occurs in each channel: [N, H, W, C] uint8 -> [C, 256] int64."""
+    channels = images.shape[-1]
+    total = np.zeros((channels, 256), np.int64)
+    for start in range(0, len(images), _CHUNK):
+        chunk = images[start : start + _CHUNK]
+        for channel in range(channels):
+            total[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+    return total
+
+
+def _moments(histogram: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, from exact integer sums (Python's, which cannot overflow)."""
+    counts = histogram.tolist()
+    n = sum(counts)
+    first = sum(value * count for value, count in enumerate(counts))
+    second = sum(value * value * count for value, count in enumerate(counts))
+    variance_times_n_squared = n * second - first * first
+    return first / n, variance_times_n_squared**0.5 / n if variance_times_n_squared else 1.0

@@ -1,0 +1,51 @@
+"""Stratified splits: which examples are held out, fixed by a seed.
+
+Indices only, so that the same functions serve every dataset. Every class keeps its share on both sides, to within one
+example of exact proportion.
+"""
+
+import numpy as np
+
+
+def hold_out(labels: np.ndarray, size: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Divides the examples into those kept and `size` held out, stratified by class.
+
+    labels: [N] integers -> (kept [N - size], held [size]) int64 indices, disjoint, together all of 0 … N − 1. Both in
+    random order, so that the first few are a fair sample even of data sorted by class.
+
+    Raises ValueError if a class has a single example, or if either side is too small to give every class one.
+    """
+    from sklearn.model_selection import train_test_split
+
+    n = len(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min(initial=2) < 2:
+        raise ValueError(
+            f"labels must have at least two examples of each class, class {classes[counts.argmin()]} has one"
+        )
+    if not len(classes) <= size <= n - len(classes):
+        raise ValueError(
+            f"size must leave at least one example for each of the {len(classes)} classes on both sides, "
+            f"{len(classes)} to {n - len(classes)} of {n} examples, got {size}"
+        )
+    kept, held = train_test_split(np.arange(n), test_size=size, stratify=labels, random_state=seed)
+    return kept, held
+
+
+def subset(labels: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
+    """Selects `size` of the examples, stratified by class.
+
+    labels: [N] integers -> [size] int64 indices, each at most once. `size` N selects all, in their own order.
+
+    Raises ValueError if `size` is below the number of classes or above N.
+    """
+    n, num_classes = len(labels), len(np.unique(labels))
+    if not num_classes <= size <= n:
+        raise ValueError(f"size must be from {num_classes} (one example per class) to {n} (all examples), got {size}")
+    if size == n:
+        return np.arange(n)
+    # A hold-out smaller than the number of classes cannot be stratified: hold out one example per class and return
+    # what is too much.
+    left_out = max(n - size, num_classes)
+    kept, held = hold_out(labels, left_out, seed=seed)
+    return np.concatenate([kept, held[n - size :]])
