@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from convnet import data, models, ops, optim, train
@@ -98,20 +97,18 @@ class Trainer:
     def _place_data(self) -> None:
         splits = (self.dataset.train, self.dataset.validation, self.dataset.test)
         self._train, self._validation, self._test = jax.device_put([(split.images, split.labels) for split in splits])
-        stored = jnp.float64 if self.config.model.precision == "float64" else jnp.float32
-        self._mean, self._std = (jnp.asarray(x, stored) for x in (self.dataset.mean, self.dataset.std))
 
     def _prepare_training(self, key, images):
         settings = self.config.data
         images = data.augment(
             key, images, shift_pixels=settings.shift, flip_images=settings.flip, crop_size=settings.crop
         )
-        return data.normalize(images, self._mean, self._std)
+        return data.normalize(images, self.dataset.mean, self.dataset.std)
 
     def _prepare_evaluation(self, images):
         if self.config.data.crop is not None:
             images = data.center_crop(images, size=self.config.data.crop)
-        return data.normalize(images, self._mean, self._std)
+        return data.normalize(images, self.dataset.mean, self.dataset.std)
 
     def _compile(self, batch_size: int) -> None:
         step = train.make_train_step(self.model, self.optimizer, self.loss, self._prepare_training)
