@@ -9,15 +9,49 @@ our gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from convnet.ops import activation, conv, loss, pool
-from convnet.ops import dense as dense_
-from convnet.ops.activation import dropout, leaky_relu, relu, sigmoid, tanh
-from convnet.ops.conv import conv2d, conv_transpose2d, convolve2d
-from convnet.ops.dense import dense
-from convnet.ops.loss import crammer_singer_hinge, softmax_cross_entropy, squared_error, weston_watkins_hinge
-from convnet.ops.pool import avg_pool, global_avg_pool, max_pool, sum_pool
+from convnet.ops.activation import (
+    dropout,
+    dropout_forward,
+    leaky_relu,
+    leaky_relu_forward,
+    relu,
+    relu_forward,
+    sigmoid,
+    sigmoid_forward,
+    tanh,
+    tanh_forward,
+)  # fmt: skip
+from convnet.ops.conv import (
+    conv2d,
+    conv2d_forward,
+    conv_transpose2d,
+    conv_transpose2d_forward,
+    convolve2d,
+    convolve2d_forward,
+)  # fmt: skip
+from convnet.ops.dense import dense, dense_forward
+from convnet.ops.loss import (
+    crammer_singer_hinge,
+    crammer_singer_hinge_forward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_forward,
+    squared_error,
+    squared_error_forward,
+    weston_watkins_hinge,
+    weston_watkins_hinge_forward,
+)  # fmt: skip
+from convnet.ops.pool import (
+    avg_pool,
+    avg_pool_forward,
+    global_avg_pool,
+    global_avg_pool_forward,
+    max_pool,
+    max_pool_forward,
+    sum_pool,
+    sum_pool_forward,
+)  # fmt: skip
 from convnet.ops.window import Padding, Pair, ReceptiveField, Window, receptive_field, windows
 
 __all__ = [
@@ -54,27 +88,45 @@ class OpSet:
     squared_error: Callable
 
 
-HAND = OpSet(**{field.name: globals()[field.name] for field in fields(OpSet)})
+HAND = OpSet(
+    conv2d=conv2d,
+    conv_transpose2d=conv_transpose2d,
+    convolve2d=convolve2d,
+    dense=dense,
+    max_pool=max_pool,
+    avg_pool=avg_pool,
+    sum_pool=sum_pool,
+    global_avg_pool=global_avg_pool,
+    relu=relu,
+    leaky_relu=leaky_relu,
+    sigmoid=sigmoid,
+    tanh=tanh,
+    dropout=dropout,
+    softmax_cross_entropy=softmax_cross_entropy,
+    weston_watkins_hinge=weston_watkins_hinge,
+    crammer_singer_hinge=crammer_singer_hinge,
+    squared_error=squared_error,
+)
 """Every gradient derived by hand."""
 
 AUTO = OpSet(
-    conv2d=conv.conv2d_forward,
-    conv_transpose2d=conv.conv_transpose2d_forward,
-    convolve2d=conv.convolve2d_forward,
-    dense=dense_.dense_forward,
-    max_pool=pool.max_pool_forward,
-    avg_pool=pool.avg_pool_forward,
-    sum_pool=pool.sum_pool_forward,
-    global_avg_pool=pool.global_avg_pool_forward,
-    relu=activation.relu_forward,
-    leaky_relu=activation.leaky_relu_forward,
-    sigmoid=activation.sigmoid_forward,
-    tanh=activation.tanh_forward,
-    dropout=activation.dropout_forward,
-    softmax_cross_entropy=loss.softmax_cross_entropy_forward,
-    weston_watkins_hinge=loss.weston_watkins_hinge_forward,
-    crammer_singer_hinge=loss.crammer_singer_hinge_forward,
-    squared_error=loss.squared_error_forward,
+    conv2d=conv2d_forward,
+    conv_transpose2d=conv_transpose2d_forward,
+    convolve2d=convolve2d_forward,
+    dense=dense_forward,
+    max_pool=max_pool_forward,
+    avg_pool=avg_pool_forward,
+    sum_pool=sum_pool_forward,
+    global_avg_pool=global_avg_pool_forward,
+    relu=relu_forward,
+    leaky_relu=leaky_relu_forward,
+    sigmoid=sigmoid_forward,
+    tanh=tanh_forward,
+    dropout=dropout_forward,
+    softmax_cross_entropy=softmax_cross_entropy_forward,
+    weston_watkins_hinge=weston_watkins_hinge_forward,
+    crammer_singer_hinge=crammer_singer_hinge_forward,
+    squared_error=squared_error_forward,
 )
 """The same forward passes, differentiated by JAX."""
 
