@@ -92,10 +92,9 @@ def environment() -> dict[str, Any]:
         "command": " ".join(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
         "cpus": os.cpu_count(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "device": jax.devices()[0].device_kind,
+        "device": _device(),
         "backend": jax.default_backend(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "git": _git_state(),
@@ -123,12 +122,15 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
-    """The processor's name, where the system tells."""
+def _device() -> str:
+    """The accelerator's name, or the processor's where there is none and the system tells."""
+    kind = jax.devices()[0].device_kind
+    if jax.default_backend() != "cpu":
+        return kind
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
+        return platform.processor() or kind
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

@@ -14,8 +14,8 @@ import tyro
 def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] | None = None) -> int:
     """Read `settings` from the command line and `run` them.
 
-    Returns 0; 2 with one line on standard error for bad input (ValueError, OSError); 130 when interrupted. The
-    environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
+    Returns 0; 2 with the error's message on standard error for bad input (ValueError, OSError); 130 when interrupted.
+    The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
     try:
@@ -23,7 +23,7 @@ def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] 
     except (ValueError, OSError) as error:
         if os.environ.get("CONVNET_TRACEBACK"):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; --resume goes on from the finished runs", file=sys.stderr)

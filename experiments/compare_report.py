@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import platform
-import sys
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from convnet import analysis, models
 from convnet.ablation import Interval, mean_interval
 from convnet.config import RunConfig, content_hash, to_dict
 from convnet.data import Dataset
+from convnet.record import environment
 from convnet.report import Section, figures, tiles, write_report
 from convnet.run import RunResult, Trainer
 
@@ -173,6 +170,7 @@ def write_comparison(path: Path, families: list[Family], dataset: Dataset) -> No
 
 
 def _facts(families: list[Family], dataset: Dataset) -> dict[str, str]:
+    where = environment()
     config, sizes = families[0].config, (len(dataset.train), len(dataset.validation), len(dataset.test))
     height, width, channels = dataset.image_shape
     budget = ", ".join(
@@ -183,10 +181,10 @@ def _facts(families: list[Family], dataset: Dataset) -> dict[str, str]:
         f"{sizes[2]:,} test images",
         "gradients": {"hand": "derived by hand", "auto": "JAX autodiff"}[config.gradient],
         "budget": f"{len(families[0].runs)} seeds; {budget}",
-        "machine": f"{jax.devices()[0].device_kind} ({jax.default_backend()}), {platform.platform()}",
-        "versions": f"Python {platform.python_version()}, JAX {jax.__version__}",
-        "date": date.today().isoformat(),
-        "command": " ".join(sys.argv),
+        "machine": f"{where['device']}, {where['cpus']} CPU cores, {where['platform']}",
+        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
+        "date": where["started"][:10],
+        "command": where["command"],
     }
 
 

@@ -49,10 +49,10 @@ RECIPES: dict[str, Recipe] = {
     "mnist": Recipe(
         target=0.97,
         runs={
-            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.01)),
-            "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.05, warmup=0.1)),
+            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.05)),
+            "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.1, warmup=0.1)),
             "cnn": _mnist(
-                ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.05, warmup=0.1), shift=1
+                ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.1, warmup=0.1), shift=1
             ),
         },
     ),

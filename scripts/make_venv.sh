@@ -11,7 +11,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
     echo "$python has no ensurepip; installing Debian's $package" >&2
     as_root=; [ "$(id -u)" = 0 ] || as_root=sudo
-    if ! { command -v apt-get >/dev/null && $as_root apt-get update -qq && $as_root apt-get install -y -qq "$package"; } >&2
+    if ! { command -v apt-get >/dev/null && $as_root apt-get update -qq && $as_root apt-get install -y -qq "$package"; } >/dev/null
     then
         echo "cannot install it: please install $package (or another Python with venv) and try again" >&2
         exit 1

@@ -54,7 +54,7 @@ def section(path: Path) -> str:
     return (
         f"**{path.name}**, {families[0]['seeds']} seeds, {train['epochs']} epochs of batch {train['batch_size']}; "
         f"`python {where['command']}`\n\n{table}\n\n"
-        f"{where['cpu']}, {where['cpus']} cores; JAX {where['packages']['jax']} on {where['backend']}, "
+        f"{where['device']}, {where['cpus']} CPU cores; JAX {where['packages']['jax']}, "
         f"Python {where['python']}; {where['started'][:10]}.\n"
     )
 
