@@ -98,6 +98,7 @@ def environment() -> dict[str, Any]:
         "backend": jax.default_backend(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "git": _git_state(),
+        "code": _code_hash(),
     }
 
 
@@ -133,6 +134,14 @@ def _device() -> str:
         return platform.processor() or kind
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _code_hash() -> str:
+    """SHA-256 over the package's own sources: what a commit does not tell where the tree was changed since."""
+    digest, here = hashlib.sha256(), Path(__file__).resolve().parent
+    for path in sorted(here.rglob("*.py")):
+        digest.update(f"{path.relative_to(here)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -146,7 +146,7 @@ def _is_finished(path: Path, config: RunConfig) -> bool:
     return (
         manifest is not None
         and (manifest.get("status"), manifest.get("config")) == ("finished", to_dict(config))
-        and all(manifest.get(key) == here[key] for key in ("packages", "python", "device", "xla_flags", "git"))
+        and all(manifest.get(key) == here[key] for key in ("packages", "python", "device", "xla_flags", "code"))
     )
 
 
