@@ -59,12 +59,15 @@ RECIPES: dict[str, Recipe] = {
     "cifar10": Recipe(
         target=0.5,
         runs={
-            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002)),
+            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002), flip=True),
             "mlp": _cifar10(
-                ModelConfig("mlp", widths=(1024,), dropout=0.3), OptimConfig(learning_rate=0.02, warmup=0.1), flip=True
+                ModelConfig("mlp", widths=(1024,), dropout=0.2), OptimConfig(learning_rate=0.01, warmup=0.1), flip=True
             ),
             "cnn": _cifar10(
-                ModelConfig("cnn", dropout=0.3), OptimConfig(learning_rate=0.05, warmup=0.1), shift=2, flip=True
+                ModelConfig("cnn", dropout=0.3),
+                OptimConfig(learning_rate=0.02, warmup=0.1, weight_decay=5e-4),
+                shift=2,
+                flip=True,
             ),
         },
     ),

@@ -1,0 +1,227 @@
+"""Activations and dropout: values and slopes against Python's math, tails, kinks, extremes, refusals."""
+
+import math
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convnet.ops import dropout, leaky_relu, relu, sigmoid, tanh
+from convnet.ops.activation import dropout_forward, leaky_relu_forward, relu_forward, sigmoid_forward, tanh_forward
+from tests.ops.references import UNIT
+
+ALL = {"relu": relu, "leaky_relu": leaky_relu, "sigmoid": sigmoid, "tanh": tanh}
+FORWARD = {
+    "relu": relu_forward,
+    "leaky_relu": leaky_relu_forward,
+    "sigmoid": sigmoid_forward,
+    "tanh": tanh_forward,
+}
+
+
+def bell(x):
+    """σ(x)(1 − σ(x)) without cancellation."""
+    return math.exp(-abs(x)) / (1 + math.exp(-abs(x))) ** 2
+
+
+# name: (value, slope), from the definitions
+EXACT = {
+    "relu": (lambda x: max(x, 0.0), lambda x: float(x > 0)),
+    "leaky_relu": (lambda x: x if x > 0 else 0.01 * x, lambda x: 1.0 if x > 0 else 0.01),
+    "sigmoid": (lambda x: 1 / (1 + math.exp(-x)) if x > -700 else math.exp(x), bell),
+    "tanh": (math.tanh, lambda x: 4 * bell(2 * x)),
+}
+
+
+def slopes(f, x):
+    """f′ at every element: an elementwise op maps a tangent of ones to its slopes."""
+    return _slopes(f)(jnp.asarray(x))
+
+
+@cache
+def _slopes(f):
+    return jax.jit(lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1])
+
+
+@cache
+def second_slopes(f):
+    """f″ by forward over forward, and by reverse over reverse."""
+    return jax.jit(lambda x: (slopes(partial(slopes, f), x), jax.vmap(jax.grad(jax.grad(f)))(x)))
+
+
+def relative_error(actual, function, x, floor=0.0):
+    """Worst |actual − function(x)| / max(|function(x)|, floor) in units of round-off; 0/0 is no error."""
+    expected = np.array([function(v) for v in np.asarray(x, np.float64).tolist()])
+    error = np.abs(np.asarray(actual, np.float64) - expected)
+    error[error > 0] /= np.maximum(np.abs(expected), floor)[error > 0]
+    return error.max() / UNIT[actual.dtype.name]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("name", ALL)
+def test_values_and_slopes(name, dtype, rng, x64):
+    """XLA's exp and tanh are good to a few units, and each rule may add one per factor. The tails have a test below."""
+    x = jnp.asarray(rng.normal(size=(40,)) * 2, dtype)
+    value, slope = EXACT[name]
+    assert relative_error(jax.jit(ALL[name])(x), value, x) <= 8
+    assert relative_error(slopes(ALL[name], x), slope, x, floor=1.0) <= 8
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "reach"), [("sigmoid", 1.0), ("tanh", 0.5)])
+def test_slopes_keep_their_relative_accuracy_in_the_tails(name, reach, dtype, x64):
+    """σ′ and tanh′ fall like e^−|x| and e^−2|x|: far out they are tiny, but not 0, and cancellation would eat them."""
+    x = np.geomspace(1, reach * {"float64": 700, "float32": 80}[dtype], 30)
+    x = jnp.asarray(np.concatenate([x, -x]), dtype)
+    assert relative_error(slopes(ALL[name], x), EXACT[name][1], x) <= 64
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gradient_is_slope_times_g(name, rng, x64):
+    x, g = rng.normal(size=(2, 3, 4, 2)), rng.normal(size=(2, 3, 4, 2))
+    dx = jax.jit(lambda x, g: jax.vjp(ALL[name], x)[1](g)[0])(x, g)
+    np.testing.assert_array_max_ulp(np.asarray(dx), np.asarray(slopes(ALL[name], x)) * g, 4)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0, 2), (2, 1, 3), (2, 3, 1, 2, 2)])
+@pytest.mark.parametrize("name", ALL)
+def test_any_shape(name, shape):
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    assert jax.eval_shape(ALL[name], x) == jax.eval_shape(partial(slopes, ALL[name]), x) == x
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("name", ALL)
+def test_extreme_inputs_give_finite_values_and_slopes(name, dtype, x64):
+    largest, smallest = float(jnp.finfo(dtype).max), float(jnp.finfo(dtype).tiny)
+    x = jnp.asarray([1e4, -1e4, 100.0, -100.0, largest, -largest, smallest, -smallest, 0.0, -0.0], dtype)
+    for op in (ALL[name], FORWARD[name]):
+        assert np.isfinite(np.asarray(op(x), np.float64)).all()
+    slope = np.asarray(slopes(ALL[name], x), np.float64)
+    assert np.isfinite(slope).all()
+    assert ((slope >= 0) & (slope <= 1)).all()
+    if dtype == "float32":
+        assert np.isfinite(second_slopes(ALL[name])(x)).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nan_stays_nan(name):
+    for op in (ALL[name], FORWARD[name]):
+        np.testing.assert_array_equal(np.isnan(op(jnp.array([1.0, np.nan, -1.0]))), [False, True, False])
+
+
+def test_second_derivatives(rng, x64):
+    x = rng.normal(size=10)
+    s, t = 1 / (1 + np.exp(-x)), np.tanh(x)
+    expected = {"relu": 0 * x, "leaky_relu": 0 * x, "sigmoid": s * (1 - s) * (1 - 2 * s), "tanh": -2 * t * (1 - t * t)}
+    for name, op in ALL.items():
+        for second in second_slopes(op)(x):
+            np.testing.assert_allclose(second, expected[name], rtol=1e-12, atol=1e-15)
+
+
+# --- kinks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_slopes_at_zero(zero):
+    assert jax.grad(relu)(zero * jnp.ones(())) == 0
+    assert jax.grad(relu_forward)(zero * jnp.ones(())) == 0
+    assert jax.grad(leaky_relu)(zero * jnp.ones(())) == np.float32(0.01)
+    assert jax.grad(partial(leaky_relu, negative_slope=3.0))(zero * jnp.ones(())) == 3
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0, -0.5, 2.0])
+def test_leaky_relu_with_other_slopes(slope, rng, x64):
+    x = rng.normal(size=20)
+    f = partial(leaky_relu, negative_slope=slope)
+    np.testing.assert_array_equal(f(x), np.where(x > 0, x, slope * x))
+    np.testing.assert_array_equal(slopes(f, x), np.where(x > 0, 1, slope))
+
+
+def test_leaky_relu_with_slope_zero_is_relu(rng):
+    x = jnp.asarray([*rng.normal(size=10), 0.0, -0.0], jnp.float32)
+    f = partial(leaky_relu, negative_slope=0.0)
+    np.testing.assert_array_equal(f(x), relu(x))
+    np.testing.assert_array_equal(slopes(f, x), slopes(relu, x))
+
+
+def test_symmetries(rng, x64):
+    x = rng.normal(size=20) * 5
+    np.testing.assert_array_equal(slopes(sigmoid, x), slopes(sigmoid, -x))
+    np.testing.assert_array_equal(slopes(tanh, x), slopes(tanh, -x))
+    np.testing.assert_allclose(sigmoid(x) + sigmoid(-x), 1, rtol=1e-15)
+    np.testing.assert_allclose(tanh(x), 2 * sigmoid(2 * x) - 1, rtol=1e-13, atol=1e-15)
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", [dropout, dropout_forward])
+@pytest.mark.parametrize("rate", [0, 0.0, 0.25, 0.5, 0.9, 1, 1.0])
+def test_dropout(op, rate, rng, x64):
+    x, g, mask = rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), rng.random((3, 5)) < 0.5
+    x[0] = 0.0  # a dropped place is known by the mask, not by its value
+    scale = np.where(mask, 0.0 if rate == 1 else 1 / (1 - rate), 0.0)
+    f = partial(op, mask=mask, rate=rate)
+    np.testing.assert_array_equal(f(x), x * scale)
+    np.testing.assert_array_equal(jax.vjp(f, x)[1](g)[0], g * scale)
+    np.testing.assert_array_equal(jax.jvp(f, (x,), (g,))[1], g * scale)
+
+
+def test_dropout_keeps_the_mean_over_all_masks(x64):
+    """E[y] = x when each element is kept with probability 1 − rate, whatever the rate."""
+    x, rate, expected = np.array([1.5, -2.0, 0.25]), 0.3, np.zeros(3)
+    for mask in np.ndindex(2, 2, 2):
+        mask = np.array(mask, bool)
+        expected += np.prod(np.where(mask, 1 - rate, rate)) * np.asarray(dropout(x, mask, rate=rate))
+    np.testing.assert_allclose(expected, x, rtol=1e-15)
+
+
+def test_what_is_dropped_cannot_poison():
+    x, mask = jnp.array([np.nan, np.inf, 1.0]), jnp.array([False, False, True])
+    np.testing.assert_array_equal(dropout(x, mask, rate=0.5), [0, 0, 2])
+    np.testing.assert_array_equal(jax.grad(lambda x: dropout(x, mask, rate=0.5).sum())(x), [0, 0, 2])
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+X, MASK = np.ones((2, 3), np.float32), np.ones((2, 3), bool)
+
+
+@pytest.mark.parametrize("op", [*ALL.values(), *FORWARD.values()])
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (X.astype(np.int32), r"^x has dtype int32: expected a floating-point dtype"),
+        (X > 0, r"^x has dtype bool: expected a floating-point dtype"),
+        (X.astype(np.uint8), r"^x has dtype uint8: expected a floating-point dtype"),
+        (X.astype(np.complex64), r"^x has dtype complex64: expected a floating-point dtype"),
+        (X.tolist(), r"^x is a list: expected an array"),
+    ],
+)
+def test_refused(op, x, match):
+    with pytest.raises(ValueError, match=match):
+        op(x)
+
+
+@pytest.mark.parametrize("op", [dropout, dropout_forward])
+@pytest.mark.parametrize(
+    ("x", "mask", "rate", "match"),
+    [
+        (X.astype(np.int32), MASK, 0.5, r"^x has dtype int32: expected a floating-point dtype"),
+        (X, MASK[0], 0.5, r"^mask is bool \(3,\): expected bool \(2, 3\)"),
+        (X, MASK[:, :1], 0.5, r"^mask is bool \(2, 1\): expected bool \(2, 3\)"),
+        (X, MASK.astype(np.float32), 0.5, r"^mask is float32 \(2, 3\): expected bool"),
+        (X, MASK.astype(np.int32), 0.5, r"^mask is int32 \(2, 3\): expected bool"),
+        (X, MASK.tolist(), 0.5, r"^mask is a list: expected"),
+        (X, None, 0.5, r"^mask is a NoneType: expected"),
+        (X, MASK, -0.1, r"^rate is -0.1: expected a probability in \[0, 1\]"),
+        (X, MASK, 1.5, r"^rate is 1.5: expected a probability"),
+        (X, MASK, math.nan, r"^rate is nan: expected a probability"),
+    ],
+)
+def test_dropout_refuses(op, x, mask, rate, match):
+    with pytest.raises(ValueError, match=match):
+        op(x, mask, rate=rate)

@@ -1,0 +1,33 @@
+"""`import convnet` is fast because it loads little. What loads is counted, not how long it takes."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("flax", "tensorflow_datasets", "tensorflow", "orbax", "matplotlib", "sklearn", "optax", "tyro", "jinja2")
+
+
+def loaded(module: str) -> set[str]:
+    """The heavy packages that a new process has loaded after importing `module`."""
+    code = f"import sys, {module}; print('loaded', *(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("convnet", set()),
+        # Layers that have no business with networks, drawing or data formats.
+        ("convnet.config, convnet.initializers, convnet.data, convnet.record", set()),
+        ("convnet.run", {"flax", "optax", "orbax"}),  # flax itself loads orbax
+    ],
+    ids=["convnet", "low layers", "run"],
+)
+def test_an_import_loads_nothing_heavy_that_it_does_not_use(module, allowed):
+    assert loaded(module) <= allowed
+
+
+def test_the_probe_sees_what_is_loaded():
+    assert loaded("optax, sklearn") >= {"optax", "sklearn"}

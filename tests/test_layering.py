@@ -1,0 +1,227 @@
+"""The import diagram holds, by the syntax trees of all modules: also of imports inside functions."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ROWS = (
+    ("config",),
+    ("ops", "initializers"),
+    ("convnet",),  # the package itself, which re-exports the ops
+    ("gradcheck", "models", "data", "optim"),
+    ("train", "analysis", "record"),
+    ("run",),
+    ("ablation", "report"),
+    ("experiments", "scripts"),
+)
+RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+
+HOMES = {
+    "flax": "convnet.models",
+    "orbax": "convnet.train.checkpoint",
+    "tensorflow_datasets": "convnet.data.tfds",
+    "matplotlib": "convnet.report",
+    "jinja2": "convnet.report",
+}
+OPS_MAY_USE = {"jax", "numpy", "convnet"} | sys.stdlib_module_names
+NOBODYS_HOME = {"utils", "util", "helpers", "helper", "misc", "common"}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the project by its name; the experiments are installed as convnet.experiments."""
+    found = {}
+    for folder, prefix in (("convnet", ()), ("experiments", ("convnet",)), ("scripts", ())):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = [*prefix, *path.relative_to(ROOT).with_suffix("").parts]
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(source: str, module: str, known: set[str], *, package: bool = False) -> Iterator[tuple[str, int]]:
+    """(imported module, line): of `from a import b` it is a.b where that is a module, else a."""
+    home = module.split(".") if package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((canonical(alias.name), node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = home[: len(home) - node.level + 1] if node.level else []
+            base = canonical(".".join([*above, *([node.module] if node.module else [])]))
+            for alias in node.names:
+                full = canonical(f"{base}.{alias.name}")
+                yield (full if full in known else base), node.lineno
+
+
+def canonical(module: str) -> str:
+    return f"convnet.{module}" if module.split(".")[0] == "experiments" else module
+
+
+def belongs_to(module: str, home: str) -> bool:
+    return module == home or module.startswith(f"{home}.")
+
+
+def row_name(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "convnet" and len(parts) > 1 else parts[0]
+
+
+def violations(source: str, module: str, known: set[str], *, package: bool = False) -> list[str]:
+    """What is wrong with one module."""
+    wrong, own = [], row_name(module)
+    if own not in RANK:
+        wrong.append(f"{module} belongs to no row of the diagram")
+    if NOBODYS_HOME & set(module.split(".")):
+        wrong.append(f"{module} has a name that says nothing")
+    for target, line in imports(source, module, known, package=package):
+        where, top = f"{module}:{line} imports {target}", target.split(".")[0]
+        if top in HOMES and not belongs_to(module, HOMES[top]):
+            wrong.append(f"{where}: only {HOMES[top]} may")
+        if own == "ops" and top not in OPS_MAY_USE:
+            wrong.append(f"{where}: ops know JAX, NumPy and the standard library only")
+        if top in ("convnet", "scripts") and row_name(target) != own:
+            other = row_name(target)
+            if RANK.get(other, len(ROWS)) >= RANK.get(own, -1):
+                wrong.append(f"{where}: {own} may not know {other}")
+    return wrong
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import one another in a circle, or nothing."""
+    done, path = set(), []
+
+    def visit(module: str) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        path.append(module)
+        for target in sorted(graph.get(module, ())):
+            if found := visit(target):
+                return found
+        path.pop()
+        done.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module))), [])
+
+
+# --- the project ------------------------------------------------------------------------------------------------------
+
+MODULES = modules()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_down_the_diagram(module):
+    path = MODULES[module]
+    assert violations(path.read_text(), module, set(MODULES), package=path.name == "__init__.py") == []
+
+
+def test_no_circle():
+    graph = {
+        module: {target for target, _ in imports(path.read_text(), module, set(MODULES),
+                                                 package=path.name == "__init__.py") if target in MODULES}
+        for module, path in MODULES.items()
+    }  # fmt: skip
+    assert circle(graph) == []
+    assert "convnet.config" in graph["convnet.run"]  # the graph is not empty by mistake
+
+
+def test_the_whole_project_is_looked_at():
+    assert {"convnet", "convnet.config", "convnet.ops.conv", "convnet.models.cnn", "convnet.run"} <= set(MODULES)
+    assert any(module.startswith("convnet.experiments.") for module in MODULES)
+
+
+# --- the checker itself -----------------------------------------------------------------------------------------------
+
+KNOWN = {
+    "convnet", "convnet.config", "convnet.ops", "convnet.ops.conv", "convnet.models", "convnet.models.cnn",
+    "convnet.data", "convnet.data.tfds", "convnet.train", "convnet.run", "convnet.report", "convnet.ablation",
+    "convnet.experiments", "convnet.experiments.compare", "convnet.initializers", "convnet.record", "scripts.bench",
+}  # fmt: skip
+
+PLANTED = {
+    "upwards": ("convnet.ops.conv", "from convnet.config import require", "ops may not know config"),
+    "far upwards": ("convnet.models.cnn", "from convnet.run import Trainer", "models may not know run"),
+    "sideways": ("convnet.models.cnn", "from convnet.data import Dataset", "models may not know data"),
+    "sideways in the first row": ("convnet.initializers", "import convnet.ops", "initializers may not know ops"),
+    "sideways in the last row": ("scripts.bench", "import experiments.compare", "scripts may not know experiments"),
+    "by way of the root": ("convnet.models.cnn", "from convnet import data", "models may not know data"),
+    "ops by way of the root": ("convnet.ops.conv", "from convnet import HAND", "ops may not know convnet"),
+    "relative": ("convnet.models.cnn", "from ..data import Dataset", "models may not know data"),
+    "relative, a module": ("convnet.models.cnn", "from .. import run", "models may not know run"),
+    "in a function": ("convnet.config", "def f():\n    import convnet.run", "config may not know run"),
+    "for types only": ("convnet.train.x", "if TYPE_CHECKING:\n    from convnet.run import Trainer", "may not know run"),
+    "the root from below": ("convnet.config", "import convnet", "config may not know convnet"),
+    "an experiment": ("convnet.run", "from experiments.compare import main", "run may not know experiments"),
+    "installed": ("convnet.run", "from convnet.experiments import compare", "run may not know experiments"),
+    "a script": ("convnet.run", "from scripts import bench", "run may not know scripts"),
+    "flax": ("convnet.train.state", "from flax import linen", "only convnet.models may"),
+    "orbax": ("convnet.train.loop", "import orbax.checkpoint as ocp", "only convnet.train.checkpoint may"),
+    "tfds": ("convnet.data.digits", "import tensorflow_datasets as tfds", "only convnet.data.tfds may"),
+    "matplotlib": ("convnet.analysis.errors", "import matplotlib.pyplot as plt", "only convnet.report may"),
+    "jinja2 in an experiment": ("convnet.experiments.compare", "import jinja2", "only convnet.report may"),
+    "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models may"),
+    "optax in ops": ("convnet.ops.conv", "import optax", "ops know JAX, NumPy"),
+    "scipy in ops": ("convnet.ops.conv", "def f():\n    from scipy import signal", "ops know JAX, NumPy"),
+    "utils": ("convnet.data.utils", "", "says nothing"),
+    "common": ("convnet.experiments.common", "", "says nothing"),
+    "an unknown package": ("convnet.plots.bars", "", "belongs to no row"),
+    "use of an unknown package": ("convnet.run", "import convnet.plots", "run may not know plots"),
+}
+
+
+@pytest.mark.parametrize(("module", "source", "message"), PLANTED.values(), ids=PLANTED)
+def test_a_planted_violation_is_found(module, source, message):
+    found = violations(source, module, KNOWN)
+    assert any(message in violation for violation in found), found
+
+
+ALLOWED = {
+    "itself": ("convnet.models.cnn", "from convnet.models.layers import Model\nfrom . import layers"),
+    "downwards": ("convnet.models.cnn", "from convnet.ops import HAND\nfrom convnet import config, initializers"),
+    "the root": ("convnet.record", "from convnet import __version__"),
+    "everything from an experiment": ("convnet.experiments.compare", "from convnet import report, run, data, HAND"),
+    "an experiment's neighbour": ("convnet.experiments.compare", "from experiments.recipes import RECIPES"),
+    "libraries": ("convnet.ops.conv", "import functools, numpy as np\nfrom jax.interpreters import ad"),
+    "flax at home": ("convnet.models.cnn", "from flax import linen as nn"),
+    "orbax at home": ("convnet.train.checkpoint", "import orbax.checkpoint"),
+    "tfds at home": ("convnet.data.tfds", "def f():\n    import tensorflow_datasets"),
+    "drawing at home": ("convnet.report.figures", "import matplotlib, jinja2"),
+    "a mention": ("convnet.config", "'''import convnet.run'''"),
+}
+
+
+@pytest.mark.parametrize(("module", "source"), ALLOWED.values(), ids=ALLOWED)
+def test_what_is_allowed_is_let_pass(module, source):
+    assert violations(source, module, KNOWN) == []
+
+
+def test_the_root_package_may_import_the_ops_and_no_more():
+    assert violations("from convnet.ops import HAND\nfrom .ops import AUTO", "convnet", KNOWN, package=True) == []
+    assert violations("from convnet import models", "convnet", KNOWN, package=True) != []
+
+
+def test_a_submodule_that_imports_its_package_closes_a_circle():
+    known = {"convnet.ops", "convnet.ops.conv"}
+    package = {t for t, _ in imports("from convnet.ops.conv import conv2d", "convnet.ops", known, package=True)}
+    module = {t for t, _ in imports("from convnet.ops import HAND", "convnet.ops.conv", known)}
+    assert circle({"convnet.ops": package, "convnet.ops.conv": module})
+    assert circle({"convnet.ops": package, "convnet.ops.conv": {"convnet.ops.pool"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, ["a", "b", "c", "a"]),
+        ({"a": {"a"}}, ["a", "a"]),
+        ({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}, []),
+        ({"z": {"b"}, "b": {"c"}, "c": {"b"}}, ["b", "c", "b"]),
+    ],
+    ids=["three", "one", "a diamond is none", "beside the way"],
+)
+def test_circles(graph, expected):
+    assert circle(graph) == expected

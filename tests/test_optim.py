@@ -1,0 +1,273 @@
+"""Optimisers against plain NumPy loops of their formulas, schedules at their landmarks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from convnet import optim
+from convnet.config import OptimConfig
+from convnet.optim import OPTIMIZERS, build, schedule
+
+STEPS = 6
+RATE = 0.1
+
+
+def problem(rng):
+    """Parameters of a small network and a gradient per step: two kernels, of which one a convolution's, and a bias."""
+    shapes = {"conv": (2, 2, 1, 3), "dense": (4, 3), "bias": (3,)}
+    params = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    grads = [{name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(STEPS)]
+    return params, grads
+
+
+def trajectory(config, params, grads):
+    """Parameters after each step, by the library."""
+    optimizer = build(config, STEPS)
+    params = jax.tree.map(jnp.asarray, params)
+    state, history = optimizer.init(params), []
+    update = jax.jit(optimizer.update)
+    for g in grads:
+        updates, state = update(jax.tree.map(jnp.asarray, g), state, params)
+        params = optax.apply_updates(params, updates)
+        history.append(params)
+    return history
+
+
+# --- the rules, as written in textbooks -------------------------------------------------------------------------------
+
+
+def sgd(g, m, t, mu):
+    return g, m
+
+
+def momentum(g, m, t, mu):
+    v = mu * m.get("v", 0) + g
+    return v, {"v": v}
+
+
+def nesterov(g, m, t, mu):
+    v = mu * m.get("v", 0) + g
+    return g + mu * v, {"v": v}
+
+
+def adam(g, m, t, mu, b2=0.999, eps=1e-8):
+    """Kingma & Ba, ICLR 2015, Algorithm 1."""
+    first = mu * m.get("first", 0) + (1 - mu) * g
+    second = b2 * m.get("second", 0) + (1 - b2) * g**2
+    direction = (first / (1 - mu**t)) / (np.sqrt(second / (1 - b2**t)) + eps)
+    return direction, {"first": first, "second": second}
+
+
+RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adam}
+
+
+def reference(rule, params, grads, *, mu=0.9, rate=lambda t: RATE, decay=0.0, decoupled=False, clip=None):
+    """The same trajectory in a loop. Only weights (rank ≥ 2) decay."""
+    params, memory, history = dict(params), {name: {} for name in params}, []
+    for t, g in enumerate(grads, start=1):
+        norm = np.sqrt(sum((x**2).sum() for x in g.values()))
+        g = {name: x * (clip / norm if clip is not None and norm > clip else 1) for name, x in g.items()}
+        for name, w in params.items():
+            shrink = decay * w if w.ndim >= 2 else 0 * w
+            direction, memory[name] = rule(g[name] + (0 if decoupled else shrink), memory[name], t, mu)
+            params[name] = w - rate(t - 1) * (direction + (shrink if decoupled else 0))
+        history.append(dict(params))
+    return history
+
+
+def check(config, expected, params, grads):
+    got = trajectory(config, params, grads)
+    for t, (a, b) in enumerate(zip(got, expected, strict=True)):
+        for name in b:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-12, atol=1e-14, err_msg=f"{name}, step {t}")
+
+
+def test_the_table_holds_the_rules_tested_here():
+    assert set(RULES) == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("mu", [0.9, 0.5, 0.0])
+@pytest.mark.parametrize("name", RULES)
+def test_rule(name, mu, rng, x64):
+    params, grads = problem(rng)
+    config = OptimConfig(name=name, learning_rate=RATE, momentum=mu, schedule="constant")
+    check(config, reference(RULES[name], params, grads, mu=mu), params, grads)
+
+
+@pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
+@pytest.mark.parametrize("name", RULES)
+def test_weight_decay(name, decoupled, rng, x64):
+    """AdamW is decoupled by definition, whatever the setting."""
+    params, grads = problem(rng)
+    settings = dict(learning_rate=RATE, schedule="constant", weight_decay=0.3, decoupled=decoupled)
+    expected = reference(RULES[name], params, grads, decay=0.3, decoupled=decoupled or name == "adamw")
+    check(OptimConfig(name=name, **settings), expected, params, grads)
+
+
+def test_coupled_and_decoupled_decay_differ_where_a_rule_has_memory(rng, x64):
+    params, grads = problem(rng)
+    one, other = (reference(momentum, params, grads, decay=0.3, decoupled=d)[-1]["dense"] for d in (False, True))
+    assert np.abs(one - other).max() > 0.01
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_without_a_gradient_weights_shrink_and_biases_stay(name, decoupled, rng, x64):
+    params, grads = problem(rng)
+    nothing = [jax.tree.map(np.zeros_like, g) for g in grads]
+    config = OptimConfig(name=name, learning_rate=RATE, schedule="constant", weight_decay=0.1, decoupled=decoupled)
+    last = trajectory(config, params, nothing)[-1]
+    np.testing.assert_array_equal(last["bias"], params["bias"])
+    for kernel in ("conv", "dense"):
+        assert np.all(np.abs(last[kernel]) < np.abs(params[kernel]))
+
+
+@pytest.mark.parametrize("clip", [0.5, 3.0, 1e6])
+def test_clipping_is_by_the_norm_over_all_parameters(clip, rng, x64):
+    """0.5 clips every step, 3 some of them (each gradient scaled differently), 10⁶ none."""
+    params, grads = problem(rng)
+    factors = (1, 0.1, 5, 0.3, 2, 0.01)
+    grads = [{name: f * g for name, g in step.items()} for step, f in zip(grads, factors, strict=True)]
+    config = OptimConfig(name="momentum", learning_rate=RATE, schedule="constant", clip_norm=clip)
+    check(config, reference(momentum, params, grads, clip=clip), params, grads)
+
+
+def test_weight_decay_is_not_clipped(rng, x64):
+    """The decay is added to the clipped gradient: a clip bounds what the data says, not the prior."""
+    params, grads = problem(rng)
+    config = OptimConfig(
+        name="sgd", learning_rate=RATE, schedule="constant", clip_norm=0.1, weight_decay=2.0, decoupled=False
+    )
+    check(config, reference(sgd, params, grads, clip=0.1, decay=2.0), params, grads)
+
+
+@pytest.mark.parametrize("name", ["nesterov", "adamw"])
+def test_everything_together(name, rng, x64):
+    params, grads = problem(rng)
+    config = OptimConfig(
+        name=name, learning_rate=RATE, schedule="cosine", weight_decay=0.2, decoupled=True, clip_norm=2.0
+    )
+    expected = reference(
+        RULES[name],
+        params,
+        grads,
+        rate=lambda t: RATE * (1 + np.cos(np.pi * t / STEPS)) / 2,
+        decay=0.2,
+        decoupled=True,
+        clip=2.0,
+    )
+    check(config, expected, params, grads)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_float32_parameters_stay_float32(name):
+    params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+    config = OptimConfig(name=name, weight_decay=0.1, clip_norm=1.0)
+    optimizer = build(config, STEPS)
+    updates, _ = jax.eval_shape(optimizer.update, params, jax.eval_shape(optimizer.init, params), params)
+    assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ["lion", "", "SGD"])
+def test_an_unknown_name_lists_the_known_ones(name):
+    with pytest.raises(ValueError, match=rf"^optim\.name is {name!r}: expected one of sgd, momentum, nesterov, adam"):
+        build(OptimConfig(name=name), STEPS)
+
+
+def test_weights_only_is_by_rank():
+    params = {"a": jnp.ones((3, 3, 1, 2)), "b": jnp.ones((3, 2)), "c": jnp.ones(2), "d": jnp.ones(())}
+    assert optim.weights_only(params) == {"a": True, "b": True, "c": False, "d": False}
+
+
+# --- schedules --------------------------------------------------------------------------------------------------------
+
+
+def rates(steps=100, **settings):
+    rate = schedule(OptimConfig(learning_rate=2.0, **settings), steps)
+    return np.array([float(rate(t)) for t in range(steps + 1)])
+
+
+def test_constant():
+    np.testing.assert_array_equal(rates(10, schedule="constant"), 2.0)
+
+
+def test_cosine_is_half_a_cosine_from_the_peak_to_zero():
+    t = np.arange(21)
+    np.testing.assert_allclose(rates(20, schedule="cosine"), 1 + np.cos(np.pi * t / 20), atol=1e-6)
+    got = rates(20, schedule="cosine")
+    assert got[0] == 2
+    np.testing.assert_allclose([got[10], got[20]], [1, 0], atol=1e-6)
+
+
+def test_linear_is_a_straight_line_to_zero():
+    np.testing.assert_allclose(rates(20, schedule="linear"), 2 * (1 - np.arange(21) / 20), atol=1e-6)
+
+
+def test_steps_come_down_at_their_fractions():
+    got = rates(20, schedule="step", step_at=(0.25, 0.5, 0.9), step_factor=0.5)
+    expected = [2.0] * 5 + [1.0] * 5 + [0.5] * 8 + [0.25] * 3
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_no_steps_are_a_constant():
+    np.testing.assert_array_equal(rates(10, schedule="step", step_at=()), 2.0)
+
+
+@pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
+def test_warm_up_rises_linearly_to_the_peak_and_hands_over_there(after):
+    """Ten warm-up steps at 1/10, 2/10, … of the peak; the schedule that follows starts at the peak, and is stretched
+    over what is left of the run."""
+    got = rates(50, schedule=after, warmup=0.2, step_at=(0.5,))
+    np.testing.assert_allclose(got[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
+    rest = np.arange(41) / 40
+    expected = {
+        "constant": 2 + 0 * rest,
+        "cosine": 1 + np.cos(np.pi * rest),
+        "linear": 2 * (1 - rest),
+        # Fractions are of the whole run, warm-up included: step 25 is number 15 after it.
+        "step": np.where(np.arange(41) < 15, 2, 0.2),
+    }[after]
+    np.testing.assert_allclose(got[10:], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("steps", "warmup", "expected"), [(10, 0.1, [2, 2]), (10, 0.0, [2, 2]), (10, 0.2, [1, 2, 2])])
+def test_short_warm_ups(steps, warmup, expected):
+    np.testing.assert_allclose(rates(steps, schedule="constant", warmup=warmup)[: len(expected)], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
+def test_a_run_may_be_all_warm_up(after):
+    np.testing.assert_allclose(rates(10, schedule=after, warmup=1.0)[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
+
+
+@pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+def test_a_run_of_one_step_moves(after, warmup):
+    first = rates(1, schedule=after, warmup=warmup)[0]
+    assert 0 < first <= 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings"),
+    [
+        (4, dict(step_at=(0.5, 0.6))),
+        (100, dict(step_at=(0.5, 0.5))),
+        (10, dict(step_at=(0.1, 0.2), warmup=0.5)),
+    ],
+    ids=["rounded to one step", "named twice", "within the warm-up"],
+)
+def test_steps_that_fall_together_all_count(steps, settings):
+    """Two reductions by 10 end the run at a hundredth of the peak, however short the run is."""
+    np.testing.assert_allclose(rates(steps, schedule="step", **settings)[steps - 1], 2.0 * 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
+def test_the_optimizer_follows_the_schedule_one_step_per_update(after, rng, x64):
+    """With a gradient of 1, plain descent's displacement is the learning rate itself."""
+    config = OptimConfig(name="sgd", learning_rate=0.5, schedule=after, warmup=1 / 3)
+    grads = [{"w": np.ones((1, 1))}] * STEPS
+    path = [0.0] + [float(p["w"][0, 0]) for p in trajectory(config, {"w": np.zeros((1, 1))}, grads)]
+    rate = schedule(config, STEPS)
+    np.testing.assert_allclose(-np.diff(path), [float(rate(t)) for t in range(STEPS)], rtol=1e-6)

@@ -1,0 +1,382 @@
+"""The composition root: configs become trained networks, repeatably, and the test set is looked at once.
+
+Trainers are compiled once for the whole file; the data are 53 images of 6×6, symmetric left to right.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from convnet import data, models, ops, run
+from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
+from convnet.record import parameter_hash
+from convnet.run import RunResult, Trainer, build_loss
+from convnet.train import EpochRecord, NonFiniteLoss
+
+EPOCHS = 4
+BASE = RunConfig(
+    model=ModelConfig(name="mlp", widths=(6,)),
+    optim=OptimConfig(name="nesterov", learning_rate=0.1, schedule="constant"),
+    train=TrainConfig(epochs=EPOCHS, batch_size=4),
+    seed=2,  # best on validation after its second epoch
+)
+CNN = from_dict(RunConfig, {"model": {"name": "cnn", "widths": [2], "head": "global_avg"}}, base=BASE)
+
+
+def tiny_dataset() -> data.Dataset:
+    """Three classes by brightness of a row, under much noise. Validation and test do not divide by a batch of 4."""
+    rng = np.random.default_rng(7)
+
+    def split(n):
+        labels = np.arange(n) % 3
+        bright = np.arange(6)[:, None] == 2 * labels[:, None, None]
+        half = rng.integers(1, 100, (n, 6, 3)) + 40 * bright  # no pixel is 0, which is what a shift fills in
+        return data.Split(np.concatenate([half, half[:, :, ::-1]], axis=2)[..., None].astype(np.uint8), labels)
+
+    return data.Dataset("tiny", split(22), split(17), split(14), ("a", "b", "c"))
+
+
+@cache
+def trainer(**changes) -> Trainer:
+    """The trainer of BASE, or of BASE with the settings that `changes` names as section__setting."""
+    config = CNN if changes.pop("cnn", False) else BASE
+    for name, value in changes.items():
+        section, _, setting = name.partition("__")
+        value = replace(getattr(config, section), **{setting: value}) if setting else value
+        config = replace(config, **{section: value})
+    return Trainer(config, tiny_dataset())
+
+
+@cache
+def base_result() -> RunResult:
+    return trainer().run()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_evaluation_batches():
+    """So that evaluation has more than one batch, and a remainder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "EVALUATION_BATCH", 4)
+        yield
+
+
+def assert_alike(one: RunResult, other: RunResult, rtol: float):
+    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(other.variables), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.abs(b).max())
+    losses = [[record.train_loss for record in result.records] for result in (one, other)]
+    np.testing.assert_allclose(*losses, rtol=rtol)
+
+
+# --- what a result says -----------------------------------------------------------------------------------------------
+
+
+def test_the_records_cover_every_epoch():
+    records = base_result().records
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+    assert [record.step for record in records] == [5, 10, 15, 20]  # 22 examples are five batches of 4
+    assert records[-1].train_loss < records[0].train_loss
+    assert base_result().config == BASE
+
+
+def normalized(images, dataset):
+    return (images.astype(np.float32) - dataset.mean) / dataset.std
+
+
+def evaluate(result, split, dataset):
+    """Loss, accuracy and logits over a whole split at once, with a loss by NumPy."""
+    model = models.build(**to_model_settings(result.config), num_classes=3)
+    logits = np.asarray(model.apply(result.variables, normalized(split.images, dataset)), np.float64)
+    rows = np.arange(len(split))
+    losses = np.log(np.exp(logits).sum(1)) - logits[rows, split.labels]
+    return losses.mean(), (logits.argmax(1) == split.labels).mean(), logits
+
+
+def to_model_settings(config):
+    settings = to_dict(config)["model"]
+    return settings | {"widths": tuple(settings["widths"])}
+
+
+def test_the_test_figures_are_those_of_the_returned_variables():
+    """Over all 14 test images, 4 at a time."""
+    result, dataset = base_result(), tiny_dataset()
+    loss, accuracy, logits = evaluate(result, dataset.test, dataset)
+    assert result.test_logits.shape == (14, 3)
+    np.testing.assert_allclose(result.test_logits, logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result.test_loss, loss, rtol=1e-5)
+    assert result.test_accuracy == pytest.approx(accuracy)
+
+
+def test_the_returned_variables_are_those_of_the_best_validation_epoch():
+    result, dataset = base_result(), tiny_dataset()
+    best = max(result.records, key=lambda r: (r.validation_accuracy, -r.validation_loss, -r.epoch))
+    assert result.best_epoch == best.epoch
+    assert best.epoch < EPOCHS  # the last epoch's parameters would not do
+    loss, accuracy, _ = evaluate(result, dataset.validation, dataset)
+    np.testing.assert_allclose(best.validation_loss, loss, rtol=1e-5)
+    assert best.validation_accuracy == pytest.approx(accuracy)
+
+
+def test_the_test_set_is_looked_at_once_with_the_best_variables(monkeypatch):
+    """And validation once per epoch, never with the test set's images."""
+    watched, calls = trainer(), []
+    programs = {name: getattr(watched, name) for name in ("_epoch", "_validate", "_examine")}
+    for name in programs:
+
+        def note(state, images, labels, name=name, program=programs[name]):
+            calls.append((name, len(labels), state if name == "_examine" else None))
+            return program(state, images, labels)
+
+        monkeypatch.setattr(watched, name, note)
+    result = watched.run()
+    assert [call[:2] for call in calls] == [("_epoch", 22), ("_validate", 17)] * EPOCHS + [("_examine", 14)]
+    assert parameter_hash({"params": calls[-1][2]}) == parameter_hash(result.variables)
+
+
+def test_seconds():
+    records = [EpochRecord(e, e, 0.0, 0.0, 0.0, 0.0, accuracy, seconds) for e, accuracy, seconds in
+               [(1, 0.5, 4.0), (2, 0.8, 1.0), (3, 0.7, 2.0), (4, 0.9, 1.0)]]  # fmt: skip
+    result = replace(base_result(), records=tuple(records))
+    assert result.seconds_per_epoch == 1.5
+    assert [result.seconds_to(a) for a in (0.5, 0.75, 0.8, 0.85, 0.95)] == [4.0, 5.0, 5.0, 8.0, None]
+    assert result.compile_seconds > 0
+
+
+def test_number_of_parameters():
+    assert trainer().parameters == (36 * 6 + 6) + (6 * 3 + 3)
+
+
+# --- repeatability ----------------------------------------------------------------------------------------------------
+
+
+def fingerprint(result: RunResult) -> tuple:
+    """Everything but the times, floats exactly."""
+    records = [replace(record, seconds=0.0) for record in result.records]
+    return parameter_hash(result.variables), result.test_logits.tobytes(), records, result.best_epoch
+
+
+def test_the_same_seed_gives_the_same_bits():
+    assert fingerprint(trainer().run()) == fingerprint(base_result())
+    assert fingerprint(trainer().run(seed=2)) == fingerprint(base_result())
+
+
+def test_another_seed_gives_another_run():
+    seeds = [0, 1, 2, 2**31, 2**32 - 1]
+    results = [trainer().run(seed=seed) for seed in seeds]
+    assert [result.config.seed for result in results] == seeds
+    assert len({parameter_hash(result.variables) for result in results}) == len(seeds)
+
+
+def test_a_seed_of_more_than_32_bits_is_refused_or_another_seed():
+    """Equal bits for two seeds would count one replicate twice. JAX keeps the low 32 bits, without a word."""
+    try:
+        aliased = fingerprint(trainer().run(seed=2**32 + 2)) == fingerprint(base_result())
+    except ValueError:
+        aliased = False
+    assert not aliased
+
+
+PROCESS = """
+import runpy, sys
+from convnet.record import parameter_hash
+tests = runpy.run_path(sys.argv[1])
+print("hash", parameter_hash(tests["trainer"](cnn=True).run().variables))
+"""
+
+
+def test_a_new_process_gives_the_same_bits():
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS, __file__],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "77"},
+    )
+    assert done.stdout.split()[-1] == parameter_hash(trainer(cnn=True).run().variables)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(data__flip=True, data__crop=6), dict(model__dropout=1e-9)],
+    ids=["augmentation", "dropout"],
+)
+def test_one_use_of_randomness_does_not_disturb_the_others(changes):
+    """The images are symmetric and the crop is the whole image; and no draw is ever below 10⁻⁹. So the draws are made
+    and change nothing, and what is left must be the run without them: the same start, the same order."""
+    assert_alike(trainer(**changes).run(), base_result(), 1e-5)
+
+
+# --- what settings do -------------------------------------------------------------------------------------------------
+
+
+def test_hand_and_auto_are_one_run():
+    auto = trainer(gradient="auto")
+    assert auto.model.ops is ops.AUTO
+    assert trainer().model.ops is ops.HAND
+    assert_alike(auto.run(), base_result(), 1e-4)
+
+
+def test_full_batches_take_one_step_per_epoch():
+    assert [record.step for record in trainer(train__batch_size="full").run().records] == [1, 2, 3, 4]
+
+
+def test_augmentation_is_for_training_and_evaluation_takes_the_centre():
+    """Trained on shifted windows of 4×4; the network it returns is evaluated on the plain centres."""
+    varied, dataset = trainer(data__crop=4, data__shift=1), tiny_dataset()
+    assert varied.parameters == (16 * 6 + 6) + (6 * 3 + 3)
+    result = varied.run()
+    centre = data.Split(dataset.test.images[:, 1:5, 1:5], dataset.test.labels)
+    np.testing.assert_allclose(result.test_logits, evaluate(result, centre, dataset)[2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_shift_changes_what_is_trained_on():
+    images = tiny_dataset().train.images
+    shifted, plain = (
+        np.asarray(t._prepare_training(jax.random.key(0), images))
+        for t in (trainer(data__crop=4, data__shift=1), trainer())
+    )
+    assert shifted.shape == (22, 4, 4, 1)
+    np.testing.assert_allclose(plain, normalized(images, tiny_dataset()), rtol=1e-5, atol=1e-6)
+    blank = normalized(np.zeros(1), tiny_dataset())
+    assert np.isclose(shifted, blank).any()
+
+
+@pytest.mark.parametrize(("cnn", "precision", "stored"), [(True, "float64", "float64"), (False, "bfloat16", "float32")])
+def test_precision(cnn, precision, stored):
+    """Of the parameters and the logits; the process stays as it was."""
+    result = trainer(cnn=cnn, model__precision=precision).run()
+    assert {str(x.dtype) for x in jax.tree.leaves(result.variables)} == {stored}
+    assert str(result.test_logits.dtype) == stored
+    assert np.isfinite([record.train_loss for record in result.records]).all()
+    assert not jax.config.jax_enable_x64
+
+
+def test_another_opset_may_be_given(monkeypatch):
+    """The config names hand or auto; an experiment may bring its own, for the network and for the loss."""
+    monkeypatch.setattr(Trainer, "_compile", lambda self, batch_size: None)
+    own = replace(ops.HAND, relu=ops.AUTO.relu, softmax_cross_entropy=ops.AUTO.softmax_cross_entropy)
+    given = Trainer(BASE, tiny_dataset(), opset=own)
+    assert given.model.ops is own
+    assert given.loss.func is own.softmax_cross_entropy
+
+
+LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2])
+
+
+@pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (dict(), lambda z, y: np.log(np.exp(z).sum()) - z[y]),
+        (dict(label_smoothing=0.3), lambda z, y: np.log(np.exp(z).sum()) - 0.7 * z[y] - 0.3 * z.mean()),
+        (dict(loss="weston_watkins"), lambda z, y: np.maximum(0, 1 + np.delete(z, y) - z[y]).sum()),
+        (dict(loss="crammer_singer"), lambda z, y: np.maximum(0, 1 + np.delete(z, y) - z[y]).max()),
+    ],
+    ids=["softmax", "smoothed", "weston_watkins", "crammer_singer"],
+)
+def test_losses(settings, expected, opset):
+    loss = build_loss(RunConfig(train=TrainConfig(**settings)), opset)
+    np.testing.assert_allclose(loss(LOGITS, LABELS), [expected(*row) for row in zip(LOGITS, LABELS, strict=True)],
+                               rtol=1e-5)  # fmt: skip
+
+
+# --- compilation ------------------------------------------------------------------------------------------------------
+
+COMPILED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, duration, **_: COMPILED.append(event) if event.endswith("backend_compile_duration") else None
+)
+
+
+def test_a_trainer_compiles_its_four_programs_once_and_seeds_nothing():
+    """Initialisation, epoch, validation, test: however many epochs and seeds are run."""
+    base_result()  # what JAX compiles once per process, for keys and copies, is compiled now
+    before = len(COMPILED)
+    fresh = Trainer(BASE, tiny_dataset())
+    built = len(COMPILED) - before
+    assert 4 <= built <= 4 + 2  # a conversion of data may be among them
+    before = len(COMPILED)
+    same = fresh.run()
+    fresh.run(seed=6)
+    assert len(COMPILED) == before
+    assert fingerprint(same) == fingerprint(base_result())  # and another Trainer of one config gives the same bits
+
+
+def test_the_counter_counts():
+    before = len(COMPILED)
+    jax.jit(lambda x: x + 12345.0)(np.float32(1))
+    assert len(COMPILED) == before + 1
+
+
+# --- what stops a run -------------------------------------------------------------------------------------------------
+
+
+def test_divergence_stops_the_run_and_names_the_steps():
+    seen = []
+    with pytest.raises(NonFiniteLoss) as caught:
+        trainer(optim__learning_rate=1e30).run(on_epoch=seen.append)
+    error = caught.value
+    assert error.last - error.first == 4
+    assert error.first <= error.at <= error.last
+    assert [record.epoch for record in seen] == list(range(1, error.epoch))
+    assert error.first == 5 * (error.epoch - 1) + 1
+
+
+def test_a_network_ruined_by_the_last_update_is_no_result():
+    """One epoch of one step: its loss and gradient, before the update, are finite; what comes out of it is not."""
+    with pytest.raises(NonFiniteLoss, match="epoch 1"):
+        trainer(optim__learning_rate=1e30, train__batch_size="full", train__epochs=1).run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(train=TrainConfig(batch_size=23)), r"train\.batch_size is 23: expected at most the 22 training examples"),
+        (dict(data=DataConfig(crop=7)), r"data\.crop is 7: expected at most the images' 6 pixels"),
+        (dict(model=ModelConfig(name="vgg")), r"model\.name is 'vgg': expected one of linear, mlp, cnn"),
+        (dict(model=ModelConfig(initializer="xavier")), r"initializer is 'xavier': expected one of zeros, "),
+        (dict(optim=OptimConfig(name="lion")), r"optim\.name is 'lion': expected one of sgd, "),
+        (dict(model=ModelConfig(widths=(2, 2, 2))), r"the output is empty"),
+    ],
+    ids=["batch size", "crop", "model", "initializer", "optimizer", "too many stages"],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_compiled(changes, message):
+    before = len(COMPILED)
+    with pytest.raises(ValueError, match=message):
+        Trainer(replace(BASE, **changes), tiny_dataset())
+    assert len(COMPILED) <= before + 1  # at most the making of a key
+
+
+# --- run, and results on disk -----------------------------------------------------------------------------------------
+
+
+def test_run_loads_what_the_config_names(monkeypatch):
+    asked, seen = [], []
+    monkeypatch.setattr(run.data, "load", lambda name, limit: asked.append((name, limit)) or tiny_dataset())
+    monkeypatch.setattr(run, "Trainer", lambda config, dataset: trainer())
+    result = run.run(replace(BASE, data=DataConfig(name="mnist", limit=9)), on_epoch=seen.append)
+    assert asked == [("mnist", 9)]
+    assert list(result.records) == seen
+
+
+def test_run_refuses_an_unknown_data_set():
+    with pytest.raises(ValueError, match=r"digits, mnist, cifar10.*'svhn'"):
+        run.run(replace(BASE, data=DataConfig(name="svhn")))
+
+
+def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
+    run.save_result(base_result(), tmp_path)
+    loaded = run.load_result(BASE, tmp_path)
+    assert fingerprint(loaded) == fingerprint(base_result())
+    for name in ("config", "records", "test_loss", "test_accuracy", "compile_seconds", "best_epoch"):
+        one, other = getattr(loaded, name), getattr(base_result(), name)
+        assert one == other
+        assert type(one) is type(other)
+    assert [type(v) for v in vars(loaded.records[0]).values()] == [type(v) for v in
+                                                                   vars(base_result().records[0]).values()]  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["result.npz"]
