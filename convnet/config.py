@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import numbers
 import types
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -36,6 +37,7 @@ class DataConfig:
     """Train on random windows of this many pixels a side (evaluation takes the centre)."""
 
     def __post_init__(self):
+        _settle(self, "data")
         require(self.limit is None or self.limit > 0, "data.limit", self.limit, "a positive number of examples")
         require(self.shift >= 0, "data.shift", self.shift, "pixels, 0 or more")
         require(self.crop is None or self.crop > 0, "data.crop", self.crop, "a positive number of pixels")
@@ -74,6 +76,7 @@ class ModelConfig:
     """What the layers compute in. With bfloat16 the parameters and the loss stay float32."""
 
     def __post_init__(self):
+        _settle(self, "model")
         widths_ok = self.widths is None or (len(self.widths) > 0 and min(self.widths) > 0)
         require(widths_ok, "model.widths", self.widths, "one positive width or more")
         for name in ("depth", "kernel", "stride"):
@@ -109,6 +112,7 @@ class OptimConfig:
     step_factor: float = 0.1
 
     def __post_init__(self):
+        _settle(self, "optim")
         require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "a positive number")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "a number in [0, 1)")
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
@@ -131,6 +135,7 @@ class TrainConfig:
     """Share of each target spread evenly over all classes; for softmax only."""
 
     def __post_init__(self):
+        _settle(self, "train")
         require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
         require(self.batch_size == "full" or self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
         require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "a number in [0, 1)")
@@ -149,7 +154,20 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self):
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        _settle(self)
+        # JAX would keep the low 32 bits of a larger one, without a word, and make two seeds one.
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more, below 2**32")
+
+
+def _settle(config: Any, section: str = "") -> None:
+    """Give every plain value its field's own type (1 becomes 1.0, a list a tuple), so that equal configs look alike.
+
+    Raises ValueError for a value of another type, and for a word that is not one of the choices.
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        if not dataclasses.is_dataclass(hint):
+            value = _typed(getattr(config, name), hint, f"{section}.{name}" if section else name)
+            object.__setattr__(config, name, value)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -189,9 +207,11 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
         elif get_origin(option) is tuple:
             if isinstance(value, list | tuple):
                 return tuple(_typed(item, get_args(option)[0], name) for item in value)
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+        elif option is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
             return float(value)
-        elif option in (int, str, bool, types.NoneType) and type(value) is option:
+        elif option is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            return int(value)
+        elif option in (str, bool, types.NoneType) and type(value) is option:
             return value
     listed = " or ".join(
         ", ".join(map(repr, get_args(o))) if get_origin(o) is Literal else getattr(o, "__name__", str(o))

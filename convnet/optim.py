@@ -41,15 +41,22 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
         "constant": lambda: optax.constant_schedule(peak),
         "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
         "linear": lambda: optax.linear_schedule(peak, 0.0, rest),
-        "step": lambda: optax.piecewise_constant_schedule(
-            peak, {max(round(at * steps) - warmup, 0): config.step_factor for at in config.step_at}
-        ),
+        "step": lambda: optax.piecewise_constant_schedule(peak, _falls(config, steps, warmup)),
     }[config.schedule]()
     if not warmup:
         return after
     # Step 0 already moves: the rate rises over 1/warmup, 2/warmup, …, 1.
     rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup])
+
+
+def _falls(config: OptimConfig, steps: int, warmup: int) -> dict[int, float]:
+    """Step after the warm-up -> what the rate is multiplied by there; falls that round to one step all count."""
+    falls: dict[int, float] = {}
+    for at in config.step_at:
+        step = max(round(at * steps) - warmup, 0)
+        falls[step] = falls.get(step, 1.0) * config.step_factor
+    return falls
 
 
 def weights_only(params):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -89,7 +90,7 @@ def environment() -> dict[str, Any]:
     """What a result depends on besides its config: versions, device, flags, code, command."""
     return {
         "started": _now(),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

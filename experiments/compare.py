@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from convnet.experiments.cli import run_command
 from convnet.experiments.compare_report import Family, summary_table, write_comparison
 from convnet.experiments.recipes import RECIPES, Recipe
 from tqdm import tqdm
 
 from convnet import data
+from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
 from convnet.record import (
     RunDirectory,

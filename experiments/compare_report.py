@@ -14,7 +14,7 @@ from convnet.ablation import Interval, mean_interval
 from convnet.config import RunConfig, content_hash, to_dict
 from convnet.data import Dataset
 from convnet.record import environment
-from convnet.report import Section, figures, tiles, write_report
+from convnet.report import Section, comparison_table, figures, tiles, write_report
 from convnet.run import RunResult, Trainer
 
 ERRORS_SHOWN = 10
@@ -116,44 +116,7 @@ class Family:
 
 def summary_table(families: list[Family]) -> list[list[str]]:
     """The comparison for people, first row headings."""
-    return summary_table_of([family.summary() for family in families])
-
-
-def summary_table_of(lines: list[dict[str, Any]]) -> list[list[str]]:
-    """The same, of what `Family.summary` gave (and `summary.json` stores)."""
-    head = ["model", "test accuracy (95 % interval)", "parameters", "FLOPs / image", "s / epoch", "compile s"]
-    table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
-    for line in lines:
-        cells = [line["family"], _accuracy(line), f"{line['parameters']:,}", _si(line["flops_per_image"])]
-        cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}", _to_target(line)]
-        table.append(cells)
-    return table
-
-
-def _accuracy(line: dict[str, Any]) -> str:
-    text = "none" if line["test_accuracy"] is None else f"{line['test_accuracy']:.2%}"
-    low, high = line["interval95"] or (None, None)
-    if low is not None:
-        text += f" ± {50 * (high - low):.2f}"
-    return text + (f" ({line['diverged']} of {line['seeds']} diverged)" if line["diverged"] else "")
-
-
-def _to_target(line: dict[str, Any]) -> str:
-    if line["seconds_to_target"] is None:
-        return "not reached"
-    reached, seeds = line["reached_target"], line["seeds"]
-    return _seconds(line["seconds_to_target"]) + ("" if reached == seeds else f" ({reached} of {seeds})")
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def _si(value: float) -> str:
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= factor:
-            return f"{value / factor:.3g}{unit}"
-    return f"{value:.0f}"
+    return comparison_table([family.summary() for family in families])
 
 
 def write_comparison(path: Path, families: list[Family], dataset: Dataset) -> None:

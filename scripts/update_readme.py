@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from convnet.experiments.cli import run_command
-from convnet.experiments.compare_report import summary_table_of
 
+from convnet.cli import run_command
 from convnet.record import write_atomically
+from convnet.report import comparison_table
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "results"
@@ -47,7 +47,7 @@ def section(path: Path) -> str:
     """One comparison as a Markdown table, with the facts that its numbers depend on."""
     summary = json.loads((path / "summary.json").read_text())
     families, where = summary["families"], summary["environment"]
-    head, *rows = summary_table_of(families)
+    head, *rows = comparison_table(families)
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     train = families[-1]["config"]["train"]

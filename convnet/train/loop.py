@@ -74,6 +74,8 @@ def fit(
         _check_finite(infos, number, int(state.step))
         validation = validate(state.params)
         loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
+        if not np.isfinite(loss):  # the epoch's last update did it: its own loss was taken before
+            raise NonFiniteLoss(int(state.step), number, int(state.step) - len(infos["loss"]) + 1, int(state.step))
         records.append(
             EpochRecord(
                 epoch=number,

@@ -17,7 +17,7 @@ def value_and_gradients(x, w, g):
     return y, *pullback(g)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (1, 1, 1), (2, 7, 1), (1, 2, 3)])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 3, 3), (1, 1, 1), (2, 7, 1)])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 def test_dense(shape, dtype, rng, x64):
     n, d, k = shape

@@ -203,20 +203,16 @@ def test_output_padding_that_is_no_length_is_refused(extra):
 
 # --- receptive field --------------------------------------------------------------------------------------------------
 
+SAME = {"kernel": 3, "lo": 1, "hi": 1}
 STACKS = {
     "nothing": [],
-    "one": [{"kernel": 3, "lo": 1, "hi": 1}],
-    "vgg": [
-        {"kernel": 3, "lo": 1, "hi": 1},
-        {"kernel": 3, "lo": 1, "hi": 1},
-        {"kernel": 2, "stride": 2},
-        {"kernel": 3},
-    ],
-    "strides first": [{"kernel": 4, "stride": 3, "lo": 2}, {"kernel": 3, "stride": 2, "hi": 2}],
+    "one": [SAME],
+    "vgg": [SAME, SAME, {"kernel": 2, "stride": 2}, SAME],
+    "strides first": [{"kernel": 4, "stride": 3, "lo": 2}, {"kernel": 3, "stride": 2, "lo": 1, "hi": 2}],
     "dilated": [
         {"kernel": 3, "dilation": 2, "lo": 2, "hi": 2},
         {"kernel": 2, "stride": 2, "dilation": 3, "lo": 3},
-        {"kernel": 3},
+        {"kernel": 3, "lo": 2},
     ],
     "cropping": [{"kernel": 3, "lo": -1}, {"kernel": 3, "stride": 2, "lo": -2, "hi": 1}],
 }

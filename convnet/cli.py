@@ -1,4 +1,4 @@
-"""The command line of every experiment: a frozen dataclass in, an exit code out."""
+"""The command line of every experiment and script: a frozen dataclass in, an exit code out."""
 
 from __future__ import annotations
 

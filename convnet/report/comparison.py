@@ -1,0 +1,42 @@
+"""The table of a comparison, for the terminal, the page and the README alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def comparison_table(lines: list[dict[str, Any]]) -> list[list[str]]:
+    """A comparison for people, first row headings, from the `families` of its `summary.json`."""
+    head = ["model", "test accuracy (95 % interval)", "parameters", "FLOPs / image", "s / epoch", "compile s"]
+    table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
+    for line in lines:
+        cells = [line["family"], _accuracy(line), f"{line['parameters']:,}", _si(line["flops_per_image"])]
+        cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}", _to_target(line)]
+        table.append(cells)
+    return table
+
+
+def _accuracy(line: dict[str, Any]) -> str:
+    text = "none" if line["test_accuracy"] is None else f"{line['test_accuracy']:.2%}"
+    low, high = line["interval95"] or (None, None)
+    if low is not None:
+        text += f" ± {50 * (high - low):.2f}"
+    return text + (f" ({line['diverged']} of {line['seeds']} diverged)" if line["diverged"] else "")
+
+
+def _to_target(line: dict[str, Any]) -> str:
+    if line["seconds_to_target"] is None:
+        return "not reached"
+    reached, seeds = line["reached_target"], line["seeds"]
+    return _seconds(line["seconds_to_target"]) + ("" if reached == seeds else f" ({reached} of {seeds})")
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _si(value: float) -> str:
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:.0f}"
