@@ -155,8 +155,9 @@ class RunConfig:
 
     def __post_init__(self):
         _settle(self)
+        require(self.seed >= 0, "seed", self.seed, "0 or more")
         # JAX would keep the low 32 bits of a larger one, without a word, and make two seeds one.
-        require(0 <= self.seed < 2**32, "seed", self.seed, "0 or more, below 2**32")
+        require(self.seed < 2**32, "seed", self.seed, "less than 2**32")
 
 
 def _settle(config: Any, section: str = "") -> None:
