@@ -29,7 +29,7 @@ def _mnist(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConf
 
 
 def _cifar10(model: ModelConfig, optim: OptimConfig, *, shift: int = 0, flip: bool = False) -> RunConfig:
-    train = TrainConfig(epochs=10, batch_size=128)
+    train = TrainConfig(epochs=5, batch_size=128)
     return RunConfig(DataConfig("cifar10", shift=shift, flip=flip), model, optim, train)
 
 
