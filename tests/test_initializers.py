@@ -62,7 +62,6 @@ def test_scaled_normal(name, gain, shape):
     assert np.abs(weights).max() <= 2 * np.sqrt(variance) / CUT * (1 + 1e-6)
 
 
-@SHAPES
 @pytest.mark.parametrize(
     ("name", "scale", "deviation", "bound"),
     [
@@ -74,8 +73,8 @@ def test_scaled_normal(name, gain, shape):
         ("uniform", 2.0, 2.0 / np.sqrt(3), 2.0),
     ],
 )
-def test_plain_distributions(name, scale, deviation, bound, shape):
-    weights = draw(name, shape, scale)
+def test_plain_distributions(name, scale, deviation, bound):
+    weights = draw(name, DENSE, scale)
     check_moments(weights, deviation**2)
     assert np.abs(weights).max() <= bound * (1 + 1e-6)
     if bound < np.inf:
@@ -113,7 +112,7 @@ def test_orthogonal(shape, gain):
 # --- dirac ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, (2, 3), (5, 1), (4, 2)], ids=str)
+@pytest.mark.parametrize("side", [2, 3, 4, (5, 1)], ids=str)
 def test_dirac_is_the_identity_through_conv2d(side, rng):
     """Under SAME an even kernel has one tap less on the low side, so its centre is the tap before the middle."""
     x = rng.standard_normal((2, 6, 7, 3)).astype(np.float32)

@@ -27,7 +27,7 @@ def trajectory(config, params, grads):
     optimizer = build(config, STEPS)
     params = jax.tree.map(jnp.asarray, params)
     state, history = optimizer.init(params), []
-    update = jax.jit(optimizer.update)
+    update = jax.jit(optimizer.update, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
     for g in grads:
         updates, state = update(jax.tree.map(jnp.asarray, g), state, params)
         params = optax.apply_updates(params, updates)
@@ -88,7 +88,7 @@ def test_the_table_holds_the_rules_tested_here():
     assert set(RULES) == set(OPTIMIZERS)
 
 
-@pytest.mark.parametrize("mu", [0.9, 0.5, 0.0])
+@pytest.mark.parametrize("mu", [0.9, 0.0])
 @pytest.mark.parametrize("name", RULES)
 def test_rule(name, mu, rng, x64):
     params, grads = problem(rng)

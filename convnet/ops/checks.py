@@ -6,10 +6,14 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def check_array(name: str, x: Array, axes: str | None = None, *, floating: bool = True) -> None:
-    """`axes` names the expected axes, "N H W C" say; None takes any rank."""
+def _check_is_array(name: str, x: Array) -> None:
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise ValueError(f"{name} is a {type(x).__name__}: expected an array")
+
+
+def check_array(name: str, x: Array, axes: str | None = None, *, floating: bool = True) -> None:
+    """`axes` names the expected axes, "N H W C" say; None takes any rank."""
+    _check_is_array(name, x)
     if axes is not None and len(x.shape) != len(axes.split()):
         expected = ", ".join(axes.split())
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected {len(axes.split())} axes [{expected}]")
@@ -19,7 +23,10 @@ def check_array(name: str, x: Array, axes: str | None = None, *, floating: bool 
 
 def check_same_dtype(**arrays: Array | None) -> None:
     """All given arrays (None is skipped) share one dtype: nothing is promoted silently."""
-    dtypes = {name: str(x.dtype) for name, x in arrays.items() if x is not None}
+    arrays = {name: x for name, x in arrays.items() if x is not None}
+    for name, x in arrays.items():
+        _check_is_array(name, x)
+    dtypes = {name: str(x.dtype) for name, x in arrays.items()}
     if len(set(dtypes.values())) > 1:
         listed = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
         raise ValueError(f"the arguments have different dtypes ({listed}): expected one dtype")

@@ -105,12 +105,13 @@ def _conv2d(correlate, bias, x, w, b, stride, padding, dilation, groups) -> Arra
             f"expected {w.shape[2] * groups} channels"
         )
     rows, cols = windows(x.shape[1:3], w.shape[:2], stride=stride, padding=padding, dilation=dilation)
-    y = correlate(x, w, rows=rows, cols=cols, groups=groups)
+    y = correlate(x, w, rows=rows, cols=cols, groups=int(groups))
     return y if b is None else bias(y, b)
 
 
 def _check_groups(groups: int, *channels: int) -> None:
-    if not isinstance(groups, int) or groups < 1 or any(c % groups for c in channels):
+    integer = hasattr(groups, "__index__") and not isinstance(groups, bool)
+    if not integer or groups < 1 or any(c % groups for c in channels):
         raise ValueError(f"groups is {groups!r}: expected a positive divisor of the channels {channels}")
 
 
@@ -161,6 +162,7 @@ def _conv_transpose2d(correlate, bias, x, w, b, stride, padding, dilation, group
         raise ValueError(
             f"x has {x.shape[3]} channels but w has shape {tuple(w.shape)}: expected {w.shape[3]} channels"
         )
+    groups = int(groups)
     rows, cols = transposed_windows(
         x.shape[1:3], w.shape[:2], stride=stride, padding=padding, dilation=dilation, output_padding=output_padding
     )

@@ -28,11 +28,12 @@ def _check(logits: Array, labels: Array, *, classes: int) -> None:
 
 def _one_hot(logits: Array, labels: Array) -> Array:
     """bool [N, K]: the label's class."""
-    return labels[:, None] == jnp.arange(logits.shape[1], dtype=labels.dtype)[None]
+    wide = labels.dtype if labels.dtype.itemsize >= 4 else jnp.int32  # as a uint8, class 300 would be 44
+    return labels.astype(wide)[:, None] == jnp.arange(logits.shape[1], dtype=wide)[None]
 
 
 def _or_nan(loss: Array, logits: Array, labels: Array) -> Array:
-    known = (labels >= 0) & (labels < logits.shape[1])
+    known = _one_hot(logits, labels).any(axis=1)
     return jnp.where(known, loss, jnp.full_like(loss, jnp.nan))
 
 
@@ -46,6 +47,7 @@ def _of_label(logits: Array, labels: Array) -> Array:
 
 def _targets(logits: Array, labels: Array, smoothing: float) -> Array:
     hot = _one_hot(logits, labels).astype(logits.dtype)
+    smoothing = float(smoothing)  # a NumPy scalar would promote
     return (1 - smoothing) * hot + smoothing / logits.shape[1]
 
 
@@ -56,7 +58,9 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array, *, label_smoothi
         raise ValueError(f"label_smoothing is {label_smoothing!r}: expected a number in [0, 1)")
     shifted = logits - jax.lax.stop_gradient(logits.max(axis=1, keepdims=True))
     log_p = shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=1, keepdims=True))
-    return _or_nan(-jnp.sum(_targets(logits, labels, label_smoothing) * log_p, axis=1), logits, labels)
+    q = _targets(logits, labels, label_smoothing)
+    terms = jnp.where(q == 0, jnp.zeros_like(q), q * log_p)  # log p of finite logits can overflow to −∞
+    return _or_nan(-jnp.sum(terms, axis=1), logits, labels)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -92,7 +96,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
 
 def _violations(logits: Array, labels: Array, margin: float) -> Array:
     """Δ + z_k − z_y for k ≠ y, and −∞ at y itself, which never violates: [N, K]."""
-    slack = margin + logits - _of_label(logits, labels)
+    slack = float(margin) + (logits - _of_label(logits, labels))
     return jnp.where(_one_hot(logits, labels), jnp.full_like(slack, -jnp.inf), slack)
 
 

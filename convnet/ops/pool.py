@@ -18,6 +18,8 @@ from convnet.ops.window import Padding, Pair, Window, windows
 
 def _pool_windows(x: Array, window: Pair, stride: Pair | None, padding: Padding, *, floating: bool = True):
     check_array("x", x, "N H W C", floating=floating)
+    if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer)):
+        raise ValueError(f"x has dtype {x.dtype}: expected a real dtype")
     rows, cols = windows(x.shape[1:3], window, stride=window if stride is None else stride, padding=padding)
     if not (rows.real.any(1).all() and cols.real.any(1).all()):
         raise ValueError(f"padding is {padding!r}: a window of {window!r} would lie wholly in padding")

@@ -19,18 +19,37 @@ from jax.interpreters import ad, batching, mlir
 Forward = Callable[..., Array]
 
 
+class _Primitive(Primitive):
+    """A primitive whose operands need not agree on the devices they differ over, as inside `jax.shard_map`."""
+
+    def bind(self, *args, **settings):
+        return super().bind(*_varying_alike(args), **settings)
+
+
+def _varying_alike(args):
+    """Operands that are equal on all devices are marked as varying wherever another operand varies.
+
+    The mark's transpose is the sum over devices, without which the gradient in shared weights would lack it.
+    """
+    varying = [jax.typeof(x).manual_axis_type.varying for x in args]
+    union = frozenset().union(*varying)
+    return [
+        jax.lax.pcast(x, tuple(union - own), to="varying") if union - own else x
+        for x, own in zip(args, varying, strict=True)
+    ]
+
+
 def primitive(name: str, forward: Forward, *, settings: tuple[str, ...] = (), batch: Callable) -> Primitive:
     """A primitive with the value, shape, dtype and lowering of `forward`.
 
     settings: names of the keyword arguments of `forward`, all hashable and static.
     batch: `batch(args, dims, **settings) -> (out, dim)`, what vmap does; dims are axis numbers or None.
     """
-    new = Primitive(name)
+    new = _Primitive(name)
     compiled = jax.jit(forward, static_argnames=settings)
 
     def abstract_eval(*avals, **values):
-        out = jax.eval_shape(partial(forward, **values), *avals)
-        return jax.core.ShapedArray(out.shape, out.dtype)
+        return jax.make_jaxpr(partial(forward, **values))(*avals).out_avals[0]
 
     new.def_impl(compiled)
     new.def_abstract_eval(abstract_eval)

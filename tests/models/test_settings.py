@@ -126,8 +126,8 @@ def test_an_unknown_setting_lists_the_known_ones():
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_a_value_out_of_range_is_refused_by_every_model(name):
-    with pytest.raises(ValueError, match=r"^model\.dropout is 2: expected"):
-        build(name, dropout=2)
+    with pytest.raises(ValueError, match=r"^model\.kernel is 0: expected"):
+        build(name, kernel=0)
 
 
 def test_settings_of_other_models_are_ignored():

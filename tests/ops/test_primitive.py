@@ -103,6 +103,15 @@ def test_linearize_and_jacobians_agree(rng, x64):
     close(pull(y)[0], np.tensordot(y, forward[0], 4))
 
 
+def test_jacobians_of_pooling_agree(rng, x64):
+    """Reverse mode maps g alone while the winners stay, forward mode maps dx alone."""
+    x = rng.normal(size=(1, 3, 4, 2))
+    for f in (partial(max_pool, window=2, stride=1, padding="SAME"), partial(sum_pool, window=(2, 3)), global_avg_pool):
+        forward, reverse = jax.jit(lambda x, f=f: (jax.jacfwd(f)(x), jax.jacrev(f)(x)))(x)
+        np.testing.assert_array_equal(forward, reverse)
+        close(np.tensordot(forward, x, 4), f(x))  # of degree one: Jx = y
+
+
 # --- vmap -------------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ QUICK = {"xla_backend_optimization_level": 0}
 
 NETWORKS = {
     "linear": dict(name="linear"),
-    "mlp": dict(name="mlp", widths=(6, 5), dropout=0.2),
+    "mlp": dict(name="mlp", widths=(6, 5)),
     "cnn": dict(name="cnn", widths=(3,), head_width=5, activation="leaky_relu"),
 }
 
@@ -89,7 +89,10 @@ def test_three_epochs_of_the_linear_model(batch_size, problem, random_state, pre
     model, optimizer = models.build("linear", num_classes=3, precision="float64"), optax.sgd(0.1)
     state = random_state(model, optimizer)
     start = [np.asarray(state.params["logits"][name]) for name in ("kernel", "bias")]
-    epoch = jax.jit(make_epoch(make_train_step(model, optimizer, HAND.softmax_cross_entropy, prepare), batch_size))
+    epoch = jax.jit(
+        make_epoch(make_train_step(model, optimizer, HAND.softmax_cross_entropy, prepare), batch_size),
+        compiler_options=QUICK,
+    )
     tell = jax.jit(make_epoch(lambda state, batch: (state, batch[1]), batch_size))  # numbers instead of labels
     batches = []
     for _ in range(3):
