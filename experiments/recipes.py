@@ -18,6 +18,10 @@ class Recipe:
     runs: dict[str, RunConfig]
 
 
+LINEAR = ModelConfig("linear", initializer="constant", initializer_scale=0.0)
+"""Its loss is convex, so any start leads to the same place; from zero, all that a template shows was learned."""
+
+
 def _digits(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
     train = TrainConfig(epochs=40, batch_size=32)
     return RunConfig(DataConfig("digits", shift=shift), model, optim, train)
@@ -37,7 +41,7 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe(
         target=0.95,
         runs={
-            "linear": _digits(ModelConfig("linear"), OptimConfig(learning_rate=0.02)),
+            "linear": _digits(LINEAR, OptimConfig(learning_rate=0.02)),
             "mlp": _digits(ModelConfig("mlp", widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.05), shift=1),
             "cnn": _digits(
                 ModelConfig("cnn", widths=(32,), depth=2, dropout=0.5),
@@ -49,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "mnist": Recipe(
         target=0.97,
         runs={
-            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.05)),
+            "linear": _mnist(LINEAR, OptimConfig(learning_rate=0.05)),
             "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.1, warmup=0.1)),
             "cnn": _mnist(
                 ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.1, warmup=0.1), shift=1
@@ -59,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar10": Recipe(
         target=0.5,
         runs={
-            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002), flip=True),
+            "linear": _cifar10(LINEAR, OptimConfig(learning_rate=0.002), flip=True),
             "mlp": _cifar10(
                 ModelConfig("mlp", widths=(1024,), dropout=0.2), OptimConfig(learning_rate=0.01, warmup=0.1), flip=True
             ),
