@@ -1,0 +1,157 @@
+"""The audit of a gradient: eleven stages, each switchable, and a verdict that names what it did not test."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from convnet.gradcheck.checks import STAGES
+from convnet.gradcheck.checks.first_order import OracleFailed
+from convnet.gradcheck.exam import LEVELS, Exam, Untested
+from convnet.gradcheck.program import Program
+from convnet.gradcheck.verdict import Check, Report
+
+
+class Auditor:
+    """A function prepared for auditing: its programs are compiled once and serve any number of seeds and points."""
+
+    def __init__(
+        self,
+        fn: Callable,
+        *,
+        reference: Callable | None = None,
+        oracle: Any | None = None,
+        argnums: Sequence[int] | None = None,
+        conventions: Sequence | None = None,
+        settings: Mapping | None = None,
+        fuzz: Any | None = None,
+        terms: int | None = None,
+        name: str | None = None,
+    ):
+        if not callable(fn):
+            raise ValueError(f"fn is {fn!r}: expected a function")
+        self.fn, self.reference, self.oracle, self.argnums = fn, reference, oracle, argnums
+        self.conventions, self.settings = tuple(conventions or ()), dict(settings or {})
+        self.fuzz, self.terms, self.name = fuzz, terms, name or getattr(fn, "__name__", repr(fn))
+        self._programs: dict[tuple, tuple[Program, Program | None]] = {}
+
+    def audit(
+        self,
+        args: Sequence,
+        *,
+        seed: int = 0,
+        level: str = "standard",
+        stages: Sequence[str] | None = None,
+        until_failure: bool = False,
+    ) -> Report:
+        """The verdict at `args`; see `audit`. until_failure: stop at the first stage that fails."""
+        if level not in LEVELS:
+            raise ValueError(f"level is {level!r}: expected one of {', '.join(LEVELS)}")
+        chosen = tuple(STAGES) if stages is None else tuple(stages)
+        unknown = [stage for stage in chosen if stage not in STAGES]
+        if unknown:
+            raise ValueError(f"stages holds {unknown[0]!r}: expected some of {', '.join(STAGES)}")
+        report = Report(self.name, level, seed)
+        with jax.enable_x64(True), np.errstate(all="ignore"):
+            exam = self._exam(tuple(args), self.settings, level, seed)
+            for stage, run in STAGES.items():
+                if stage not in chosen:
+                    report.checks.append(Check(stage, "", "untested", note="switched off"))
+                elif report.failures and (until_failure or "hygiene" in report.stages_failed):
+                    report.checks.append(Check(stage, "", "untested", note="after a failure"))
+                else:
+                    _run(report, stage, run, exam)
+        return report
+
+    def _exam(self, args: tuple, settings: Mapping, level: str, seed: int) -> Exam:
+        program, reference = self._prepared(args, settings)
+        stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+        sizes = [np.size(leaf) for leaf in (*jax.tree.leaves(args),)]
+        return Exam(
+            program,
+            reference,
+            self.oracle,
+            args,
+            LEVELS[level],
+            stream,
+            self.terms or max(sizes),
+            self.conventions,
+            self.fuzz,
+            restart=lambda args, settings: self._exam(tuple(args), settings, level, seed),
+        )
+
+    def _prepared(self, args: tuple, settings: Mapping) -> tuple[Program, Program | None]:
+        """Programs are reused as long as the structure of the arguments and the settings stay the same."""
+        key = (jax.tree.structure(args), tuple(np.shape(leaf) for leaf in jax.tree.leaves(args)), repr(settings))
+        if key not in self._programs:
+            program = Program(self.fn, args, self.argnums, settings)
+            reference = self.reference and Program(self.reference, args, self.argnums, settings)
+            self._programs[key] = program, reference
+        return self._programs[key]
+
+
+def _run(report: Report, stage: str, run: Callable, exam: Exam) -> None:
+    start = time.perf_counter()
+    try:
+        report.checks.extend(run(exam))
+    except Untested as reason:
+        report.checks.append(Check(stage, "", "untested", note=str(reason)))
+    except OracleFailed as error:
+        report.checks.append(Check(stage, "oracle", "failed", worst=str(error)))
+    report.seconds[stage] = time.perf_counter() - start
+
+
+def audit(
+    fn: Callable,
+    args: Sequence,
+    *,
+    reference: Callable | None = None,
+    oracle: Any | None = None,
+    argnums: Sequence[int] | None = None,
+    conventions: Sequence | None = None,
+    seed: int = 0,
+    level: str = "standard",
+    settings: Mapping | None = None,
+    stages: Sequence[str] | None = None,
+    fuzz: Any | None = None,
+    terms: int | None = None,
+) -> Report:
+    """Is the gradient of `fn` right at `args`?
+
+    fn: the rule under test: a custom_jvp, a custom_vjp, a primitive or a plain function of `(*args, **settings)`,
+        returning an array or a pytree of arrays.
+    args: pytrees of arrays. Integer and boolean ones are passed on and not differentiated. Everything is computed in
+        float64, so float32 arguments are widened.
+    reference: the plain forward, which autodiff differentiates. oracle: an independent NumPy implementation, an
+        `Oracle` with value and gradient, or a function for the value alone that takes complex numbers (its gradient is
+        then found by complex step). Without either, entries have only finite differences to be compared with.
+    argnums: positions to differentiate in; default all that hold floating-point arrays.
+    conventions: `Convention`s, what the function declares at ties and kinks.
+    seed: of cotangents, directions and sampled entries. level: "quick", "standard" or "exhaustive".
+    stages: a selection of STAGES. fuzz: a hypothesis strategy of (args, settings).
+    terms: how many products are summed into one entry at most; default the size of the largest array.
+
+    Returns a Report: passed, failures, untested, to_dict(), and a table as its str.
+
+    Raises ValueError for a function that fails at these arguments or has no floating-point result, a reference or an
+    oracle of other shapes, and an unknown level or stage. A value that is not finite, results that change between
+    calls and an oracle that raises are verdicts, and never "passed".
+
+    >>> print(audit(my_relu, (x,), reference=lambda x: jnp.where(x > 0, x, 0)))
+    """
+    auditor = Auditor(
+        fn,
+        reference=reference,
+        oracle=oracle,
+        argnums=argnums,
+        conventions=conventions,
+        settings=settings,
+        fuzz=fuzz,
+        terms=terms,
+    )
+    return auditor.audit(args, seed=seed, level=level, stages=stages)

@@ -1,0 +1,28 @@
+"""The stages of an audit, in the order in which they are run: each takes an `Exam` and yields `Check`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from convnet.gradcheck.checks.context import context
+from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
+from convnet.gradcheck.checks.slopes import differences, kinks, taylor
+from convnet.gradcheck.checks.fuzz import fuzz
+from convnet.gradcheck.checks.precisions import power, precisions
+from convnet.gradcheck.checks.second_order import second_order
+
+STAGES: dict[str, Callable] = {
+    "hygiene": hygiene,
+    "elementwise": elementwise,
+    "adjoint": adjoint,
+    "differences": differences,
+    "taylor": taylor,
+    "second order": second_order,
+    "kinks": kinks,
+    "precisions": precisions,
+    "fuzz": fuzz,
+    "context": context,
+    "power": power,
+}
+
+__all__ = ["STAGES"]

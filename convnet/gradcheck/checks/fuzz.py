@@ -1,0 +1,81 @@
+"""Stage 9: random calls of the function, and the smallest one at which its gradient is wrong."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from convnet.gradcheck.checks.first_order import elementwise, hygiene
+from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.verdict import Check
+
+SHRINKING = 60.0
+"""Seconds after which the smallest case found so far is reported."""
+
+
+def fuzz(exam: Exam) -> Iterator[Check]:
+    """`hypothesis` draws calls and, where one fails, shrinks it."""
+    if exam.strategy is None:
+        raise Untested("no strategy to draw calls from was given")
+    if exam.reference is None and exam.oracle is None:
+        raise Untested("neither a reference nor an oracle was given")
+    from hypothesis import HealthCheck, Phase, find, settings
+    from hypothesis.errors import NoSuchExample
+
+    worst: list[Check] = []
+    tried, deadline = 0, None
+
+    def fails(call) -> bool:
+        nonlocal tried, deadline
+        if deadline is not None and time.monotonic() > deadline:
+            return False
+        tried += 1
+        failed = [check for check in examine(exam, *call) if check.status == "failed"]
+        if failed and deadline is None:
+            deadline = time.monotonic() + SHRINKING
+        worst[:] = failed or worst
+        return bool(failed)
+
+    budget = settings(
+        max_examples=exam.level.fuzz,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    seed = int(exam.rng.integers(2**32))
+    try:
+        args, keywords = find(exam.strategy, fails, settings=budget, random=random.Random(seed))
+    except NoSuchExample:
+        yield Check("fuzz", "random calls", "passed", note=f"{tried} calls")
+        return
+    failed = [check for check in examine(exam, args, keywords) if check.status == "failed"] or worst
+    name = getattr(exam.program.fn, "__name__", "fn")
+    call = reproduction(name, args, keywords)
+    yield Check("fuzz", "random calls", "failed", failed[0].error, failed[0].bound, f"{failed[0].worst}; {call}")
+
+
+def examine(exam: Exam, args, keywords) -> list[Check]:
+    """The first two stages at another call. One that the function refuses is no failure of its gradient."""
+    try:
+        there = exam.restart(args, keywords)
+    except ValueError:
+        return []
+    return [*hygiene(there), *elementwise(there)]
+
+
+def reproduction(name: str, args, keywords) -> str:
+    """A line of Python that audits the same call."""
+    shown = ", ".join(_literal(value) for value in args)
+    comma = "," if len(args) == 1 else ""
+    return f"audit({name}, ({shown}{comma}), settings={keywords!r})"
+
+
+def _literal(value) -> str:
+    if not hasattr(value, "shape"):
+        return repr(value)
+    value = np.asarray(value)
+    return f"np.array({value.tolist()!r}, {str(value.dtype)!r})"

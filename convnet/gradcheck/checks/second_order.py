@@ -1,0 +1,84 @@
+"""Stage 6: the derivative of the gradient. It is symmetric, it matches differences, and it matches a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from convnet.gradcheck.checks.slopes import STEPS, scale_of
+from convnet.gradcheck.exam import Exam, Untested, compare, inner, norm
+from convnet.gradcheck.program import Leaves, as_float64
+from convnet.gradcheck.verdict import Check
+
+TOLERANCE = 1e-7
+"""Of the largest entry of H v, for differences of the gradient."""
+
+
+def second_order(exam: Exam) -> Iterator[Check]:
+    """H, the Hessian of ⟨g, F⟩, by reverse over reverse, and by forward over reverse where there is a forward mode."""
+    g, point = exam.cotangents[0], (exam.leaves, exam.constants)
+    u, v = ([scale_of(x) * exam.rng.standard_normal(x.shape) for x in exam.leaves] for _ in range(2))
+    try:
+        hv, hu = (as_float64(exam.program.second(*point, g, w)) for w in (v, u))
+    except Exception as error:
+        raise Untested(f"the rule cannot be differentiated: {type(error).__name__}") from error
+    scale = exam.conditioning(
+        lambda *inputs: exam.program.second(inputs[0], exam.constants, *inputs[1:]), exam.leaves, g, v
+    )
+    size = norm(u) * norm(scale)
+    gap = abs(inner(u, hv) - inner(v, hu)) / size if size else 0.0
+    bound = 1e-12
+    status = "passed" if gap <= bound else "failed"
+    yield Check("second order", "uᵀHv = vᵀHu", status, gap, bound, f"{inner(u, hv)} ≠ {inner(v, hu)}", bound)
+    yield _differences(exam, g, v, hv)
+    if exam.reference is not None:
+        expected = as_float64(exam.reference.second(*point, g, v))
+        yield compare("second order", "H v, autodiff", exam.program.names, hv, expected, scale, exam.bound())
+    yield _forward_over_reverse(exam, g, v, hv, scale)
+
+
+def _forward_over_reverse(exam: Exam, g: Leaves, v: Leaves, hv: Leaves, scale: Leaves) -> Check:
+    name = "forward over reverse"
+    try:
+        forward = as_float64(exam.program.second_forward(exam.leaves, exam.constants, g, v))
+    except Exception as error:
+        return Check("second order", name, "untested", note=f"{type(error).__name__}")
+    return compare("second order", name, exam.program.names, forward, hv, scale, exam.bound())
+
+
+def _differences(exam: Exam, g: Leaves, v: Leaves, hv: Leaves) -> Check:
+    """H v against five-point differences of the gradient; entries where two steps disagree are kinks."""
+    first, second, third = (_slope(exam, g, v, step) for step in STEPS[:3])
+    largest = max((np.abs(s).max() for s in second if s.size), default=0.0)
+    floor = 1e-6 * max(
+        (np.abs(s).max() / scale_of(x) for s, x in zip(exam.gradients[0], exam.leaves, strict=True) if s.size),
+        default=0.0,
+    )
+    largest = max(largest, floor, np.finfo(float).tiny)
+    worst, text, rejected, total = 0.0, "", 0, 0
+    for name, a, b, c, actual in zip(exam.program.names, first, second, third, hv, strict=True):
+        smooth_wide, smooth_near = np.abs(a - b) <= TOLERANCE * largest, np.abs(b - c) <= TOLERANCE * largest
+        expected, smooth = np.where(smooth_wide, a, b), smooth_wide | smooth_near
+        rejected, total = rejected + int((~smooth).sum()), total + smooth.size
+        error = np.where(smooth, np.abs(actual - expected) / largest, 0.0)
+        error = np.where(np.isfinite(actual), error, np.inf)
+        if error.size and error.max() > worst:
+            at = np.unravel_index(np.argmax(error), error.shape)
+            worst = float(error[at])
+            text = f"(H v)[{name}{list(map(int, at))}] is {actual[at]:.9g}: expected {expected[at]:.9g}"
+    if total and rejected > total / 2:
+        return Check("second order", "differences", "untested", rejected=rejected / total, note="kinks at most entries")
+    bound = 2 * TOLERANCE
+    status = "passed" if worst <= bound else "failed"
+    return Check("second order", "differences", status, worst, bound, text, bound, rejected / max(total, 1))
+
+
+def _slope(exam: Exam, g: Leaves, v: Leaves, step: float) -> Leaves:
+    def gradient(t: float) -> Leaves:
+        moved = [x + t * d for x, d in zip(exam.leaves, v, strict=True)]
+        return as_float64(exam.program.vjp(moved, exam.constants, g))
+
+    at = {t: gradient(t * step) for t in (-2, -1, 1, 2)}
+    parts = zip(at[-2], at[-1], at[1], at[2], strict=True)
+    return [(a - 8 * b + 8 * c - d) / (12 * step) for a, b, c, d in parts]

@@ -1,0 +1,158 @@
+"""The function under test as a map between lists of arrays, with its derivatives, each compiled once per shape."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+QUICK = {"xla_backend_optimization_level": 0}
+"""A program is run a few times, so what it costs is its compilation."""
+
+Leaves = list[np.ndarray]
+
+
+def _jit(f: Callable) -> Callable:
+    return jax.jit(f, compiler_options=QUICK)
+
+
+def _is_float(leaf) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+class Program:
+    """F: the differentiable leaves of a function's arguments -> the floating-point leaves of its result.
+
+    Integer, boolean and unselected arguments are constants: given, but never differentiated. Constants with a
+    floating-point dtype are cast to that of the differentiable leaves.
+
+    Raises ValueError where there is nothing to differentiate, or where the function fails at these arguments.
+    """
+
+    def __init__(self, fn: Callable, args: Sequence, argnums: Sequence[int] | None, settings: Mapping | None):
+        self.fn, self.settings = fn, dict(settings or {})
+        argnums = range(len(args)) if argnums is None else argnums
+        if any(not 0 <= i < len(args) for i in argnums):
+            raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
+        paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
+        self.selected = [path[0].idx in argnums and _is_float(leaf) for path, leaf in paths]
+        self.names = [name for name, chosen in zip(self._names(paths), self.selected, strict=True) if chosen]
+        if not self.names:
+            raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
+        self._trace(args)
+
+    def _trace(self, args) -> None:
+        """Run the function once without values: what it raises, and what it returns, is told here."""
+        point = [
+            np.asarray(leaf, np.float64) if _is_float(leaf) else np.asarray(leaf) for leaf in jax.tree.leaves(args)
+        ]
+        try:
+            out = jax.eval_shape(lambda args: self.fn(*args, **self.settings), jax.tree.unflatten(self.tree, point))
+        except Exception as error:
+            name = getattr(self.fn, "__name__", repr(self.fn))
+            raise ValueError(f"{name} fails at these arguments: {type(error).__name__}: {error}") from error
+        outputs, self.out_tree = jax.tree.flatten(out)
+        self.floats = [jnp.issubdtype(value.dtype, jnp.floating) for value in outputs]
+        if not any(self.floats):
+            raise ValueError(
+                f"fn returns {', '.join(str(value.dtype) for value in outputs) or 'nothing'}: "
+                "expected a floating-point result, others have no gradient"
+            )
+
+    def _names(self, paths) -> list[str]:
+        """x, w, params['conv1']: the parameter's name where the signature tells it."""
+        try:
+            known = list(inspect.signature(self.fn).parameters)
+        except (TypeError, ValueError):
+            known = []
+        names = []
+        for path, _ in paths:
+            index = path[0].idx
+            name = known[index] if index < len(known) else f"args[{index}]"
+            names.append(name + jax.tree_util.keystr(path[1:]))
+        return names
+
+    def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
+        """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
+        leaves = [np.asarray(leaf, dtype) if _is_float(leaf) else np.asarray(leaf) for leaf in jax.tree.leaves(args)]
+        chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
+        return chosen, [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
+
+    def merge(self, leaves: Sequence, constants: Sequence) -> tuple:
+        """The arguments again: the inverse of `split`."""
+        leaves, constants = iter(leaves), iter(constants)
+        return jax.tree.unflatten(self.tree, [next(leaves if selected else constants) for selected in self.selected])
+
+    def as_result(self, outputs: Sequence):
+        """Floating-point leaves in the structure that the function returns; None where it returns integers."""
+        outputs = iter(outputs)
+        return jax.tree.unflatten(self.out_tree, [next(outputs) if is_float else None for is_float in self.floats])
+
+    def select(self, gradients: Sequence) -> list:
+        """The gradients of the differentiable leaves, from one entry per argument (None where there is none)."""
+        if len(gradients) != self.tree.num_leaves and len(gradients) != len(self.tree.children()):
+            raise ValueError(f"the oracle returned {len(gradients)} gradients: expected one per argument")
+        flat = []
+        for gradient, child in zip(gradients, self.tree.children(), strict=True):
+            found = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
+            flat += found if len(found) == child.num_leaves else found * child.num_leaves
+        return [gradient for gradient, selected in zip(flat, self.selected, strict=True) if selected]
+
+    def plain(self, leaves, constants) -> list:
+        """F, not compiled."""
+        out = jax.tree.leaves(self.fn(*self.merge(leaves, constants), **self.settings))
+        return [value for value in out if _is_float(value)]
+
+    def plain_vjp(self, leaves, constants, g) -> list:
+        return jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)[1](g)[0]
+
+    def plain_jvp(self, leaves, constants, v) -> list:
+        return jax.jvp(lambda leaves: self.plain(leaves, constants), (leaves,), (v,))[1]
+
+    @cached_property
+    def value(self) -> Callable:
+        """F(leaves, constants)."""
+        return _jit(self.plain)
+
+    @cached_property
+    def vjp(self) -> Callable:
+        """Jᵀg, as (leaves, constants, g)."""
+        return _jit(self.plain_vjp)
+
+    @cached_property
+    def jvp(self) -> Callable:
+        """J v, as (leaves, constants, v)."""
+        return _jit(self.plain_jvp)
+
+    @cached_property
+    def second(self) -> Callable:
+        """H v with H the Hessian of ⟨g, F⟩, reverse over reverse, as (leaves, constants, g, v)."""
+
+        def along(leaves, constants, g, v):
+            gradients = self.plain_vjp(leaves, constants, g)
+            return sum(jnp.sum(a * b) for a, b in zip(gradients, v, strict=True))
+
+        return _jit(jax.grad(along))
+
+    @cached_property
+    def second_forward(self) -> Callable:
+        """H v, forward over reverse."""
+
+        def along(leaves, constants, g, v):
+            return jax.jvp(lambda leaves: self.plain_vjp(leaves, constants, g), (leaves,), (v,))[1]
+
+        return _jit(along)
+
+
+def as_float64(arrays: Sequence) -> Leaves:
+    """NumPy copies to compute with."""
+    return [np.asarray(a).astype(np.float64) for a in arrays]
+
+
+def unit_roundoff(dtype) -> float:
+    """u: half the distance from 1 to the next number."""
+    return float(jnp.finfo(dtype).eps) / 2
