@@ -15,8 +15,7 @@ from convnet.ops.loss import (
     squared_error_forward,
     weston_watkins_hinge_forward,
 )
-from tests.ops import references
-from tests.ops.references import UNIT
+from tests.ops.references import UNIT, of_example
 
 CLASSIFY = {
     "softmax": softmax_cross_entropy,
@@ -28,28 +27,25 @@ FORWARD = {
     "weston_watkins": weston_watkins_hinge_forward,
     "crammer_singer": crammer_singer_hinge_forward,
 }
-REFERENCE = {
-    softmax_cross_entropy: references.softmax_cross_entropy,
-    weston_watkins_hinge: references.weston_watkins,
-    crammer_singer_hinge: references.crammer_singer,
-}
+REFERENCE = {op: of_example(op.__name__) for op in CLASSIFY.values()}
 HINGES = [
     weston_watkins_hinge,
     crammer_singer_hinge,
     weston_watkins_hinge_forward,
     crammer_singer_hinge_forward,
 ]
-CASES = [
-    ("softmax", references.softmax_cross_entropy, {}),
-    ("softmax", partial(references.softmax_cross_entropy, smoothing=0.1), {"label_smoothing": 0.1}),
-    ("softmax", partial(references.softmax_cross_entropy, smoothing=0.75), {"label_smoothing": 0.75}),
-    ("weston_watkins", references.weston_watkins, {}),
-    ("weston_watkins", partial(references.weston_watkins, margin=0.25), {"margin": 0.25}),
-    ("weston_watkins", partial(references.weston_watkins, margin=5.0), {"margin": 5.0}),
-    ("crammer_singer", references.crammer_singer, {}),
-    ("crammer_singer", partial(references.crammer_singer, margin=0.25), {"margin": 0.25}),
-    ("crammer_singer", partial(references.crammer_singer, margin=0.0), {"margin": 0.0}),
+SETTINGS = [
+    ("softmax", {}),
+    ("softmax", {"label_smoothing": 0.1}),
+    ("softmax", {"label_smoothing": 0.75}),
+    ("weston_watkins", {}),
+    ("weston_watkins", {"margin": 0.25}),
+    ("weston_watkins", {"margin": 5.0}),
+    ("crammer_singer", {}),
+    ("crammer_singer", {"margin": 0.25}),
+    ("crammer_singer", {"margin": 0.0}),
 ]
+CASES = [(name, partial(REFERENCE[CLASSIFY[name]], **settings), settings) for name, settings in SETTINGS]
 
 
 @cache

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from convnet.gradcheck.oracles.windows import place
 from convnet.ops import ReceptiveField, Window, receptive_field, sum_pool, windows
 from convnet.ops.conv import correlate_forward
 from convnet.ops.window import pair, resolve_padding, same_padding, transposed_windows
-from tests.ops.references import place
 
 
 def taps(window):

@@ -1,0 +1,1 @@
+"""The referee: are the hand-derived gradients right?"""

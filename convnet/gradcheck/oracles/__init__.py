@@ -1,0 +1,115 @@
+"""Every op written once more, in NumPy float64 and close to its definition. Shares no code with JAX or `convnet.ops`.
+
+Where a definition is linear, bilinear or picks winners, it is walked element by element and the gradient is added up
+term by term on the way (`by_walking`). Where it is smooth, only the definition is written, and a complex step
+differentiates it (`by_complex_step`): no gradient formula is derived in this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from convnet.gradcheck.oracles import norms, pointwise, reductions, windows
+
+__all__ = ["ORACLES", "Oracle", "by_complex_step", "by_walking"]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """An op written once more, by other means.
+
+    value(*args, **settings): an array, or a tuple of arrays. gradient(g, *args, **settings), with g of the structure
+    of the value: one entry per positional argument, None for labels, masks and absent arguments.
+    """
+
+    value: Callable
+    gradient: Callable
+
+
+def by_walking(walk: Callable) -> Oracle:
+    """The oracle of `walk(*args, g, **settings) -> (y, one gradient per argument)`."""
+
+    def value(*args, **settings):
+        return walk(*args, 0.0, **settings)[0]
+
+    def gradient(g, *args, **settings):
+        return tuple(walk(*args, np.asarray(g, np.float64), **settings)[1:])
+
+    return Oracle(value, gradient)
+
+
+STEP = 1e-150
+"""Its square vanishes beside 1, and it is far from vanishing itself."""
+
+
+def by_complex_step(value: Callable) -> Oracle:
+    """The oracle of a definition that is analytic as written: f′(x) = Im f(x + ih) / h.
+
+    Nothing is subtracted, so h can be tiny and the derivative is exact to rounding (Lyness & Moler, SIAM J. Numer.
+    Anal. 1967; Squire & Trapp, SIAM Review 1998). It takes one evaluation per entry of an argument. The definition must
+    not use abs, conj, max, comparisons or anything else that looks at real parts, but to choose a branch or a constant.
+
+    Raises ValueError, from `gradient`, for a definition that drops the imaginary part.
+    """
+
+    def gradient(g, *args, **settings):
+        cotangents, analytic, gradients = as_tuple(g), False, []
+        for position, arg in enumerate(args):
+            if arg is None or np.asarray(arg).dtype.kind not in "fc":
+                gradients.append(None)
+                continue
+            moved = np.array(arg, np.complex128)
+            slopes = np.zeros(moved.shape)
+            for entry in np.ndindex(moved.shape):
+                moved[entry] += 1j * STEP
+                outputs = as_tuple(value(*args[:position], moved, *args[position + 1 :], **settings))
+                moved[entry] = moved[entry].real
+                analytic = analytic or any(map(np.iscomplexobj, outputs))
+                slopes[entry] = sum(np.sum(a * np.imag(y)) for a, y in zip(cotangents, outputs, strict=True)) / STEP
+            gradients.append(slopes)
+        if not analytic and any(slopes is not None and slopes.size for slopes in gradients):
+            raise ValueError("value gives real numbers for complex arguments: expected a definition that is analytic")
+        return tuple(gradients)
+
+    return Oracle(value, gradient)
+
+
+def as_tuple(value) -> tuple:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+ORACLES: dict[str, Oracle] = {
+    "conv2d": by_walking(windows.with_bias(windows.conv2d)),
+    "conv_transpose2d": by_walking(windows.with_bias(windows.conv_transpose2d_of_settings)),
+    "convolve2d": by_walking(windows.with_bias(windows.convolve2d)),
+    "dense": by_walking(windows.with_bias(windows.dense)),
+    "max_pool": by_walking(windows.max_pool),
+    "avg_pool": by_walking(windows.avg_pool),
+    "sum_pool": by_walking(windows.sum_pool),
+    "global_avg_pool": by_walking(windows.global_avg_pool),
+    "relu": by_walking(pointwise.relu),
+    "leaky_relu": by_walking(pointwise.leaky_relu),
+    "sigmoid": by_complex_step(pointwise.sigmoid),
+    "tanh": by_complex_step(pointwise.tanh),
+    "gelu": by_complex_step(pointwise.gelu),
+    "softplus": by_complex_step(pointwise.softplus),
+    "silu": by_complex_step(pointwise.silu),
+    "dropout": by_walking(pointwise.dropout),
+    "batch_norm": by_complex_step(norms.batch_norm),
+    "batch_norm_inference": by_complex_step(norms.batch_norm_inference),
+    "layer_norm": by_complex_step(norms.layer_norm),
+    "group_norm": by_complex_step(norms.group_norm),
+    "local_response_norm": by_complex_step(norms.local_response_norm),
+    "softmax_cross_entropy": by_complex_step(reductions.softmax_cross_entropy),
+    "logsumexp": by_complex_step(reductions.logsumexp),
+    "log_softmax": by_complex_step(reductions.log_softmax),
+    "weston_watkins_hinge": by_walking(reductions.hinge(reductions.weston_watkins)),
+    "crammer_singer_hinge": by_walking(reductions.hinge(reductions.crammer_singer)),
+    "squared_error": by_complex_step(reductions.squared_error),
+    "total_variation": by_complex_step(reductions.total_variation),
+    "gram_matrix": by_complex_step(reductions.gram_matrix),
+}
+"""By the name of the op."""
