@@ -6,13 +6,15 @@ made of these ops, so all of them support every transform, to any order.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from convnet.ops.checks import check_array
+from convnet.ops.checks import check_array, real
+from convnet.ops.precision import in_float32
 
 
 def relu_forward(x: Array) -> Array:
@@ -105,6 +107,139 @@ def tanh(x: Array) -> Array:
 def _tanh_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
     return tanh(x), 4 * sigmoid(2 * x) * sigmoid(-2 * x) * dx
+
+
+_SATURATED = 30.0
+"""There 2u of `gelu` is about 1970 and σ(±2u) is exactly 1 or 0 in every dtype; x³ is far from overflow."""
+
+_FAR = 40.0
+"""There φ of `gelu` is e^−800/√2π, which is 0 in every dtype, and so is Φ(−40)."""
+
+
+def _twice_u(x):
+    """2u = 2√(2/π) (x + 0.044715 x³)."""
+    return 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+
+
+def _gelu_tanh_forward(x):
+    return x * lax.logistic(_twice_u(jnp.clip(x, -_SATURATED, _SATURATED)))
+
+
+@jax.custom_jvp
+def _gelu_tanh(x):
+    return _gelu_tanh_forward(x)
+
+
+@_gelu_tanh.defjvp
+def _gelu_tanh_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    c = jnp.clip(x, -_SATURATED, _SATURATED)
+    t, rise = _twice_u(c), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * c * c)
+    return _gelu_tanh(x), (sigmoid(t) + c * sigmoid(t) * sigmoid(-t) * rise) * dx
+
+
+def _normal_cdf_forward(x):
+    return 0.5 * lax.erfc(-math.sqrt(0.5) * jnp.clip(x, -_FAR, _FAR))
+
+
+def _normal_density(x):
+    c = jnp.clip(x, -_FAR, _FAR)
+    return jnp.exp(-0.5 * c * c) / math.sqrt(2 * math.pi)
+
+
+@jax.custom_jvp
+def _normal_cdf(x):
+    """Φ(x) = ½ erfc(−x/√2), which keeps its relative accuracy for x < 0. Φ′ = φ, φ(x) = e^(−x²/2) / √(2π)."""
+    return _normal_cdf_forward(x)
+
+
+@_normal_cdf.defjvp
+def _normal_cdf_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _normal_cdf(x), _normal_density(x) * dx
+
+
+@jax.custom_jvp
+def _gelu_erf(x):
+    return x * _normal_cdf(x)
+
+
+@_gelu_erf.defjvp
+def _gelu_erf_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    c = jnp.clip(x, -_FAR, _FAR)
+    return _gelu_erf(x), (_normal_cdf(x) + c * _normal_density(x)) * dx
+
+
+def gelu_forward(x: Array, *, approximate: bool = True) -> Array:
+    """`gelu` without our gradient."""
+    check_array("x", x)
+    return in_float32(_gelu_tanh_forward if approximate else lambda x: x * _normal_cdf_forward(x), x)
+
+
+def gelu(x: Array, *, approximate: bool = True) -> Array:
+    """y = x Φ(x), Φ the normal distribution function (Hendrycks & Gimpel, arXiv:1606.08415), or its tanh approximation.
+
+    approximate: Φ(x) ≈ ½ (1 + tanh u) with u = √(2/π) (x + 0.044715 x³). As ½ (1 + tanh u) = σ(2u), that is
+    y = x σ(2u), which keeps its relative accuracy for x < 0, where 1 + tanh u would cancel.
+
+    Gradient: approximate, dL/dx = (σ(2u) + x σ(2u) σ(−2u) 2u′) g with 2u′ = 2√(2/π) (1 + 3·0.044715 x²);
+    exact, dL/dx = (Φ(x) + x φ(x)) g with φ = Φ′ the normal density. Where Φ has saturated to 0 or 1, x is held in the
+    powers, so that value, slope and higher derivatives are finite for any finite x. Every transform, any order.
+    """
+    check_array("x", x)
+    return in_float32(_gelu_tanh if approximate else _gelu_erf, x)
+
+
+def softplus_forward(x: Array, *, beta: float = 1.0) -> Array:
+    """`softplus` without our gradient; autodiff of these choices gives the slope ½ at 0 as well."""
+    check_array("x", x)
+    beta = real("beta", beta, above=0)
+    positive = x > 0
+    minus_abs = jnp.where(positive, -x, x)
+    return jnp.where(positive, x, jnp.zeros_like(x)) + jnp.log1p(jnp.exp(beta * minus_abs)) / beta
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _softplus(x, beta):
+    return softplus_forward(x, beta=beta)
+
+
+@_softplus.defjvp
+def _softplus_jvp(beta, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return _softplus(x, beta), sigmoid(beta * x) * dx
+
+
+def softplus(x: Array, *, beta: float = 1.0) -> Array:
+    """y = log(1 + e^βx) / β (Dugas et al., NIPS 2000), computed as max(x, 0) + log(1 + e^−β|x|) / β: no overflow.
+
+    Gradient: y′ = e^βx / (1 + e^βx) = σ(βx), so dL/dx = σ(βx) g; smooth, ½ at 0.
+
+    Raises ValueError for a beta that is not positive and finite.
+    """
+    return _softplus(x, real("beta", beta, above=0))
+
+
+def silu_forward(x: Array) -> Array:
+    """`silu` without our gradient."""
+    check_array("x", x)
+    return x * lax.logistic(x)
+
+
+@jax.custom_jvp
+def silu(x: Array) -> Array:
+    """y = x σ(x) (Elfwing et al., arXiv:1702.03118; "swish").
+
+    Gradient: y′ = σ(x) + x σ(x) σ(−x), so dL/dx = σ(x) (1 + x σ(−x)) g.
+    """
+    return silu_forward(x)
+
+
+@silu.defjvp
+def _silu_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return silu(x), sigmoid(x) * (1 + x * sigmoid(-x)) * dx
 
 
 def _check_dropout(x: Array, mask: Array, rate: float) -> None:

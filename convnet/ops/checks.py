@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -35,3 +37,22 @@ def check_same_dtype(**arrays: Array | None) -> None:
 def check_bias(b: Array | None, features: int) -> None:
     if b is not None and tuple(b.shape) != (features,):
         raise ValueError(f"b has shape {tuple(b.shape)}: expected ({features},), one bias per output feature")
+
+
+def check_groups(groups: int, *channels: int) -> None:
+    integer = hasattr(groups, "__index__") and not isinstance(groups, bool)
+    if not integer or groups < 1 or any(c % groups for c in channels):
+        raise ValueError(f"groups is {groups!r}: expected a positive divisor of the channels {channels}")
+
+
+def real(name: str, value: float, *, above: float | None = None, least: float | None = None) -> float:
+    """`value` as Python's float, which promotes nothing; it must be finite, > `above` and ≥ `least`."""
+    try:
+        good = math.isfinite(value) and (above is None or value > above) and (least is None or value >= least)
+    except TypeError:
+        good = False
+    if not good:
+        bound = "" if above is None else f" above {above}"
+        bound += "" if least is None else f" of at least {least}"
+        raise ValueError(f"{name} is {value!r}: expected a finite number{bound}")
+    return float(value)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import mlir
 
-from convnet.ops.checks import check_array, check_bias, check_same_dtype
+from convnet.ops.checks import check_array, check_bias, check_groups, check_same_dtype
 from convnet.ops.dense import add_bias, add_bias_forward
 from convnet.ops.primitive import primitive, to_front, transpose_bilinear
 from convnet.ops.window import Padding, Pair, Window, transposed_windows, windows
@@ -98,7 +98,7 @@ def _conv2d(correlate, bias, x, w, b, stride, padding, dilation, groups) -> Arra
     check_array("w", w, "KH KW C//groups K")
     check_same_dtype(x=x, w=w, b=b)
     check_bias(b, w.shape[3])
-    _check_groups(groups, x.shape[3], w.shape[3])
+    check_groups(groups, x.shape[3], w.shape[3])
     if x.shape[3] != w.shape[2] * groups:
         raise ValueError(
             f"x has {x.shape[3]} channels but w has shape {tuple(w.shape)} with groups={groups}: "
@@ -107,12 +107,6 @@ def _conv2d(correlate, bias, x, w, b, stride, padding, dilation, groups) -> Arra
     rows, cols = windows(x.shape[1:3], w.shape[:2], stride=stride, padding=padding, dilation=dilation)
     y = correlate(x, w, rows=rows, cols=cols, groups=int(groups))
     return y if b is None else bias(y, b)
-
-
-def _check_groups(groups: int, *channels: int) -> None:
-    integer = hasattr(groups, "__index__") and not isinstance(groups, bool)
-    if not integer or groups < 1 or any(c % groups for c in channels):
-        raise ValueError(f"groups is {groups!r}: expected a positive divisor of the channels {channels}")
 
 
 def conv2d(
@@ -156,7 +150,7 @@ def _conv_transpose2d(correlate, bias, x, w, b, stride, padding, dilation, group
     check_array("x", x, "N H W C")
     check_array("w", w, "KH KW C_out//groups C_in")
     check_same_dtype(x=x, w=w, b=b)
-    _check_groups(groups, x.shape[3])
+    check_groups(groups, x.shape[3])
     check_bias(b, w.shape[2] * groups)
     if x.shape[3] != w.shape[3]:
         raise ValueError(

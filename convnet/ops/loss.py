@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from convnet.ops.checks import check_array, check_same_dtype
+from convnet.ops.precision import in_float32
+from convnet.ops.softmax import log_softmax_forward, softmax
 
 
 def _check(logits: Array, labels: Array, *, classes: int) -> None:
@@ -56,8 +58,7 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array, *, label_smoothi
     _check(logits, labels, classes=1)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is {label_smoothing!r}: expected a number in [0, 1)")
-    shifted = logits - jax.lax.stop_gradient(logits.max(axis=1, keepdims=True))
-    log_p = shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=1, keepdims=True))
+    log_p = log_softmax_forward(logits)
     q = _targets(logits, labels, label_smoothing)
     terms = jnp.where(q == 0, jnp.zeros_like(q), q * log_p)  # log p of finite logits can overflow to −∞
     return _or_nan(-jnp.sum(terms, axis=1), logits, labels)
@@ -71,8 +72,7 @@ def _softmax_cross_entropy(logits, labels, smoothing):
 @_softmax_cross_entropy.defjvp
 def _softmax_cross_entropy_jvp(smoothing, primals, tangents):
     (z, y), (dz, _) = primals, tangents
-    shifted = jnp.exp(z - z.max(axis=1, keepdims=True))
-    p = shifted / jnp.sum(shifted, axis=1, keepdims=True)
+    p = in_float32(lambda z: softmax(z, None, 1), z)
     slope = p - _targets(z, y, smoothing)
     return _softmax_cross_entropy(z, y, smoothing), jnp.sum(slope * dz, axis=1)
 

@@ -1,0 +1,287 @@
+"""Normalisation, with hand-derived gradients.
+
+Batch, layer and group normalisation differ only in the set of values that share a mean and a variance. So there is one
+rule, that of `_standardize`; the ops choose the axes, then scale and shift. bfloat16 and float16 are computed in
+float32 throughout. Every op supports every transform, to any order.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from convnet.ops.checks import check_array, check_groups, check_same_dtype, real
+from convnet.ops.dense import spread_forward, spread_p
+from convnet.ops.pool import sum_windows_forward, sum_windows_p
+from convnet.ops.precision import in_float32
+from convnet.ops.window import Window
+
+
+def _check(x: Array, *, averaged: tuple[int, ...] | None = None, **per_channel: Array) -> None:
+    """x: [N, …, C]; `averaged`: the axes of which at least one value is needed; per_channel: arrays [C]."""
+    check_array("x", x)
+    if len(x.shape) < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}: expected at least 2 axes [N, …, C]")
+    check_same_dtype(x=x, **per_channel)
+    for name, value in per_channel.items():
+        if tuple(value.shape) != tuple(x.shape[-1:]):
+            raise ValueError(f"{name} has shape {tuple(value.shape)}: expected ({x.shape[-1]},), one per channel")
+    if averaged is not None and not prod(x.shape[axis] for axis in averaged):
+        raise ValueError(f"x has shape {tuple(x.shape)}: expected at least one value to average")
+
+
+# --- one mean and variance for some axes ------------------------------------------------------------------------------
+
+
+def _standardize_forward(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array]:
+    """(x̂, μ, v) with x̂ = (x − μ) / √(v + ε), μ and v (biased) over `axes`, which stay as 1 in μ and v."""
+    mean = jnp.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    var = jnp.mean(centred * centred, axis=axes, keepdims=True)
+    return centred * lax.rsqrt(var + eps), mean, var
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _standardize(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array]:
+    """`_standardize_forward` with its rule. With ρ = (v + ε)^−½ and ⟨·⟩ the mean over the axes:
+
+    dμ = ⟨dx⟩,   dv = 2⟨(x − μ) dx⟩,   dx̂ = ρ (dx − ⟨dx⟩ − x̂ ⟨x̂ dx⟩),
+
+    the last from x̂ = (x − μ) ρ and dρ = −½ρ³ dv = −ρ² ⟨x̂ dx⟩. The map dx -> dx̂ is its own transpose, so with h = dL/dx̂
+    dL/dx = ρ (h − ⟨h⟩ − x̂ ⟨x̂ h⟩) + (dL/dμ + 2 (x − μ) dL/dv) / m, m values sharing one mean.
+    """
+    return _standardize_forward(x, axes, eps)
+
+
+@_standardize.defjvp
+def _standardize_jvp(axes, eps, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    normal, mean, var = _standardize(x, axes, eps)
+
+    def average(value):
+        return jnp.mean(value, axis=axes, keepdims=True)
+
+    dmean = average(dx)
+    dnormal = lax.rsqrt(var + eps) * (dx - dmean - normal * average(normal * dx))
+    return (normal, mean, var), (dnormal, dmean, 2 * average((x - mean) * dx))
+
+
+def _scale_shift(spread, x: Array, scale: Array, bias: Array) -> Array:
+    """x γ + β with γ, β: [C] at every place: dL/dx = g γ; spreading's adjoint adds up, dL/dγ = Σ g x, dL/dβ = Σ g."""
+    middle = tuple(x.shape[:-1])
+    return x * spread(scale, middle=middle) + spread(bias, middle=middle)
+
+
+# --- batch ------------------------------------------------------------------------------------------------------------
+
+
+def _batch_norm(standardize, spread, x, scale, bias, eps):
+    axes = tuple(range(len(x.shape) - 1))
+    _check(x, scale=scale, bias=bias, averaged=axes)
+    eps = real("eps", eps, above=0)
+
+    def normalize(x, scale, bias):
+        normal, mean, var = standardize(x, axes, eps)
+        return _scale_shift(spread, normal, scale, bias), mean.reshape(x.shape[-1:]), var.reshape(x.shape[-1:])
+
+    return in_float32(normalize, x, scale, bias)
+
+
+def batch_norm(x: Array, scale: Array, bias: Array, *, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+    """y = γ x̂ + β with x̂ = (x − μ) / √(v + ε), and the μ and v of each channel (Ioffe & Szegedy, ICML 2015).
+
+    x: [N, …, C], scale γ, bias β: [C], all of one floating dtype -> y: as x, μ: [C], v: [C] of the same. μ and v are
+    taken over all axes but the last; v is biased, Σ(x − μ)² / m with m values per channel.
+
+    Gradient, with ρ = (v + ε)^−½, ⟨·⟩ the mean over the m values of a channel, and ḡ_μ, ḡ_v upstream of μ and v:
+        dL/dβ = Σ g,   dL/dγ = Σ g x̂,
+        dL/dx = γρ (g − ⟨g⟩ − x̂ ⟨g x̂⟩) + ḡ_μ / m + 2 ḡ_v (x − μ) / m.
+    So for y alone Σ dx = 0, a constant g gives dx = 0, and Σ x̂·dx = γρ·(dL/dγ)·ε/(v + ε), which is not 0.
+    Where x is constant it is smooth too, thanks to ε. Every transform, any order.
+
+    Raises ValueError for fewer than two axes, mixed dtypes, a scale or bias that is not [C], an eps that is not
+    positive, and where there are no values to average.
+    """
+    return _batch_norm(_standardize, spread_p.bind, x, scale, bias, eps)
+
+
+def batch_norm_forward(x, scale, bias, *, eps=1e-5):
+    """`batch_norm` without our gradient."""
+    return _batch_norm(_standardize_forward, spread_forward, x, scale, bias, eps)
+
+
+def _standardize_with_forward(spread, x, mean, var, eps):
+    middle = tuple(x.shape[:-1])
+    return (x - spread(mean, middle=middle)) * spread(lax.rsqrt(var + eps), middle=middle)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _standardize_with(x: Array, mean: Array, var: Array, eps: float) -> Array:
+    """x̂ = (x − μ)ρ for given μ, v: [C]. With ρ = (v + ε)^−½ and dρ = −½ρ³ dv: dx̂ = ρ (dx − dμ) − ½ x̂ dv / (v + ε)."""
+    return _standardize_with_forward(spread_forward, x, mean, var, eps)
+
+
+@_standardize_with.defjvp
+def _standardize_with_jvp(eps, primals, tangents):
+    (x, mean, var), (dx, dmean, dvar) = primals, tangents
+    spread = partial(spread_p.bind, middle=tuple(x.shape[:-1]))
+    normal = _standardize_with(x, mean, var, eps)
+    return normal, spread(lax.rsqrt(var + eps)) * (dx - spread(dmean)) - normal * spread(0.5 * dvar / (var + eps))
+
+
+def _batch_norm_inference(standardize_with, spread, x, scale, bias, mean, var, eps):
+    _check(x, scale=scale, bias=bias, mean=mean, var=var)
+    eps = real("eps", eps, above=0)
+
+    def normalize(x, scale, bias, mean, var):
+        return _scale_shift(spread, standardize_with(x, mean, var, eps), scale, bias)
+
+    return in_float32(normalize, x, scale, bias, mean, var)
+
+
+def batch_norm_inference(x: Array, scale: Array, bias: Array, mean: Array, var: Array, *, eps: float = 1e-5) -> Array:
+    """y = γ x̂ + β with x̂ = (x − μ) / √(v + ε), μ and v given, as after training: each value on its own.
+
+    x: [N, …, C], scale γ, bias β, mean μ, var v: [C], all of one floating dtype -> as x.
+
+    Gradient, with ρ = (v + ε)^−½: dL/dx = γρ g; sums over all axes but the last: dL/dβ = Σ g, dL/dγ = Σ g x̂,
+    dL/dμ = −γρ Σ g, dL/dv = −½ γ Σ g x̂ / (v + ε). Every transform, any order.
+
+    Raises ValueError as `batch_norm` does, for mean and var too; a batch without values is fine.
+    """
+    return _batch_norm_inference(_standardize_with, spread_p.bind, x, scale, bias, mean, var, eps)
+
+
+def batch_norm_inference_forward(x, scale, bias, mean, var, *, eps=1e-5) -> Array:
+    """`batch_norm_inference` without our gradient."""
+    return _batch_norm_inference(
+        partial(_standardize_with_forward, spread_forward), spread_forward, x, scale, bias, mean, var, eps
+    )
+
+
+# --- layer and group --------------------------------------------------------------------------------------------------
+
+
+def _layer_norm(standardize, spread, x, scale, bias, eps):
+    _check(x, scale=scale, bias=bias, averaged=(-1,))
+    eps = real("eps", eps, above=0)
+
+    def normalize(x, scale, bias):
+        return _scale_shift(spread, standardize(x, (len(x.shape) - 1,), eps)[0], scale, bias)
+
+    return in_float32(normalize, x, scale, bias)
+
+
+def layer_norm(x: Array, scale: Array, bias: Array, *, eps: float = 1e-5) -> Array:
+    """y = γ x̂ + β with x̂ = (x − μ) / √(v + ε), μ and v over the last axis (Ba, Kiros & Hinton, arXiv:1607.06450).
+
+    x: [N, …, C], scale γ, bias β: [C], all of one floating dtype -> as x.
+
+    Gradient, with ρ = (v + ε)^−½, h = γ g and ⟨·⟩ the mean over the last axis: dL/dx = ρ (h − ⟨h⟩ − x̂ ⟨h x̂⟩);
+    dL/dγ = Σ g x̂ and dL/dβ = Σ g over all other axes. Every transform, any order.
+
+    Raises ValueError as `batch_norm` does.
+    """
+    return _layer_norm(_standardize, spread_p.bind, x, scale, bias, eps)
+
+
+def layer_norm_forward(x, scale, bias, *, eps=1e-5) -> Array:
+    """`layer_norm` without our gradient."""
+    return _layer_norm(_standardize_forward, spread_forward, x, scale, bias, eps)
+
+
+def _group_norm(standardize, spread, x, scale, bias, groups, eps):
+    _check(x, scale=scale, bias=bias, averaged=tuple(range(1, len(x.shape))))
+    check_groups(groups, x.shape[-1])
+    eps = real("eps", eps, above=0)
+    n, *places, channels = x.shape
+
+    def normalize(x, scale, bias):
+        grouped = x.reshape(n, prod(places), groups, channels // groups)
+        return _scale_shift(spread, standardize(grouped, (1, 3), eps)[0].reshape(x.shape), scale, bias)
+
+    return in_float32(normalize, x, scale, bias)
+
+
+def group_norm(x: Array, scale: Array, bias: Array, *, groups: int, eps: float = 1e-5) -> Array:
+    """y = γ x̂ + β with x̂ = (x − μ) / √(v + ε), μ and v per image and group of channels (Wu & He, ECCV 2018).
+
+    x: [N, …, C], scale γ, bias β: [C], all of one floating dtype -> as x. A mean is taken over all places of an image
+    and C / groups neighbouring channels. groups = C is instance normalisation.
+
+    Gradient: that of `layer_norm`, ⟨·⟩ the mean over those values. Every transform, any order.
+
+    Raises ValueError as `batch_norm` does, and for groups that do not divide the channels.
+    """
+    return _group_norm(_standardize, spread_p.bind, x, scale, bias, groups, eps)
+
+
+def group_norm_forward(x, scale, bias, *, groups, eps=1e-5) -> Array:
+    """`group_norm` without our gradient."""
+    return _group_norm(_standardize_forward, spread_forward, x, scale, bias, groups, eps)
+
+
+# --- local response ---------------------------------------------------------------------------------------------------
+
+
+def _sum_channels(sum_windows, x: Array, size: int) -> Array:
+    """W[x]: at channel c the sum over channels c − size//2 … c + (size − 1)//2, those that exist.
+
+    Seen as images of C rows and one column it is a sum over windows. Its transpose is the mirrored window, which for
+    an even size is another one; `sum_windows` knows that.
+    """
+    channels = x.shape[-1]
+    rows = Window(size=channels, kernel=size, lo=size // 2, hi=(size - 1) // 2)
+    images = x.reshape(prod(x.shape[:-1]), channels, 1, 1)
+    return sum_windows(images, rows=rows, cols=Window(size=1, kernel=1)).reshape(x.shape)
+
+
+def _respond_forward(sum_windows, x, size, k, alpha, beta):
+    return x * (k + alpha / size * _sum_channels(sum_windows, x * x, size)) ** -beta
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
+def _respond(x, size, k, alpha, beta):
+    return _respond_forward(sum_windows_forward, x, size, k, alpha, beta)
+
+
+@_respond.defjvp
+def _respond_jvp(size, k, alpha, beta, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    sum_channels = partial(_sum_channels, sum_windows_p.bind)
+    s = k + alpha / size * sum_channels(x * x, size)
+    power = s**-beta
+    across = x * (power / s) * sum_channels(x * dx, size)
+    return _respond(x, size, k, alpha, beta), power * dx - (2 * alpha * beta / size) * across
+
+
+def _local_response_norm(respond, x, size, k, alpha, beta):
+    _check(x)
+    if not hasattr(size, "__index__") or isinstance(size, bool) or size < 1:
+        raise ValueError(f"size is {size!r}: expected a positive number of channels")
+    k, alpha, beta = real("k", k, above=0), real("alpha", alpha, least=0), real("beta", beta)
+    return in_float32(lambda x: respond(x, int(size), k, alpha, beta), x)
+
+
+def local_response_norm(x: Array, *, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Array:
+    """y = x s^−β with s = k + (α/n) W[x²], W[·] at channel c the sum over channels c − n//2 … c + (n − 1)//2, n = size.
+
+    x: [N, …, C] -> as x. Channels that do not exist count 0. AlexNet's paper (Krizhevsky, Sutskever & Hinton, NIPS
+    2012, section 3.3) has α without 1/n; Caffe and torch divide, as here: multiply the paper's α by n.
+
+    Gradient: ds = (2α/n) W[x dx], so dy = s^−β dx − (2αβ/n) x s^(−β−1) W[x dx], and transposed
+    dL/dx = s^−β g − (2αβ/n) x Wᵀ[g x s^(−β−1)]. Wᵀ is the mirrored window, c − (n − 1)//2 … c + n//2: the same for odd
+    n, another one for even n. Every transform, any order.
+
+    Raises ValueError for fewer than two axes, a size below 1, k ≤ 0, alpha < 0, and settings that are not finite.
+    """
+    return _local_response_norm(_respond, x, size, k, alpha, beta)
+
+
+def local_response_norm_forward(x, *, size=5, k=2.0, alpha=1e-4, beta=0.75) -> Array:
+    """`local_response_norm` without our gradient."""
+    return _local_response_norm(partial(_respond_forward, sum_windows_forward), x, size, k, alpha, beta)
