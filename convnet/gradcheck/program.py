@@ -20,15 +20,26 @@ def _jit(f: Callable) -> Callable:
     return jax.jit(f, compiler_options=QUICK)
 
 
+def _is_static(leaf) -> bool:
+    """Python's own integers, booleans and strings are settings (a window, say), which must stay what they are."""
+    return isinstance(leaf, int | str) or leaf is None
+
+
 def _is_float(leaf) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return not _is_static(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _cast(leaf, dtype):
+    if _is_static(leaf):
+        return leaf
+    return np.asarray(leaf, dtype) if _is_float(leaf) else np.asarray(leaf)
 
 
 class Program:
     """F: the differentiable leaves of a function's arguments -> the floating-point leaves of its result.
 
-    Integer, boolean and unselected arguments are constants: given, but never differentiated. Constants with a
-    floating-point dtype are cast to that of the differentiable leaves.
+    Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
+    floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
     Raises ValueError where there is nothing to differentiate, or where the function fails at these arguments.
     """
@@ -40,6 +51,7 @@ class Program:
             raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
         paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
         self.selected = [path[0].idx in argnums and _is_float(leaf) for path, leaf in paths]
+        self.static = [leaf for _, leaf in paths]
         self.names = [name for name, chosen in zip(self._names(paths), self.selected, strict=True) if chosen]
         if not self.names:
             raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
@@ -47,11 +59,10 @@ class Program:
 
     def _trace(self, args) -> None:
         """Run the function once without values: what it raises, and what it returns, is told here."""
-        point = [
-            np.asarray(leaf, np.float64) if _is_float(leaf) else np.asarray(leaf) for leaf in jax.tree.leaves(args)
-        ]
         try:
-            out = jax.eval_shape(lambda args: self.fn(*args, **self.settings), jax.tree.unflatten(self.tree, point))
+            out = jax.eval_shape(
+                lambda leaves, constants: self.fn(*self.merge(leaves, constants), **self.settings), *self.split(args)
+            )
         except Exception as error:
             name = getattr(self.fn, "__name__", repr(self.fn))
             raise ValueError(f"{name} fails at these arguments: {type(error).__name__}: {error}") from error
@@ -78,14 +89,21 @@ class Program:
 
     def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
         """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
-        leaves = [np.asarray(leaf, dtype) if _is_float(leaf) else np.asarray(leaf) for leaf in jax.tree.leaves(args)]
+        leaves = [_cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
         chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
-        return chosen, [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
+        others = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
+        return chosen, [leaf for leaf in others if not _is_static(leaf)]
 
     def merge(self, leaves: Sequence, constants: Sequence) -> tuple:
         """The arguments again: the inverse of `split`."""
         leaves, constants = iter(leaves), iter(constants)
-        return jax.tree.unflatten(self.tree, [next(leaves if selected else constants) for selected in self.selected])
+        return jax.tree.unflatten(
+            self.tree,
+            [
+                next(leaves) if selected else (static if _is_static(static) else next(constants))
+                for selected, static in zip(self.selected, self.static, strict=True)
+            ],
+        )
 
     def as_result(self, outputs: Sequence):
         """Floating-point leaves in the structure that the function returns; None where it returns integers."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from convnet.gradcheck.checks.context import context
 from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
-from convnet.gradcheck.checks.slopes import differences, kinks, taylor
 from convnet.gradcheck.checks.fuzz import fuzz
 from convnet.gradcheck.checks.precisions import power, precisions
 from convnet.gradcheck.checks.second_order import second_order
+from convnet.gradcheck.checks.slopes import differences, kinks, taylor
 
 STAGES: dict[str, Callable] = {
     "hygiene": hygiene,

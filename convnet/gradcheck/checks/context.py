@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from convnet.gradcheck.exam import Exam, compare
+from convnet.gradcheck.exam import Exam
+from convnet.gradcheck.judge import compare
 from convnet.gradcheck.program import Leaves, _jit, as_float64
 from convnet.gradcheck.verdict import Check
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from convnet.gradcheck.exam import Exam, Untested, compare, inner, norm
+from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.judge import compare, inner, norm
 from convnet.gradcheck.oracles import Oracle, by_complex_step
 from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.verdict import Check
@@ -36,7 +37,7 @@ def _finite(name: str, arrays: Leaves) -> Check:
 
 
 def _repeatable(exam: Exam) -> Check:
-    """Values of two calls that are not compiled (a compiled program would freeze what Python draws), gradients of two."""
+    """Values are called for uncompiled: a compiled program would freeze what Python draws."""
     g, point = exam.cotangents[0], (exam.leaves, exam.constants)
     values = [as_float64(exam.program.plain(*point)) for _ in range(2)]
     gradients = [exam.gradients[0], as_float64(exam.program.vjp(*point, g))]

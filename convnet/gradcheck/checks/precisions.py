@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.checks.first_order import ORACLE_ENTRIES, as_oracle, oracle_gradient, worst_of
-from convnet.gradcheck.exam import Exam, Untested, compare, ulps
+from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.judge import compare, ulps
 from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.verdict import Check
 

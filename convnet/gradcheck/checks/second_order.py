@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from convnet.gradcheck.checks.slopes import STEPS, scale_of
-from convnet.gradcheck.exam import Exam, Untested, compare, inner, norm
+from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.judge import compare, inner, norm
 from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.verdict import Check
 
@@ -51,10 +52,8 @@ def _differences(exam: Exam, g: Leaves, v: Leaves, hv: Leaves) -> Check:
     """H v against five-point differences of the gradient; entries where two steps disagree are kinks."""
     first, second, third = (_slope(exam, g, v, step) for step in STEPS[:3])
     largest = max((np.abs(s).max() for s in second if s.size), default=0.0)
-    floor = 1e-6 * max(
-        (np.abs(s).max() / scale_of(x) for s, x in zip(exam.gradients[0], exam.leaves, strict=True) if s.size),
-        default=0.0,
-    )
+    sizes = [np.abs(s).max() / scale_of(x) for s, x in zip(exam.gradients[0], exam.leaves, strict=True) if s.size]
+    floor = 1e-6 * max(sizes, default=0.0)
     largest = max(largest, floor, np.finfo(float).tiny)
     worst, text, rejected, total = 0.0, "", 0, 0
     for name, a, b, c, actual in zip(exam.program.names, first, second, third, hv, strict=True):

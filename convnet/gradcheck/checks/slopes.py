@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from convnet.gradcheck.exam import Exam, Untested, inner, norm
+from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.judge import inner, norm
 from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.verdict import Check
 
@@ -145,9 +146,7 @@ def taylor(exam: Exam) -> Iterator[Check]:
         rest = np.array([abs(f(h) - h * slope) for h in steps])
         clear = rest > 100 * floor
         if clear.sum() < 5:
-            yield _below_rounding(
-                rungs, rest[~clear].max(initial=0.0) if clear.any() else rest.max(), steps, floor, size
-            )
+            yield _below_rounding(rungs, steps, floor, size)
             return
         order = np.polyfit(np.log2(steps[clear]), np.log2(rest[clear]), 1)[0]
         rungs.append(order)
@@ -160,7 +159,7 @@ def taylor(exam: Exam) -> Iterator[Check]:
     yield Check("taylor", "order of the remainder", "failed", abs(rungs[-1] - 2), 0.1, text)
 
 
-def _below_rounding(rungs, rest: float, steps, floor: float, size: float) -> Check:
+def _below_rounding(rungs: list, steps: np.ndarray, floor: float, size: float) -> Check:
     """No remainder left to fit: the function is linear here, or the steps had to be tiny."""
     detects = float(100 * floor / steps[0] / size)
     status = "passed" if not rungs or detects < 1e-4 else "untested"

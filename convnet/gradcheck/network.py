@@ -1,0 +1,167 @@
+"""Whole networks: hand-derived gradients against autodiff, op by op where each stands, so that an error has an address.
+
+The network runs once with ops that record their calls. Autodiff of the plain forwards gives the true upstream gradient
+of every call; with it each op is judged alone, on the very numbers it meets in this network. An error of one rule then
+shows at its own calls and nowhere else, however far it would have travelled through the layers below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from convnet.gradcheck.judge import compare, conditioning, ulps
+from convnet.gradcheck.program import Program, as_float64
+from convnet.gradcheck.verdict import Check, Report
+from convnet.ops import AUTO, HAND, OpSet
+
+PROBES = 8
+
+
+@dataclass(frozen=True)
+class Call:
+    """One op as the network called it."""
+
+    op: str
+    args: tuple
+    settings: dict
+    output: Any
+
+
+def audit_network(
+    apply: Callable,
+    variables,
+    images,
+    labels,
+    *,
+    hand: OpSet = HAND,
+    auto: OpSet = AUTO,
+    loss: str = "softmax_cross_entropy",
+    seed: int = 0,
+    name: str = "network",
+) -> Report:
+    """Are the gradients of `hand` those of `auto` in this network?
+
+    apply: `(ops, variables, images) -> logits`, the network through an OpSet, without randomness. variables: its
+    parameters, a pytree; floating-point leaves are widened to float64, and the network must compute in what it is
+    given. images: [N, H, W, C]; labels: [N].
+
+    The Report has two stages: "ops", one check per call ("conv2d in conv1"), which blames an error on a layer and on a
+    class of entries, and "parameters", one check per parameter of the whole gradient of the mean loss.
+
+    Raises ValueError where the network does not compute in float64, or calls no op.
+    """
+    rng = np.random.default_rng(seed)
+    report = Report(name, "network", seed)
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        variables, images = jax.tree.map(_wide, variables), _wide(images)
+
+        def objective(ops: OpSet, variables):
+            return jnp.mean(getattr(auto, loss)(apply(ops, variables, images), labels))
+
+        calls = record(lambda ops: apply(ops, variables, images), auto)
+        upstream = upstream_gradients(lambda ops: objective(ops, variables), auto, calls)
+        for index, (call, g) in enumerate(zip(calls, upstream, strict=True)):
+            report.checks.append(_judge_call(call, g, hand, auto, _title(index, call, variables), rng))
+        report.checks.extend(_judge_parameters(objective, variables, hand, auto, rng))
+    return report
+
+
+def _wide(leaf):
+    leaf = np.asarray(leaf)
+    return jnp.asarray(leaf, jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.asarray(leaf)
+
+
+def _instrumented(ops: OpSet, wrap: Callable[[str, Callable], Callable]) -> OpSet:
+    return OpSet(**{field.name: wrap(field.name, getattr(ops, field.name)) for field in fields(ops)})
+
+
+def record(run: Callable[[OpSet], Any], ops: OpSet) -> list[Call]:
+    """Every op that `run(ops)` calls, in order, with what it was given and returned."""
+    calls: list[Call] = []
+
+    def wrap(name, op):
+        def recorded(*args, **settings):
+            out = op(*args, **settings)
+            calls.append(Call(name, args, settings, out))
+            return out
+
+        return recorded
+
+    run(_instrumented(ops, wrap))
+    if not calls:
+        raise ValueError("apply calls no op of the OpSet it is given: there is nothing to audit")
+    for call in calls:
+        narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(call.output) if leaf.dtype != jnp.float64}
+        if narrow:
+            raise ValueError(
+                f"{call.op} returned {', '.join(narrow)} in this network: expected it to compute in float64"
+            )
+    return calls
+
+
+def upstream_gradients(objective: Callable[[OpSet], Any], ops: OpSet, calls: list[Call]) -> list:
+    """dL/dy of every call's result y: the gradient in a zero that is added to it."""
+
+    def perturbed(zeros):
+        remaining = iter(zeros)
+
+        def wrap(name, op):
+            def shifted(*args, **settings):
+                return jax.tree.map(jnp.add, op(*args, **settings), next(remaining))
+
+            return shifted
+
+        # the objective's own loss stands outside the network and is not recorded
+        return objective(_instrumented(ops, wrap))
+
+    return jax.jit(jax.grad(perturbed))([jax.tree.map(jnp.zeros_like, call.output) for call in calls])
+
+
+def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Check:
+    try:
+        ours = Program(getattr(hand, call.op), call.args, None, call.settings)
+        theirs = Program(getattr(auto, call.op), call.args, None, call.settings)
+    except ValueError as error:
+        return Check("ops", title, "failed", worst=str(error))
+    leaves, constants = ours.split(call.args)
+    g = jax.tree.leaves(g)
+    actual, expected = (as_float64(program.vjp(leaves, constants, g)) for program in (ours, theirs))
+    scale = conditioning(
+        lambda leaves, g: theirs.vjp(leaves, constants, g), leaves, as_float64(g), probes=PROBES, rng=rng
+    )
+    terms = max(leaf.size for leaf in (*leaves, *g))
+    return compare("ops", title, ours.names, actual, expected, scale, ulps(terms))
+
+
+def _title(index: int, call: Call, variables) -> str:
+    """The op, and the layer whose parameter it was given."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        for arg in call.args[1:]:
+            if arg is not None and np.shape(arg) == leaf.shape and np.array_equal(arg, leaf):
+                keys = [str(getattr(key, "key", key)) for key in path]
+                return f"{call.op} in {keys[-2] if len(keys) > 1 else keys[-1]}"
+    return f"{call.op}, call {index + 1}"
+
+
+def _judge_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, rng) -> list[Check]:
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables)]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+    tree = jax.tree.structure(variables)
+
+    def gradient(ops):
+        return jax.jit(lambda leaves: jax.tree.leaves(jax.grad(objective, 1)(ops, jax.tree.unflatten(tree, leaves))))
+
+    leaves, reference = as_float64(jax.tree.leaves(variables)), gradient(auto)
+    actual, expected = as_float64(gradient(hand)(leaves)), as_float64(reference(leaves))
+    scale = conditioning(reference, leaves, probes=PROBES, rng=rng)
+    bound = 4 * ulps(max(leaf.size for leaf in leaves))  # the roundings of several layers, one after the other
+    return [
+        compare("parameters", name, [name], [a], [e], [s], bound)
+        for name, a, e, s in zip(names, actual, expected, scale, strict=True)
+    ]
