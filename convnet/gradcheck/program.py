@@ -126,7 +126,8 @@ class Program:
         return [value for value in out if _is_float(value)]
 
     def plain_vjp(self, leaves, constants, g) -> list:
-        return jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)[1](g)[0]
+        out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
+        return pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
 
     def plain_jvp(self, leaves, constants, v) -> list:
         return jax.jvp(lambda leaves: self.plain(leaves, constants), (leaves,), (v,))[1]

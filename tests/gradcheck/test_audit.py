@@ -1,0 +1,278 @@
+"""The referee on small functions whose verdict is known beforehand."""
+
+import json
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convnet.gradcheck import Oracle, audit
+from convnet.gradcheck.audit import Auditor
+from convnet.gradcheck.checks import STAGES
+from convnet.gradcheck.judge import conditioning
+from convnet.gradcheck.verdict import describe_wrong
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(4, 5))
+
+
+def cube(x):
+    return x**3
+
+
+def with_gradient(forward, rule):
+    """`forward` with dL/dx = rule(x, g)."""
+    f = jax.custom_vjp(forward)
+    f.defvjp(lambda x: (forward(x), x), lambda x, g: (rule(x, g),))
+    return f
+
+
+def wrong(change):
+    """x³ whose gradient went through `change`."""
+    return with_gradient(cube, lambda x, g: change(3 * x**2 * g))
+
+
+# --- right functions --------------------------------------------------------------------------------------------------
+
+
+def test_a_right_rule_passes_and_what_was_not_tested_is_listed():
+    report = audit(wrong(lambda g: g), (X,), reference=cube, oracle=lambda x: x**3)
+    assert report.passed and report.failures == []
+    assert set(report.stages) == set(STAGES) and len(STAGES) == 11
+    assert {stage for stage, status in report.stages.items() if status == "untested"} == {"adjoint", "kinks", "fuzz"}
+    assert "forward mode" in {check.name for check in report.untested}  # a custom_vjp has none
+    assert "8 of 11 stages passed, 3 untested" in str(report)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_plain_function_needs_nothing_else():
+    report = audit(jnp.sin, (X,), level="quick")
+    assert report.passed
+    assert report.stages["elementwise"] == report.stages["power"] == "untested"
+    assert report.stages["differences"] == report.stages["adjoint"] == "passed"
+
+
+def test_pytrees_integers_settings_and_several_outputs():
+    def f(params, index, *, power):
+        scores = params["w"] @ params["b"]
+        return {"all": scores**power, "one": scores[index], "count": index.sum()}
+
+    params = {"w": RNG.normal(size=(3, 4)), "b": RNG.normal(size=4)}
+    report = audit(f, (params, np.array([2, 0])), reference=f, settings=dict(power=2), level="quick")
+    assert report.passed
+    assert {check.name for check in report.checks if check.stage == "power"} == {"params['b']", "params['w']"}
+
+
+def test_argnums_select_what_is_differentiated():
+    f = with_gradient(cube, lambda x, g: 0 * g)
+    assert audit(lambda x, y: x + f(y), (X, X), argnums=(0,), level="quick").passed
+    assert not audit(lambda x, y: x + f(y), (X, X), level="quick").passed
+
+
+def test_the_oracle_by_complex_step_and_one_with_its_own_gradient():
+    loops = Oracle(lambda x: x**3, lambda g, x: (3 * x * x * g,))
+    for oracle in (loops, lambda x: x * x * x):
+        report = audit(cube, (X,), oracle=oracle, level="quick")
+        assert report.passed and report.stages["elementwise"] == "passed"
+        assert not audit(wrong(lambda g: 1.00001 * g), (X,), oracle=oracle, level="quick", stages=["elementwise"]).passed
+
+
+def test_a_seed_is_a_verdict_that_repeats():
+    first, second = (audit(jnp.tanh, (X,), reference=jnp.tanh, seed=3, level="quick") for _ in range(2))
+    assert first.checks == second.checks
+
+
+# --- wrong functions --------------------------------------------------------------------------------------------------
+
+CORNER = (3, 4)
+DEFECTS = {
+    "zero": lambda g: 0 * g,
+    "sign": lambda g: -g,
+    "a factor of 1 + 1e-6": lambda g: g * (1 + 1e-6),
+    "one entry by 1e-6": lambda g: g.at[CORNER].multiply(1 + 1e-6),
+    "not a number": lambda g: g.at[CORNER].set(jnp.nan),
+    "transposed": lambda g: g.reshape(5, 4).T,
+}
+
+
+@pytest.mark.parametrize("evidence", ["reference", "oracle", "values alone"])
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_wrong_rule_fails(name, evidence):
+    given = dict(reference=cube) if evidence == "reference" else dict(oracle=cube) if evidence == "oracle" else {}
+    report = Auditor(wrong(DEFECTS[name]), **given).audit((X,), level="quick", until_failure=True)
+    assert not report.passed
+    assert "FAILED" in str(report)
+
+
+def test_the_worst_entry_and_where_the_wrong_ones_are():
+    report = audit(wrong(lambda g: g.at[-1].multiply(1.5)), (X,), reference=cube, level="quick", stages=["elementwise"])
+    (failure,) = [check for check in report.failures if check.name == "gradient, autodiff"]
+    assert failure.worst.startswith("x[3, ")
+    assert "axis 0 = 3 (the last)" in failure.note
+
+
+@pytest.mark.parametrize("stage", ["differences", "taylor", "elementwise"])
+def test_stages_work_alone(stage):
+    """Each notices a wrong gradient without the others; all are listed, the others as switched off."""
+    report = audit(wrong(lambda g: 1.1 * g), (X,), reference=cube, level="quick", stages=[stage])
+    assert report.stages_failed == [stage]
+    assert {check.note for check in report.untested if check.stage != stage} == {"switched off"}
+
+
+def test_one_wrong_entry_of_a_million():
+    x = np.random.default_rng(1).normal(size=(1000, 1000))
+    for given, stages in ((dict(reference=cube), ["elementwise"]), ({}, ["differences"])):
+        wrong_once = wrong(lambda g: g.at[617, 301].multiply(1 + 1e-6))
+        right, planted = (audit(f, (x,), level="quick", stages=stages, **given) for f in (cube, wrong_once))
+        assert right.passed
+        assert [check.stage for check in planted.failures] == stages
+    assert planted.failures[0].detects < 1e-6
+
+
+def test_a_wrong_second_derivative():
+    def rule(x, g):
+        return 3 * jax.lax.stop_gradient(x) ** 2 * g
+
+    report = audit(with_gradient(cube, rule), (X,), reference=cube, level="quick")
+    assert report.stages_failed == ["second order"]
+
+
+def test_a_rule_that_is_wrong_in_bfloat16_only():
+    def rule(x, g):
+        return 3 * x**2 * g * (1.2 if x.dtype == jnp.bfloat16 else 1)
+
+    report = audit(with_gradient(cube, rule), (X,), reference=cube, level="quick")
+    assert [(check.stage, check.name) for check in report.failures] == [("precisions", "bfloat16")]
+
+
+def test_planted_faults_measure_the_power_of_an_audit():
+    report = audit(cube, (X,), reference=cube, level="quick", stages=["power"])
+    (check,) = [check for check in report.checks if check.stage == "power"]
+    assert check.status == "passed" and check.detects <= 1e-11
+
+
+# --- kinks ------------------------------------------------------------------------------------------------------------
+
+
+class Declared:
+    """A convention by hand."""
+
+    def __init__(self, at, slope):
+        self.name, self.args, self.settings = f"x = {at}", (np.array([at]),), {}
+        self.gradients = None if slope is None else (np.array([slope]),)
+
+
+def relu_with(slope_at_0):
+    return with_gradient(lambda x: jnp.maximum(x, 0), lambda x, g: jnp.where(x > 0, g, slope_at_0 * (x == 0) * g))
+
+
+@pytest.mark.parametrize(
+    ("slope", "declared", "passes"),
+    [(0.0, 0.0, True), (0.5, 0.5, True), (0.5, 0.0, False), (0.3, None, True), (1.5, None, False), (-0.1, -0.1, False)],
+)
+def test_conventions(slope, declared, passes):
+    """What is declared must be what happens, and no declaration makes a slope right that no neighbour has."""
+    report = audit(relu_with(slope), (X,), conventions=[Declared(0.0, declared)], stages=["kinks"], level="quick")
+    assert report.passed is passes
+
+
+def test_kinks_at_the_point_are_rejected_not_condemned():
+    x = X.copy()
+    x[1] = 0.0
+    report = audit(relu_with(0.0), (x,), level="quick", stages=["differences"])
+    assert report.passed
+    assert [check.rejected for check in report.checks if check.stage == "differences"] == [0.25]
+
+
+def test_nothing_but_kinks_is_no_pass():
+    report = audit(relu_with(0.0), (np.zeros((2, 3)),), level="quick", stages=["differences"])
+    assert not report.passed and not report.failures
+
+
+# --- fuzz -------------------------------------------------------------------------------------------------------------
+
+
+def test_fuzz_shrinks_to_a_line_that_reproduces():
+    from hypothesis import strategies as st
+
+    def odd_sizes_are_wrong(x, *, scale):
+        f = with_gradient(lambda x: scale * cube(x), lambda x, g: 3 * scale * x**2 * g * (2 if x.size % 2 else 1))
+        return f(x)
+
+    calls = st.builds(
+        lambda n, scale: ((np.random.default_rng(n).normal(size=n),), dict(scale=scale)),
+        st.integers(1, 9),
+        st.sampled_from([1.0, 2.0]),
+    )
+    auditor = partial(
+        audit, odd_sizes_are_wrong, reference=lambda x, *, scale: scale * cube(x), settings=dict(scale=1.0), level="quick"
+    )
+    report = auditor((np.ones(2),), fuzz=calls, stages=["fuzz"], seed=1)
+    (failure,) = report.failures
+    line = failure.worst.split("; ")[1]
+    assert line.startswith("audit(odd_sizes_are_wrong, (np.array([")
+    again = eval(line, {"audit": partial(audit, reference=lambda x, *, scale: scale * cube(x), level="quick"), "np": np,
+                        "odd_sizes_are_wrong": odd_sizes_are_wrong})  # fmt: skip
+    assert not again.passed
+    assert line.count(",") < 8 and "'scale': 1.0" in line  # one entry, the simpler setting
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: audit(3, (X,)), r"^fn is 3: expected a function"),
+        (lambda: audit(lambda x: x > 0, (X,)), r"^fn returns bool: expected a floating-point result"),
+        (lambda: audit(lambda x: jnp.argmax(x), (X,)), r"^fn returns int"),
+        (lambda: audit(jnp.sin, (np.arange(3),)), r"^args hold no floating-point array"),
+        (lambda: audit(jnp.dot, (X, X)), r"^dot fails at these arguments: TypeError"),
+        (lambda: audit(jnp.sin, (X,), argnums=(1,)), r"^argnums is \(1,\): expected positions of the 1 arguments"),
+        (lambda: audit(jnp.sin, (X,), level="high"), r"^level is 'high': expected one of quick, standard, exhaustive"),
+        (lambda: audit(jnp.sin, (X,), stages=["tailor"]), r"^stages holds 'tailor': expected some of hygiene"),
+        (lambda: audit(jnp.sin, (X,), reference=lambda x: x[0]), r"^reference returns shapes \[\(5,\)\]: expected"),
+        (lambda: audit(jnp.sin, (X,), oracle=lambda x: x[0]), r"^oracle returns shapes \[\(5,\)\]: expected"),
+    ],
+)
+def test_refusals(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_verdicts_that_are_never_a_pass():
+    random = np.random.default_rng(0)
+
+    def raises(x):
+        raise KeyError("nothing here")
+
+    for f, given, text in (
+        (jnp.log, {}, "nan at [0, 1]: expected finite numbers"),
+        (lambda x: x * random.normal(), {}, "two calls gave different values"),
+        (lambda x: x.astype(jnp.float32), {}, "float64 in, float32 out"),
+        (jnp.sin, dict(oracle=raises), "the oracle raised KeyError: 'nothing here'"),
+    ):
+        report = audit(f, (X,), level="quick", **given)
+        assert not report.passed
+        assert text in str(report)
+
+
+# --- what the verdicts rest on ----------------------------------------------------------------------------------------
+
+
+def test_conditioning_of_a_sum_is_the_root_of_its_squared_terms():
+    a, b = RNG.normal(size=(2, 30))
+    (scale,) = conditioning(lambda x: [np.array([x[0] @ x[1]])], [a, b], probes=400, rng=np.random.default_rng(0))
+    assert scale[0] == pytest.approx(np.sqrt(2 * np.sum((a * b) ** 2)), rel=0.1)
+
+
+def test_wrong_entries_are_described_by_what_they_share():
+    mask = np.zeros((4, 5, 3), bool)
+    mask[:, 2, 1] = True
+    assert describe_wrong(mask) == "4 of 60 entries are wrong, all with axis 1 = 2 and axis 2 = 1"
+    mask[:] = False
+    mask[[0, -1], :, :2] = True
+    assert describe_wrong(mask) == "20 of 60 entries are wrong, all with axis 0 at both borders"
+    assert describe_wrong(np.ones((2, 2), bool)) == "every entry is wrong"

@@ -1,0 +1,98 @@
+"""Whole networks: the models pass, and a planted error is blamed on its own call."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convnet import models
+from convnet.gradcheck import audit_network
+from convnet.ops import AUTO, HAND
+
+RNG = np.random.default_rng(0)
+IMAGES, LABELS = RNG.normal(size=(3, 8, 8, 1)), np.array([0, 2, 1])
+
+
+def network(name, **settings):
+    """(apply, variables) of a model in float64, away from the zeros it starts with."""
+    model = models.build(name, num_classes=3, precision="float64", **settings)
+    with jax.enable_x64(True):
+        variables = model.init(jax.random.key(0), IMAGES)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * RNG.normal(size=leaf.shape), variables)
+    return (lambda ops, variables, images: model.clone(ops=ops).apply(variables, images)), variables
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("linear", {}),
+        ("mlp", dict(widths=(6, 5), activation="tanh")),
+        ("cnn", dict(widths=(3, 4), head_width=5)),
+        ("cnn", dict(widths=(3,), pool="avg", head="global_avg", activation="leaky_relu", stride=2)),
+    ],
+)
+def test_models_pass(name, settings):
+    apply, variables = network(name, **settings)
+    report = audit_network(apply, variables, IMAGES, LABELS)
+    assert report.passed
+    layers = len(variables["params"])
+    assert sum(" in " in check.name for check in report.checks) == layers
+    assert sum(check.stage == "parameters" for check in report.checks) == 2 * layers
+
+
+def plant(op, change):
+    """The hand-derived op with its gradient in the first argument passed through `change`."""
+    right = getattr(HAND, op)
+
+    def wrong(*args, **settings):
+        arrays = [arg for arg in args if not isinstance(arg, int)]  # a window is no array
+        static = [arg for arg in args if isinstance(arg, int)]
+
+        def forward(*arrays):
+            return right(*arrays, *static, **settings)
+
+        def backward(pull, g):
+            dx, *others = pull(g)
+            return change(dx), *others
+
+        f = jax.custom_vjp(forward)
+        f.defvjp(lambda *arrays: jax.vjp(forward, *arrays), backward)
+        return f(*arrays)
+
+    return replace(HAND, **{op: wrong})
+
+
+@pytest.mark.parametrize(
+    ("op", "call", "change", "where"),
+    [
+        ("conv2d", "conv2d in conv2", lambda dx: dx.at[:, -1].multiply(0.9), "axis 1 = 3 (the last)"),
+        ("max_pool", "max_pool, call 6", lambda dx: dx.at[..., 2].set(0), "axis 3 = 2"),
+        ("dense", "dense in dense1", lambda dx: dx.at[1].multiply(1 + 1e-6), "axis 0 = 1"),
+    ],
+)
+def test_an_error_is_blamed_on_its_call_and_its_entries(op, call, change, where):
+    apply, variables = network("cnn", widths=(3, 4), head_width=5)
+    report = audit_network(apply, variables, IMAGES, LABELS, hand=plant(op, change))
+    blamed = {check.name: check for check in report.failures if check.stage == "ops"}
+    assert call in blamed
+    assert all(name.startswith(op) for name in blamed)
+    assert where in blamed[call].note
+    assert any(check.stage == "parameters" for check in report.failures)
+
+
+def test_parameters_above_the_error_are_right():
+    apply, variables = network("cnn", widths=(3, 4), head_width=5)
+    report = audit_network(apply, variables, IMAGES, LABELS, hand=plant("max_pool", lambda dx: 2 * dx))
+    wrong = {check.name.split("/")[1] for check in report.failures if check.stage == "parameters"}
+    assert wrong == {"conv1", "conv2"}
+
+
+def test_refusals():
+    apply, variables = network("linear")
+    with pytest.raises(ValueError, match="^apply calls no op of the OpSet"):
+        audit_network(lambda ops, variables, images: images.reshape(3, -1)[:, :3], variables, IMAGES, LABELS)
+    narrow = lambda ops, v, x: apply(ops, v, x) + ops.relu(jnp.float32(x[:, 0, 0]))  # noqa: E731
+    with pytest.raises(ValueError, match="^relu returned float32 in this network"):
+        audit_network(narrow, variables, IMAGES, LABELS, auto=AUTO)
