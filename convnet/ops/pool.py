@@ -239,12 +239,14 @@ def max_pool(x: Array, window: Pair, *, stride: Pair | None = None, padding: Pad
 def max_pool_forward(x, window, *, stride=None, padding="VALID") -> Array:
     """`max_pool` without our gradient: autodiff of `lax.reduce_window`, which also lets the first of equals win."""
     rows, cols = _pool_windows(x, window, stride, padding, floating=False)
-    lowest = -np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min
+    lowest = np.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
+    # Cropped beforehand: JAX cannot transpose a maximum over windows with negative padding.
+    x = lax.pad(x, lowest, [(0, 0, 0), *((min(w.lo, 0), min(w.hi, 0), 0) for w in (rows, cols)), (0, 0, 0)])
     return lax.reduce_window(
         x,
-        np.array(lowest, x.dtype),
+        lowest,
         lax.max,
         window_dimensions=(1, rows.kernel, cols.kernel, 1),
         window_strides=(1, rows.stride, cols.stride, 1),
-        padding=((0, 0), (rows.lo, rows.hi), (cols.lo, cols.hi), (0, 0)),
+        padding=((0, 0), *((max(w.lo, 0), max(w.hi, 0)) for w in (rows, cols)), (0, 0)),
     )

@@ -56,29 +56,44 @@ def by_complex_step(value: Callable) -> Oracle:
     """
 
     def gradient(g, *args, **settings):
-        cotangents, analytic, gradients = as_tuple(g), False, []
-        for position, arg in enumerate(args):
-            if arg is None or np.asarray(arg).dtype.kind not in "fc":
-                gradients.append(None)
-                continue
-            moved = np.array(arg, np.complex128)
-            slopes = np.zeros(moved.shape)
-            for entry in np.ndindex(moved.shape):
-                moved[entry] += 1j * STEP
-                outputs = as_tuple(value(*args[:position], moved, *args[position + 1 :], **settings))
-                moved[entry] = moved[entry].real
-                analytic = analytic or any(map(np.iscomplexobj, outputs))
-                slopes[entry] = sum(np.sum(a * np.imag(y)) for a, y in zip(cotangents, outputs, strict=True)) / STEP
-            gradients.append(slopes)
-        if not analytic and any(slopes is not None and slopes.size for slopes in gradients):
+        cotangents, analytic = leaves_of(g), []
+
+        def slope(moved) -> float:
+            outputs = leaves_of(value(*moved, **settings))
+            analytic.append(any(map(np.iscomplexobj, outputs)))
+            pairs = zip(cotangents, outputs, strict=True)
+            return sum(np.sum(a * np.imag(y)) for a, y in pairs if a is not None) / STEP
+
+        gradients = slopes_of(args, slope)
+        if analytic and not any(analytic):
             raise ValueError("value gives real numbers for complex arguments: expected a definition that is analytic")
-        return tuple(gradients)
+        return gradients
 
     return Oracle(value, gradient)
 
 
-def as_tuple(value) -> tuple:
-    return tuple(value) if isinstance(value, tuple | list) else (value,)
+def slopes_of(arg, slope: Callable):
+    """slope(argument with one entry moved) for every entry, in the structure of `arg`; None where it is not real."""
+    if isinstance(arg, dict):
+        return {key: slopes_of(part, lambda moved, key=key: slope({**arg, key: moved})) for key, part in arg.items()}
+    if isinstance(arg, tuple | list):
+        parts = [slopes_of(p, lambda moved, i=i: slope((*arg[:i], moved, *arg[i + 1 :]))) for i, p in enumerate(arg)]
+        return type(arg)(parts)
+    if arg is None or np.asarray(arg).dtype.kind != "f":
+        return None
+    moved, slopes = np.array(arg, np.complex128), np.zeros(np.shape(arg))
+    for entry in np.ndindex(moved.shape):
+        moved[entry] += 1j * STEP
+        slopes[entry] = slope(moved)
+        moved[entry] = moved[entry].real
+    return slopes
+
+
+def leaves_of(value) -> list:
+    """The arrays of nested tuples, lists and dicts, in the order of JAX."""
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    return [leaf for part in value for leaf in leaves_of(part)] if isinstance(value, tuple | list) else [value]
 
 
 ORACLES: dict[str, Oracle] = {

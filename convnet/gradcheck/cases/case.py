@@ -1,0 +1,108 @@
+"""What a case and a convention are, and how arguments are drawn: without accidental ties, and away from kinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an op that is worth auditing: where its gradient can be wrong."""
+
+    op: str
+    name: str
+    draw: Callable[[np.random.Generator], tuple]
+    """The positional arguments: float64, integer labels int32, masks bool, None for an absent bias."""
+    settings: dict
+    """Keyword settings of the op, all hashable."""
+    terms: int
+    """Upper bound on the number of terms that are summed into one entry of any gradient."""
+    second_order: bool = True
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What an op declares at a kink or a tie: at `args`, with a cotangent of ones, the gradient of each argument.
+
+    gradients: None where only a value between the one-sided slopes is required.
+    """
+
+    op: str
+    name: str
+    args: tuple
+    settings: dict
+    gradients: tuple | None
+
+
+class Mask(np.ndarray):
+    """A bool array that is a setting: it cannot be written, has a hash, and is equal to another as a whole."""
+
+    def __new__(cls, values):
+        mask = np.array(values, bool).view(cls)
+        mask.flags.writeable = False
+        return mask
+
+    def __hash__(self):
+        return hash((self.shape, self.tobytes()))
+
+    def __eq__(self, other):
+        return isinstance(other, Mask) and np.array_equal(self.view(np.ndarray), other.view(np.ndarray))
+
+    def __ne__(self, other):
+        return not self == other
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def gaussian(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal, with another mean and scale in each channel, so that channels cannot be exchanged unnoticed."""
+    channels = np.arange(shape[-1]) if shape else 0
+    return np.asarray(rng.normal(0.3 * (-1.0) ** channels, 0.6 + 0.4 * (channels % 4), shape))
+
+
+def off_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of either sign, at least 0.05 away from 0."""
+    values = gaussian(rng, shape)
+    return values + np.copysign(0.05, values)
+
+
+def separated(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Between −2 and 2 in random order, no two nearer than 2.4 / size."""
+    values = np.linspace(-2, 2, prod(shape)) if prod(shape) > 1 else np.array([rng.normal()])
+    gap = 4 / max(prod(shape) - 1, 1)
+    return rng.permutation(values + rng.uniform(-0.4, 0.4, values.shape) * gap / 2).reshape(shape)
+
+
+def off_margin(rng: np.random.Generator, shape: tuple[int, int], margin: float) -> np.ndarray:
+    """Logits [N, K], different within a row, no difference nearer to the margin than a tenth of it.
+
+    Differences are multiples of 0.4 margins, give or take 0.1: the multiples 2 and 3 leave the margin itself out.
+    """
+    step = margin or 1.0
+    levels = np.stack([rng.choice(max(8, shape[1]), shape[1], replace=False) for _ in range(shape[0])])
+    return step * (0.4 * levels + rng.uniform(-0.05, 0.05, shape)) - step
+
+
+def labels(rng: np.random.Generator, examples: int, classes: int) -> np.ndarray:
+    """Class numbers; of four examples or more at least two share one, and not all do."""
+    drawn = rng.integers(classes, size=examples)
+    if examples >= 4:
+        drawn[:3] = drawn[0], drawn[0], (drawn[0] + 1) % classes
+    return drawn.astype(np.int32)
+
+
+def mask(rng: np.random.Generator, shape: tuple[int, ...], axis: int = -1) -> np.ndarray:
+    """About two thirds True; along the axis at least one True, and one False where there is room for it."""
+    keep = np.moveaxis(rng.random(shape) < 0.67, axis, -1)
+    size = keep.shape[-1]
+    for row in np.ndindex(keep.shape[:-1]):
+        chosen = rng.permutation(size)
+        keep[row][chosen[0]] = True
+        if size > 1:
+            keep[row][chosen[1]] = False
+    return np.moveaxis(keep, -1, axis)
