@@ -16,5 +16,5 @@ def in_float32(f: Callable, *arrays: Array):
     """
     arrays = [jnp.asarray(x) for x in arrays]
     narrow = arrays[0].dtype
-    wide = jnp.promote_types(narrow, jnp.float32)
+    wide = narrow if narrow.itemsize >= 4 else jnp.float32
     return jax.tree.map(lambda y: y.astype(narrow), f(*(x.astype(wide) for x in arrays)))
