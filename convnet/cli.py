@@ -11,15 +11,15 @@ from typing import Any
 import tyro
 
 
-def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] | None = None) -> int:
+def run_command(settings: type, run: Callable[[Any], int | None], args: Sequence[str] | None = None) -> int:
     """Read `settings` from the command line and `run` them.
 
-    Returns 0; 2 with the error's message on standard error for bad input (ValueError, OSError); 130 when interrupted.
+    Returns what `run` returned (None is 0); 2 with the error's message on standard error for bad input (ValueError, OSError); 130 when interrupted.
     The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
     try:
-        run(values)
+        code = run(values)
     except (ValueError, OSError) as error:
         if os.environ.get("CONVNET_TRACEBACK"):
             raise
@@ -28,4 +28,4 @@ def run_command(settings: type, run: Callable[[Any], None], args: Sequence[str] 
     except KeyboardInterrupt:
         print("\ninterrupted; --resume goes on from the finished runs", file=sys.stderr)
         return 130
-    return 0
+    return code or 0

@@ -58,7 +58,7 @@ class Auditor:
             raise ValueError(f"stages holds {unknown[0]!r}: expected some of {', '.join(STAGES)}")
         report = Report(self.name, level, seed)
         with jax.enable_x64(True), np.errstate(all="ignore"):
-            exam = self._exam(tuple(args), self.settings, level, seed)
+            exam = self.exam(args, seed=seed, level=level)
             for stage, run in STAGES.items():
                 if stage not in chosen:
                     report.checks.append(Check(stage, "", "untested", note="switched off"))
@@ -67,6 +67,10 @@ class Auditor:
                 else:
                     _run(report, stage, run, exam)
         return report
+
+    def exam(self, args: Sequence, *, seed: int = 0, level: str = "standard") -> Exam:
+        """What the stages look at; to be used under `jax.enable_x64`."""
+        return self._exam(tuple(args), self.settings, level, seed)
 
     def _exam(self, args: tuple, settings: Mapping, level: str, seed: int) -> Exam:
         program, reference = self._prepared(args, settings)

@@ -17,6 +17,9 @@ def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Gener
     Root mean square over random signs r of d/dh f(x (1 + h·r)). Rounding the inputs once moves the result by about
     u·B, so no algorithm can promise less, and |a − b| / (u·B) measures an error in ulps that knows the cancellation:
     for a sum of products B is √Σ(terms²), whatever cancels. It needs no formula and no Jacobian.
+
+    Terms can also cancel that no input moves (+1 and −1 from two saturated quotients), so an entry that is not 0 by
+    structure counts at least with a sixteenth of its array's root mean square.
     """
     step = 2.0**-20
     base = as_float64(f(*inputs))
@@ -25,7 +28,12 @@ def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Gener
         moved = [[x * (1 + step * rng.choice([-1, 1], x.shape)) for x in group] for group in inputs]
         for total, value, start in zip(squares, as_float64(f(*moved)), base, strict=True):
             total += ((value - start) / step) ** 2
-    return [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
+    scales = [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
+    return [np.where(scale > 0, np.maximum(scale, _root_mean_square(scale) / 16), 0.0) for scale in scales]
+
+
+def _root_mean_square(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(x**2))) if x.size else 0.0
 
 
 def ulps(terms: int, dtype="float64") -> float:

@@ -134,23 +134,3 @@ def describe_wrong(wrong: np.ndarray) -> str:
             places.append(f"axis {axis} at both borders")
     confined = f", all with {' and '.join(places)}" if places else ""
     return f"{count} of {total} entries are wrong{confined}"
-
-
-def index_classes(shape: tuple[int, ...]) -> np.ndarray:
-    """For every entry of an image or a kernel 'corner', 'edge' or 'interior', by its rows and columns.
-
-    The rows and columns of [N, H, W, C] are axes 1 and 2, of [KH, KW, C, K] axes 0 and 1; this tells [N, H, W, C] apart
-    by nothing but convention, so all axes but the last count where there are fewer than four.
-    """
-    classes = np.full(shape, "interior", dtype=object)
-    if len(shape) < 2:
-        return classes
-    axes = (1, 2) if len(shape) == 4 else range(len(shape) - 1)
-    borders = np.zeros(shape, int)
-    for axis in axes:
-        index = np.arange(shape[axis])
-        border = (index == 0) | (index == shape[axis] - 1)
-        borders += border.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    classes[borders == 1] = "edge"
-    classes[borders >= 2] = "corner"
-    return classes

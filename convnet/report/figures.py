@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from convnet.report.tiles import grid, signed_rgb
@@ -81,4 +83,54 @@ def filters(weights: np.ndarray, *, columns: int = 16) -> Figure:
         panel.imshow(grid(tiles, columns=min(columns, len(tiles))), interpolation="nearest")
         panel.set_title(title, fontsize=9, loc="left")
         panel.set_axis_off()
+    return figure
+
+
+def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, *, failed: float) -> Figure:
+    """A matrix [rows, columns] on a logarithmic scale from 10⁻⁴ to 1; NaN is grey, and `failed` and more is red."""
+    figure = Figure(figsize=(1.6 + 0.85 * len(columns), 1.2 + 0.27 * len(rows)), layout="constrained")
+    panel = figure.subplots()
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="#e6e6e6", over="#d62728")
+    scale = LogNorm(1e-4, failed)
+    image = panel.imshow(
+        np.where(np.isnan(values), np.nan, np.maximum(values, 1e-4)), cmap=colours, norm=scale, aspect="auto"
+    )
+    for (i, j), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            text = "0" if value == 0 else f"{value:.2g}"
+            dark = value > 0.1 * failed
+            panel.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
+    panel.set_xticks(range(len(columns)), columns, fontsize=8, rotation=30, ha="right", rotation_mode="anchor")
+    panel.set_yticks(range(len(rows)), rows, fontsize=8)
+    figure.colorbar(image, ax=panel, label=label, extend="max", shrink=0.6)
+    return figure
+
+
+def distributions(groups: Mapping[str, Mapping[str, np.ndarray]], label: str) -> Figure:
+    """Cumulative shares, one panel per group, one line per class: group -> class -> non-negative values."""
+    columns = min(5, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(2.6 * columns, 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for panel in panels[len(groups) :]:
+        panel.set_visible(False)
+    names = sorted({name for classes in groups.values() for name in classes})
+    for panel, (group, classes) in zip(panels, groups.items(), strict=False):
+        for name, values in classes.items():
+            colour = COLOURS[names.index(name)]
+            panel.step(np.sort(values), np.linspace(0, 1, len(values)), color=colour, label=name, where="post")
+        panel.set_title(group, fontsize=8)
+        panel.set_xscale("symlog", linthresh=0.1)
+        panel.set_xlim(left=0)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles = {}
+    for panel in panels[: len(groups)]:
+        handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles), frameon=False, fontsize=8
+    )
+    figure.supxlabel(label, fontsize=9)
+    figure.supylabel("share of the entries", fontsize=9)
     return figure

@@ -121,7 +121,7 @@ def _directional(exam: Exam) -> Check:
         if not np.isfinite(gap):
             continue
         used += 1
-        allowed = 1e-11 * size
+        allowed = 4e-11 * size
         error = abs(inner(exam.gradients[0], v) - slope) / allowed
         largest = max(np.abs(g * s).max() for g, s in zip(exam.gradients[0], v, strict=True))
         detects = max(detects, allowed / largest) if largest else detects

@@ -1,0 +1,141 @@
+"""The referee on the library itself: every op at every case, and on what was planted to test the referee."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import numpy as np
+
+from convnet.gradcheck.audit import Auditor
+from convnet.gradcheck.cases import CASES, CONVENTIONS, Case
+from convnet.gradcheck.exam import LEVELS
+from convnet.gradcheck.fuzz import STRATEGIES
+from convnet.gradcheck.judge import errors_in_ulps
+from convnet.gradcheck.mutants import CONTROLS, MUTANTS
+from convnet.gradcheck.mutants.difference import differs
+from convnet.gradcheck.oracles import ORACLES
+from convnet.gradcheck.program import unit_roundoff
+from convnet.gradcheck.verdict import Report
+from convnet.ops import AUTO, HAND
+
+
+@cache
+def auditor(op: str, index: int = 0) -> Auditor:
+    """The op's hand-derived gradient at one of its cases, against both references; kinks and fuzz at the first."""
+    case = CASES[op][index]
+    return auditor_of(getattr(HAND, op), case, kinks=index == 0, fuzz=index == 0)
+
+
+def auditor_of(fn: Callable, case: Case, *, kinks: bool = False, fuzz: bool = False) -> Auditor:
+    """Any rule for an op, at one case of it, judged as the library's own. fuzz: random calls of the op, too."""
+    return Auditor(
+        fn,
+        reference=getattr(AUTO, case.op),
+        oracle=ORACLES[case.op],
+        settings=case.settings,
+        terms=case.terms,
+        conventions=CONVENTIONS.get(case.op, ()) if kinks else (),
+        fuzz=STRATEGIES[case.op]() if fuzz else None,
+        name=f"{case.op}: {case.name}",
+    )
+
+
+def cases(op: str, level: str) -> Iterator[tuple[int, Case]]:
+    """The first, most revealing case for level quick; all of them above."""
+    if op not in CASES:
+        raise ValueError(f"op is {op!r}: expected one of {', '.join(CASES)}")
+    if level not in LEVELS:
+        raise ValueError(f"level is {level!r}: expected one of {', '.join(LEVELS)}")
+    yield from list(enumerate(CASES[op]))[: 1 if level == "quick" else None]
+
+
+def audit_case(op: str, index: int = 0, *, seed: int = 0, level: str = "standard", **options) -> Report:
+    """One op at one case, with arguments drawn from `seed`."""
+    args = CASES[op][index].draw(np.random.default_rng(seed))
+    return auditor(op, index).audit(args, seed=seed, level=level, **options)
+
+
+PLANTED_STAGES = (
+    "hygiene", "elementwise", "adjoint", "differences", "taylor", "second order", "kinks", "precisions", "context"
+)  # fmt: skip
+"""For planted rules and repeated seeds: not the random calls, whose compilation takes most of an audit's time."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a planted rule over its cases and the seeds."""
+
+    kind: str
+    """mutant or control."""
+    name: str
+    op: str
+    killed_by: str | None
+    """The first stage that failed, and where; None if the rule was believed."""
+    audits: int
+    seconds: float
+    difference: float | None = None
+    """Of a rule that was believed, or that is right after all: how far its derivatives are from the right ones."""
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the rule is right at all of its cases, to rounding: no fault was planted there."""
+        return self.difference is not None and self.difference < 1e-11
+
+
+def judge_planted(kind: str, name: str, *, seeds: int = 1) -> Judged:
+    """The verdict of level quick on the mutant or the control called `name`, with arguments of seeds 0, 1, ….
+
+    A mutant is judged until a stage fails, a control to the end.
+    """
+    rule = next(rule for rule in (MUTANTS if kind == "mutant" else CONTROLS) if rule.name == name)
+    start, audits, killed_by = time.perf_counter(), 0, None
+    planted = rule.build()
+    for index, case in enumerate(rule.cases or CASES[rule.op]):
+        judged = auditor_of(planted, case, kinks=index == 0)
+        for seed in range(seeds):
+            if killed_by:
+                break
+            args = case.draw(np.random.default_rng(seed))
+            report = judged.audit(args, seed=seed, level="quick", stages=PLANTED_STAGES, until_failure=True)
+            audits += 1
+            killed_by = f"{report.failures[0].stage}, {report.failures[0].name}" if report.failures else None
+    seconds = time.perf_counter() - start
+    believed = kind == "mutant" and (killed_by is None or rule.equivalent)
+    difference = max(differs(rule, case) for case in rule.cases or CASES[rule.op]) if believed else None
+    return Judged(kind, name, rule.op, killed_by, audits, seconds, difference)
+
+
+def error_distribution(op: str, *, seeds: int = 5) -> dict[str, np.ndarray]:
+    """ρ of every entry of the hand-derived gradients against the oracle, by where the entry lies in its array.
+
+    Over the cases of `op` and `seeds` draws of each, cotangents Gaussian -> {"corner": […], "edge": […], …}.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for index, case in cases(op, "standard"):
+        for seed in range(seeds):
+            args = case.draw(np.random.default_rng(seed))
+            with jax.enable_x64(True), np.errstate(all="ignore"):
+                exam = auditor(op, index).exam(args, seed=seed)
+                actual, scales = exam.gradients[0], exam.scales[0]
+                g = exam.program.as_result(exam.cotangents[0])
+                expected = exam.program.select(ORACLES[op].gradient(g, *args, **case.settings))
+            for argument, a, e, scale in zip(exam.program.names, actual, expected, scales, strict=True):
+                rho = errors_in_ulps(a, np.asarray(e, np.float64), scale, unit_roundoff("float64"), 0.0)
+                for name, mask in index_classes(a.shape, kernel=argument == "w").items():
+                    found.setdefault(name, []).append(rho[mask])
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def index_classes(shape: tuple[int, ...], *, kernel: bool = False) -> dict[str, np.ndarray]:
+    """Masks of corners, edges and the interior by rows and columns: axes 1, 2 of images, axes 0, 1 of kernels."""
+    if len(shape) != 4:
+        return {"vectors, matrices": np.ones(shape, bool)}
+    borders = np.zeros(shape, int)
+    for axis in (0, 1) if kernel else (1, 2):
+        index = np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(4)])
+        borders = borders + ((index == 0) | (index == shape[axis] - 1))
+    return {"corner": borders == 2, "edge": borders == 1, "interior": borders == 0}

@@ -1,0 +1,171 @@
+"""Are the hand-derived gradients right, in every op and every model, and would the referee notice if they were not?
+
+    python experiments/audit_gradients.py                       all ops at level standard, planted faults, false alarms
+    python experiments/audit_gradients.py --op conv2d max_pool  two ops
+    python experiments/audit_gradients.py --quick               level quick, one case per op, no planted faults
+
+Measured answers stand in the README; `audit.json` and `report.html` of a run hold all of it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from convnet.experiments.audit_report import Findings, print_findings, write_audit
+from tqdm import tqdm
+
+from convnet.cli import run_command
+from convnet.config import require
+from convnet.record import check_writable
+
+NETWORKS = {
+    "linear": ("linear", {}),
+    "mlp": ("mlp", dict(widths=(32, 16))),
+    "cnn": ("cnn", dict(widths=(8, 16), head_width=32)),
+    "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh")),
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Audit every hand-derived gradient of the library, and the referee itself with planted wrong rules. Writes
+    audit.json and a self-contained report.html. Exit code 1 when anything fails."""
+
+    op: tuple[str, ...] = ()
+    """Ops to audit. Default: all, and the models."""
+    level: Literal["quick", "standard", "exhaustive"] = "standard"
+    """quick: one case per op, in a minute. standard: every case. exhaustive: 1,000 random calls per op, in hours."""
+    seeds: int = 8
+    """Every right rule is audited again with other arguments, seeds 1, 2, …: none may be condemned."""
+    planted: bool = True
+    """Judge the planted wrong rules (all must be condemned) and the controls (none may be)."""
+    jobs: int = os.cpu_count() or 1
+    """Processes."""
+    out: Path = Path("runs", "audit")
+    """Directory of the results."""
+    quick: bool = False
+    """Level quick, one seed, no planted rules: a check that everything runs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to do in a process of its own: `kind` names the function below."""
+
+    kind: str
+    name: str
+    index: int = 0
+    seed: int = 0
+    level: str = "standard"
+
+
+def run_task(task: Task) -> Any:
+    """The result of a task; reports come back as they are, they hold nothing but numbers and strings."""
+    from convnet.gradcheck import suite
+
+    if task.kind == "case":
+        return suite.audit_case(task.name, task.index, seed=task.seed, level=task.level)
+    if task.kind == "seeds":  # the same programs for every seed
+        return [
+            suite.audit_case(task.name, task.index, seed=seed, level="quick", stages=suite.PLANTED_STAGES)
+            for seed in range(1, task.seed + 1)
+        ]
+    if task.kind == "network":
+        return audit_model(task.name)
+    if task.kind == "errors":
+        return suite.error_distribution(task.name)
+    return suite.judge_planted(task.kind, task.name, seeds=task.seed)
+
+
+def audit_model(name: str):
+    """One of the library's models in float64, on a few digits, with parameters away from the zeros they start with."""
+    import jax
+    import numpy as np
+
+    from convnet import data, models
+    from convnet.gradcheck import audit_network
+
+    family, settings = NETWORKS[name]
+    dataset = data.load("digits")
+    images, labels = np.asarray(dataset.train.images[:8], np.float64) / 16, np.asarray(dataset.train.labels[:8])
+    model = models.build(family, num_classes=len(dataset.class_names), precision="float64", **settings)
+    with jax.enable_x64(True):
+        variables = model.init(jax.random.key(0), images)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), variables)
+
+    def apply(ops, variables, images):
+        return model.clone(ops=ops).apply(variables, images)
+
+    return audit_network(apply, variables, images, labels, name=name)
+
+
+def tasks_of(settings: Audit) -> list[Task]:
+    """What to do, long tasks first."""
+    from convnet.gradcheck import suite
+    from convnet.gradcheck.cases import CASES
+    from convnet.gradcheck.mutants import CONTROLS, MUTANTS
+
+    ops = settings.op or tuple(CASES)
+    found = []
+    for op in ops:
+        places = list(suite.cases(op, settings.level))
+        found += [Task("case", op, index, level=settings.level) for index, _ in places]
+        found += [Task("errors", op)] if settings.level != "quick" else []
+        found += [Task("seeds", op, index, settings.seeds) for index, _ in places if settings.level != "quick"]
+    if not settings.op:
+        found += [Task("network", name) for name in NETWORKS]
+    if settings.planted:
+        found += [Task("mutant", rule.name, seed=1) for rule in MUTANTS if rule.op in ops]
+        found += [Task("control", rule.name, seed=settings.seeds) for rule in CONTROLS if rule.op in ops]
+    return found
+
+
+def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
+    """Each task with its result, as they come, with a progress bar."""
+    context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
+    with ProcessPoolExecutor(jobs, context) as pool, tqdm(total=len(tasks), unit="task", file=sys.stderr) as bar:
+        waiting = {pool.submit(run_task, task): task for task in tasks}
+        try:
+            for future in as_completed(waiting):
+                task = waiting[future]
+                bar.set_postfix_str(f"{task.kind} {task.name}"[:40])
+                bar.update()
+                yield task, future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def audit_all(settings: Audit) -> int:
+    require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
+    require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
+    level = "quick" if settings.quick else settings.level
+    settings = Audit(
+        settings.op, level, settings.seeds, settings.planted and level != "quick", settings.jobs, settings.out
+    )
+    check_writable(settings.out)
+    start = time.perf_counter()
+    findings = Findings(settings.level)
+    for task, result in results_of(tasks_of(settings), settings.jobs):
+        findings.add(task, result)
+    findings.seconds = time.perf_counter() - start
+    write_audit(settings.out, findings)
+    print_findings(findings)
+    print(f"\nreport: {settings.out / 'report.html'}")
+    return 1 if findings.failures else 0
+
+
+def main() -> int:
+    return run_command(Audit, audit_all)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
