@@ -21,16 +21,17 @@ from convnet.ops.precision import in_float32
 from convnet.ops.window import Window
 
 
-def _check(x: Array, *, averaged: tuple[int, ...] | None = None, **per_channel: Array) -> None:
+def _check(x: Array, *, averaged: slice | None = None, **per_channel: Array) -> None:
     """x: [N, …, C]; `averaged`: the axes of which at least one value is needed; per_channel: arrays [C]."""
     check_array("x", x)
     if len(x.shape) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: expected at least 2 axes [N, …, C]")
-    check_same_dtype(x=x, **per_channel)
     for name, value in per_channel.items():
+        check_array(name, value)
         if tuple(value.shape) != tuple(x.shape[-1:]):
             raise ValueError(f"{name} has shape {tuple(value.shape)}: expected ({x.shape[-1]},), one per channel")
-    if averaged is not None and not prod(x.shape[axis] for axis in averaged):
+    check_same_dtype(x=x, **per_channel)
+    if averaged is not None and not prod(x.shape[averaged]):
         raise ValueError(f"x has shape {tuple(x.shape)}: expected at least one value to average")
 
 
@@ -80,9 +81,8 @@ def _scale_shift(spread, x: Array, scale: Array, bias: Array) -> Array:
 
 
 def _batch_norm(standardize, spread, x, scale, bias, eps):
-    axes = tuple(range(len(x.shape) - 1))
-    _check(x, scale=scale, bias=bias, averaged=axes)
-    eps = real("eps", eps, above=0)
+    _check(x, scale=scale, bias=bias, averaged=slice(None, -1))
+    eps, axes = real("eps", eps, above=0), tuple(range(len(x.shape) - 1))
 
     def normalize(x, scale, bias):
         normal, mean, var = standardize(x, axes, eps)
@@ -167,7 +167,7 @@ def batch_norm_inference_forward(x, scale, bias, mean, var, *, eps=1e-5) -> Arra
 
 
 def _layer_norm(standardize, spread, x, scale, bias, eps):
-    _check(x, scale=scale, bias=bias, averaged=(-1,))
+    _check(x, scale=scale, bias=bias, averaged=slice(-1, None))
     eps = real("eps", eps, above=0)
 
     def normalize(x, scale, bias):
@@ -195,7 +195,7 @@ def layer_norm_forward(x, scale, bias, *, eps=1e-5) -> Array:
 
 
 def _group_norm(standardize, spread, x, scale, bias, groups, eps):
-    _check(x, scale=scale, bias=bias, averaged=tuple(range(1, len(x.shape))))
+    _check(x, scale=scale, bias=bias, averaged=slice(1, None))
     check_groups(groups, x.shape[-1])
     eps = real("eps", eps, above=0)
     n, *places, channels = x.shape
