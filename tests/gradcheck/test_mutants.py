@@ -1,0 +1,133 @@
+"""The planted gradients: right values, wrong gradients, and the size of the fault, measured without any checker."""
+
+from dataclasses import fields, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convnet.gradcheck.cases import CASES
+from convnet.gradcheck.mutants import CONTROLS, MUTANTS, differences, differs
+from convnet.gradcheck.mutants.generic import MUTANTS as SIZED
+from convnet.ops import HAND, OpSet
+
+ROUNDING = 1e-11
+PLANTED = tuple(mutant for mutant in MUTANTS if not mutant.equivalent)
+EQUIVALENT = tuple(mutant for mutant in MUTANTS if mutant.equivalent)
+OWN = tuple(mutant for mutant in PLANTED if mutant not in SIZED)
+
+MUSEUM = (
+    "jax-ml/jax pull 567", "pytorch/pytorch 50042", "pytorch/pytorch 51430", "flagos-ai/FlagGems pull 1576",
+    "NervanaSystems/neon 111", "FluxML/NNlib.jl 205", "ahrefs/ocannl 512", "Theano/Theano 4568",
+    "PaddlePaddle/Paddle pull 74077", "pytorch/xla 913", "flagos-ai/FlagGems 5392", "uxlfoundation/oneDNN pull 3615",
+    "deeplearning4j/deeplearning4j 7272", "andersbll/deeppy 15", "jax-ml/jax 2107", "jax-ml/jax 2140",
+    "ddbourgin/numpy-ml 94", "kaldi-asr/kaldi 3890", "jax-ml/jax 23842", "jax-ml/jax 11716",
+)  # fmt: skip
+
+
+def named(things):
+    return [pytest.param(thing, id=thing.name) for thing in things]
+
+
+def cases(thing):
+    return thing.cases or CASES[thing.op]
+
+
+def shown(mutant):
+    """The largest difference in the way in which the mutant says that it shows, up to the first case that has it."""
+    largest = 0.0
+    for case in cases(mutant):
+        largest = max(largest, differences(mutant, case, ways=[mutant.shows])[mutant.shows])
+        if largest >= mutant.size:
+            break
+    return largest
+
+
+def test_the_tables():
+    for table in (MUTANTS, CONTROLS):
+        names = [thing.name for thing in table]
+        assert len(set(names)) == len(names)
+        assert {thing.op for thing in table} <= {field.name for field in fields(OpSet)}
+        assert all(case.op == thing.op for thing in table for case in thing.cases)
+    assert len(PLANTED) >= 120
+    assert len(EQUIVALENT) >= 15
+    assert len(CONTROLS) >= 20
+    assert {mutant.op for mutant in PLANTED} == {field.name for field in fields(OpSet)}
+
+
+def test_every_bug_of_the_museum_is_planted():
+    assert {mutant.source for mutant in PLANTED} >= set(MUSEUM)
+
+
+@pytest.mark.parametrize("thing", named([*MUTANTS, *CONTROLS]))
+def test_values_are_those_of_the_op(thing, x64):
+    case = cases(thing)[0]
+    args = [a if a is None else jnp.asarray(a) for a in case.draw(np.random.default_rng(1))]
+    actual, expected = (f(*args, **case.settings) for f in (thing.build(), getattr(HAND, thing.op)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), actual, expected)
+
+
+@pytest.mark.parametrize("mutant", named(OWN))
+def test_a_mutant_differs_as_it_says(mutant):
+    assert shown(mutant) >= mutant.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", named(SIZED))
+def test_a_mutant_of_a_given_size_has_it(mutant):
+    difference = shown(mutant)
+    assert difference >= mutant.size
+    if "off by" in mutant.name:
+        assert difference <= 1.02 * mutant.size / 0.99
+
+
+@pytest.mark.parametrize("mutant", named(EQUIVALENT))
+def test_an_equivalent_mutant_does_not_differ(mutant):
+    assert all(differences(mutant, case, ways=["first order"])["first order"] <= ROUNDING for case in cases(mutant))
+
+
+@pytest.mark.parametrize("control", named(CONTROLS))
+def test_a_control_does_not_differ(control):
+    ways = ["first order", "bfloat16"]
+    assert max(differences(control, cases(control)[0], ways=ways).values()) <= ROUNDING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("thing", named([*EQUIVALENT, *CONTROLS]))
+def test_what_is_right_does_not_differ_in_any_way(thing, seed):
+    for case in cases(thing):
+        assert differs(thing, case, seed) <= ROUNDING, case.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", named(PLANTED))
+def test_a_mutant_differs_for_every_seed(mutant):
+    ways = [mutant.shows]
+    for seed in (1, 2, 3):
+        assert max(differences(mutant, case, seed, ways)[mutant.shows] for case in cases(mutant)) >= mutant.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["second order", "eager", "float32", "bfloat16", "vmap", "scan"])
+def test_a_fault_that_needs_a_way_shows_in_no_other(way):
+    for mutant in PLANTED:
+        if mutant.shows == way:
+            assert differences(mutant, cases(mutant)[0], ways=["first order"])["first order"] <= ROUNDING
+
+
+def test_differs_takes_the_largest(monkeypatch):
+    mutant = next(mutant for mutant in PLANTED if mutant.name == "sigmoid: x for y")
+    case = cases(mutant)[0]
+    assert differs(mutant, case) == max(differences(mutant, case).values()) >= differences(mutant, case)["vmap"] > 1
+    right = replace(mutant, build=lambda: HAND.sigmoid)
+    assert differs(right, case) == 0
+
+
+def test_a_fault_at_a_tie_shows_among_the_conventions():
+    mutant = next(mutant for mutant in PLANTED if mutant.name == "relu: 1 at 0")
+    assert differences(mutant, CASES["relu"][0], ways=["first order", "conventions"]) == {
+        "first order": 0.0,
+        "conventions": 1.0,
+    }
