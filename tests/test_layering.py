@@ -27,6 +27,7 @@ HOMES = {
     "tensorflow_datasets": "convnet.data.tfds",
     "matplotlib": "convnet.report",
     "jinja2": "convnet.report",
+    "hypothesis": "convnet.gradcheck",
 }
 OPS_MAY_USE = {"jax", "numpy"} | sys.stdlib_module_names
 NOBODYS_HOME = {"utils", "util", "helpers", "helper", "misc", "common"}
@@ -165,6 +166,7 @@ PLANTED = {
     "tfds": ("convnet.data.digits", "import tensorflow_datasets as tfds", "only convnet.data.tfds may"),
     "matplotlib": ("convnet.analysis.errors", "import matplotlib.pyplot as plt", "only convnet.report may"),
     "jinja2 in an experiment": ("convnet.experiments.compare", "import jinja2", "only convnet.report may"),
+    "hypothesis": ("convnet.train.loop", "from hypothesis import find", "only convnet.gradcheck may"),
     "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models may"),
     "optax in ops": ("convnet.ops.conv", "import optax", "ops know JAX, NumPy"),
     "scipy in ops": ("convnet.ops.conv", "def f():\n    from scipy import signal", "ops know JAX, NumPy"),

@@ -42,7 +42,7 @@ CONV2D = (
 )  # fmt: skip
 
 CONVOLVE2D = (
-    _conv("r = (1, 1), asymmetric, dilation (1, 2), groups 2", (2, 6, 7, 4), (3, 2, 2, 4), op="convolve2d",
+    _conv("r = (1, 1), asymmetric, dilation (1, 2), groups 2", (2, 6, 5, 4), (3, 2, 2, 4), op="convolve2d",
           stride=2, dilation=(1, 2), padding=((1, 1), (2, 1)), groups=2),
     _conv("SAME, even kernel, no bias", (1, 5, 4, 2), (4, 2, 2, 3), bias=False, op="convolve2d"),
     _conv("depthwise", (2, 5, 4, 3), (2, 3, 1, 3), op="convolve2d", stride=(1, 2), groups=3),

@@ -15,7 +15,7 @@ SHAPES = {"4 axes": (2, 3, 4, 2), "matrix": (5, 7), "vector": (11,), "one number
 
 
 def _one(rng, draw, shape):
-    return (draw(rng, shape),)
+    return (np.asarray(draw(rng, shape)),)
 
 
 def _pointwise(op: str, terms: int, *settings: dict, draw=gaussian) -> tuple[Case, ...]:
