@@ -1,6 +1,7 @@
 # Every target sets up what it needs in a virtual environment of its own; nothing has to be installed by hand.
 #   make compare   linear, MLP and CNN on the embedded digits: a table and a report (ARGS="--data.name mnist" and so on)
 #   make test      the test suite (real MNIST and CIFAR-10 too, where TFDS_DATA_DIR holds them prepared)
+#   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
 #   make lint      ruff: rules and format
 #   make package   wheel and sdist in dist/
 #   make readme    the README's table again, from docs/results/
@@ -9,10 +10,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: compare test lint package readme clean
+.PHONY: compare audit test lint package readme clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
+
+audit: $(VENV)/.installed
+	$(BIN)/python experiments/audit_gradients.py $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -61,7 +61,7 @@ class ModelConfig:
     """Stride of the first convolution."""
     pool: Literal["max", "avg", "stride", "none"] = "max"
     """How a stage halves its map: max or average pooling, a convolution of stride 2, or not at all."""
-    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh"] = "relu"
+    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu"] = "relu"
     dropout: float = 0.0
     """Probability of dropping an activation before each dense layer that does not read the image itself."""
     head: Literal["dense", "global_avg"] = "dense"

@@ -15,6 +15,9 @@ ACTIVATIONS = {
     "leaky_relu": lambda ops: ops.leaky_relu,
     "sigmoid": lambda ops: ops.sigmoid,
     "tanh": lambda ops: ops.tanh,
+    "gelu": lambda ops: ops.gelu,
+    "softplus": lambda ops: ops.softplus,
+    "silu": lambda ops: ops.silu,
 }
 
 
