@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from convnet.ops import avg_pool, conv2d, conv_transpose2d, dense, global_avg_pool, max_pool, sum_pool
+from convnet.ops import (
+    avg_pool,
+    conv2d,
+    conv_transpose2d,
+    dense,
+    global_avg_pool,
+    gram_matrix,
+    layer_norm,
+    local_response_norm,
+    log_softmax,
+    max_pool,
+    sum_pool,
+    total_variation,
+)
 from tests.ops.references import five_point
 
 SETTINGS = {"stride": (2, 1), "dilation": (1, 2), "padding": ((1, 2), (2, -1))}
@@ -230,6 +243,11 @@ SHARDED = {  # ops on a batch and a parameter that all devices share
     "max_pool": lambda x, w: max_pool(x * w[0, 0, 0, 0], 2),
     "avg_pool": lambda x, w: avg_pool(x * w[0, 0, 0, 0], 2),
     "global_avg_pool": lambda x, w: global_avg_pool(x * w[0, 0, 0, 0]),
+    "layer_norm": lambda x, w: layer_norm(x, w[0, 0, 0], w[0, 0, 1]),
+    "local_response_norm": lambda x, w: local_response_norm(x * w[0, 0, 0, 0], alpha=1.0),
+    "log_softmax": lambda x, w: log_softmax(x * w[0, 0, 0, 0]),
+    "total_variation": lambda x, w: total_variation(x * w[0, 0, 0, 0]),
+    "gram_matrix": lambda x, w: gram_matrix(x * w[0, 0, 0, 0]),
 }
 
 
