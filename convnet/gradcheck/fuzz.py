@@ -153,13 +153,13 @@ def _global_avg_pool(draws: Draws) -> tuple[tuple, dict]:
 # --- elementwise ------------------------------------------------------------------------------------------------------
 
 
-def _pointwise(array: Callable = gaussian, **settings: tuple) -> Callable:
+def _pointwise(array: Callable, **settings: tuple) -> Callable:
     """An activation at any shape, each setting one of its values."""
 
     def build(draws: Draws) -> tuple[tuple, dict]:
         chosen = {name: draws.choice(*values) for name, values in settings.items()}
         shape = draws.shape(axes=(0, 4))
-        return (np.asarray(draws.choice(1.0, 0.1, 4.0) * array(draws.rng(), shape)),), chosen
+        return (np.asarray(draws.choice(1.0, 0.1) * array(draws.rng(), shape)),), chosen
 
     return build
 
@@ -256,11 +256,11 @@ STRATEGIES: dict[str, Callable[[], SearchStrategy]] = {
     "global_avg_pool": strategy(_global_avg_pool),
     "relu": strategy(_pointwise(case.off_zero)),
     "leaky_relu": strategy(_pointwise(case.off_zero, negative_slope=(0.01, 0.3, 0.0, -2.0))),
-    "sigmoid": strategy(_pointwise()),
-    "tanh": strategy(_pointwise()),
-    "gelu": strategy(_pointwise(approximate=(True, False))),
-    "softplus": strategy(_pointwise(beta=(1.0, 2.5, 0.3))),
-    "silu": strategy(_pointwise()),
+    "sigmoid": strategy(_pointwise(case.moderate)),
+    "tanh": strategy(_pointwise(case.moderate)),
+    "gelu": strategy(_pointwise(gaussian, approximate=(True, False))),
+    "softplus": strategy(_pointwise(gaussian, beta=(1.0, 2.5, 0.3))),
+    "silu": strategy(_pointwise(case.moderate)),
     "dropout": strategy(_dropout),
     "batch_norm": strategy(_norm()),
     "batch_norm_inference": strategy(_norm(running=True)),

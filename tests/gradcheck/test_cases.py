@@ -200,9 +200,13 @@ def test_the_ops_keep_their_conventions(convention, x64):
     assert_declared(of_ops(convention), convention)
 
 
-@pytest.mark.parametrize("convention", **named([c for c in DECLARED if c.op != "total_variation"]))
+def is_within_reach(convention):
+    """Oracles are definitions: they overflow far out, and total variation without ε is not analytic where it is flat."""
+    return convention.op != "total_variation" and "far out" not in convention.name
+
+
+@pytest.mark.parametrize("convention", **named([c for c in DECLARED if is_within_reach(c)]))
 def test_the_oracles_keep_them_as_well(convention):
-    """But total variation without ε, which is not analytic where it is flat."""
     value = ORACLES[convention.op].value(*convention.args, **convention.settings)
     assert_declared(ORACLES[convention.op].gradient(jax.tree.map(np.ones_like, value), *convention.args,
                                                     **convention.settings), convention)  # fmt: skip
