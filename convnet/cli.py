@@ -14,8 +14,8 @@ import tyro
 def run_command(settings: type, run: Callable[[Any], int | None], args: Sequence[str] | None = None) -> int:
     """Read `settings` from the command line and `run` them.
 
-    Returns what `run` returned (None is 0); 2 with the error's message on standard error for bad input (ValueError, OSError); 130 when interrupted.
-    The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
+    Returns what `run` returned (None is 0); 2 with the error's message on standard error for bad input (ValueError,
+    OSError); 130 when interrupted. The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convnet.gradcheck.judge import conditioning, ulps
+from convnet.gradcheck.judge import conditioning, floored, typical, ulps
 from convnet.gradcheck.program import Leaves, Program, as_float64
 
 
@@ -33,6 +33,10 @@ LEVELS = {
         cotangents=30, probes=24, entries=4000, fuzz=1000, eager=True, precisions=("float32", "bfloat16", "float16")
     ),
 }
+
+
+FLOOR = 16
+"""An entry counts at least with this fraction of its array's root mean square."""
 
 
 class Untested(Exception):
@@ -95,14 +99,20 @@ class Exam:
     @cached_property
     def scales(self) -> list[Leaves]:
         """The conditioning of each of these gradients."""
-        return [
-            self.conditioning(lambda leaves, g: self.program.vjp(leaves, self.constants, g), self.leaves, g)
-            for g in self.cotangents
-        ]
+        raw = [self.raw_conditioning(self.gradient_of, self.leaves, g) for g in self.cotangents]
+        floors = [size / FLOOR for size in typical(raw[0])]  # of the Gaussian one: others are 0 nearly everywhere
+        return [floored(scales, floors) for scales in raw]
+
+    def gradient_of(self, leaves: Leaves, g: Leaves) -> Leaves:
+        return self.program.vjp(leaves, self.constants, g)
+
+    def raw_conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
+        return conditioning(f, *inputs, probes=self.level.probes, rng=self.rng)
 
     def conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
-        """B of every entry of f(*inputs): see `judge.conditioning`."""
-        return conditioning(f, *inputs, probes=self.level.probes, rng=self.rng)
+        """B of every entry of f(*inputs), no smaller than the floor of its array: see `judge`."""
+        raw = self.raw_conditioning(f, *inputs)
+        return floored(raw, [size / FLOOR for size in typical(raw)])
 
     def entries(self, shape: tuple[int, ...], limit: int | None = None) -> list[tuple[int, ...]]:
         """Entries to look at one by one: all, or the first, the last and random ones."""
@@ -114,6 +124,12 @@ class Exam:
             chosen = np.concatenate([[0, size - 1], inner])
         return [tuple(int(i) for i in np.unravel_index(index, shape)) for index in chosen]
 
-    def bound(self, dtype="float64") -> float:
-        """The ρ up to which a rule counts as right: see docs/gradients.md for how it was chosen."""
-        return ulps(self.terms, dtype)
+    def bound(self) -> float:
+        """The ρ up to which a rule counts as right."""
+        return ulps(self.terms)
+
+    def against_autodiff(self, scales: Leaves, like: Leaves | None = None) -> Leaves:
+        """Scales for a comparison with autodiff, whose rules lose digits in the tails that ours and the oracles keep:
+        there an entry counts at least with the whole root mean square of its array (of `like`, if given), and double.
+        """
+        return [2 * scale for scale in floored(scales, typical(like or scales))]

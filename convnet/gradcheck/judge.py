@@ -17,9 +17,6 @@ def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Gener
     Root mean square over random signs r of d/dh f(x (1 + h·r)). Rounding the inputs once moves the result by about
     u·B, so no algorithm can promise less, and |a − b| / (u·B) measures an error in ulps that knows the cancellation:
     for a sum of products B is √Σ(terms²), whatever cancels. It needs no formula and no Jacobian.
-
-    Terms can also cancel that no input moves (+1 and −1 from two saturated quotients), so an entry that is not 0 by
-    structure counts at least with a sixteenth of its array's root mean square.
     """
     step = 2.0**-20
     base = as_float64(f(*inputs))
@@ -28,12 +25,21 @@ def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Gener
         moved = [[x * (1 + step * rng.choice([-1, 1], x.shape)) for x in group] for group in inputs]
         for total, value, start in zip(squares, as_float64(f(*moved)), base, strict=True):
             total += ((value - start) / step) ** 2
-    scales = [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
-    return [np.where(scale > 0, np.maximum(scale, _root_mean_square(scale) / 16), 0.0) for scale in scales]
+    return [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
 
 
-def _root_mean_square(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(x**2))) if x.size else 0.0
+def typical(scales: Leaves) -> list[float]:
+    """The root mean square of each array."""
+    return [float(np.sqrt(np.mean(scale**2))) if scale.size else 0.0 for scale in scales]
+
+
+def floored(scales: Leaves, floors: Sequence[float]) -> Leaves:
+    """Scales that are not 0 by structure, no smaller than the floor of their array.
+
+    Terms can cancel that no input moves: +1 and −1 from two saturated quotients, or the 1 − y² of a saturated tanh.
+    Such an entry is known no better than its array's typical entry is.
+    """
+    return [np.where(scale > 0, np.maximum(scale, floor), 0.0) for scale, floor in zip(scales, floors, strict=True)]
 
 
 def ulps(terms: int, dtype="float64") -> float:

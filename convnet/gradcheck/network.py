@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.judge import compare, conditioning, ulps
+from convnet.gradcheck.judge import compare, conditioning, floored, typical, ulps
 from convnet.gradcheck.program import Program, as_float64
 from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, OpSet
@@ -136,7 +136,7 @@ def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
         lambda leaves, g: theirs.vjp(leaves, constants, g), leaves, as_float64(g), probes=PROBES, rng=rng
     )
     terms = max(leaf.size for leaf in (*leaves, *g))
-    return compare("ops", title, ours.names, actual, expected, scale, ulps(terms))
+    return compare("ops", title, ours.names, actual, expected, floored(scale, typical(scale)), 2 * ulps(terms))
 
 
 def _title(index: int, call: Call, variables) -> str:
@@ -160,6 +160,7 @@ def _judge_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, 
     leaves, reference = as_float64(jax.tree.leaves(variables)), gradient(auto)
     actual, expected = as_float64(gradient(hand)(leaves)), as_float64(reference(leaves))
     scale = conditioning(reference, leaves, probes=PROBES, rng=rng)
+    scale = floored(scale, typical(scale))
     bound = 4 * ulps(max(leaf.size for leaf in leaves))  # the roundings of several layers, one after the other
     return [
         compare("parameters", name, [name], [a], [e], [s], bound)

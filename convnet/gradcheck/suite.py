@@ -16,7 +16,7 @@ from convnet.gradcheck.exam import LEVELS
 from convnet.gradcheck.fuzz import STRATEGIES
 from convnet.gradcheck.judge import errors_in_ulps
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
-from convnet.gradcheck.mutants.difference import differs
+from convnet.gradcheck.mutants.difference import differences
 from convnet.gradcheck.oracles import ORACLES
 from convnet.gradcheck.program import unit_roundoff
 from convnet.gradcheck.verdict import Report
@@ -65,6 +65,10 @@ PLANTED_STAGES = (
 """For planted rules and repeated seeds: not the random calls, whose compilation takes most of an audit's time."""
 
 
+PLANTED_CASES = 3
+"""Of the op's cases, for a planted rule that brings none of its own."""
+
+
 @dataclass(frozen=True)
 class Judged:
     """The verdict on a planted rule over its cases and the seeds."""
@@ -94,8 +98,9 @@ def judge_planted(kind: str, name: str, *, seeds: int = 1) -> Judged:
     rule = next(rule for rule in (MUTANTS if kind == "mutant" else CONTROLS) if rule.name == name)
     start, audits, killed_by = time.perf_counter(), 0, None
     planted = rule.build()
-    for index, case in enumerate(rule.cases or CASES[rule.op]):
-        judged = auditor_of(planted, case, kinks=index == 0)
+    cases = rule.cases or CASES[rule.op][:PLANTED_CASES]
+    for index, case in enumerate(cases):
+        judged = auditor_of(planted, case, kinks=not rule.cases and index == 0)
         for seed in range(seeds):
             if killed_by:
                 break
@@ -105,8 +110,14 @@ def judge_planted(kind: str, name: str, *, seeds: int = 1) -> Judged:
             killed_by = f"{report.failures[0].stage}, {report.failures[0].name}" if report.failures else None
     seconds = time.perf_counter() - start
     believed = kind == "mutant" and (killed_by is None or rule.equivalent)
-    difference = max(differs(rule, case) for case in rule.cases or CASES[rule.op]) if believed else None
+    difference = max(_difference(rule, case) for case in cases) if believed else None
     return Judged(kind, name, rule.op, killed_by, audits, seconds, difference)
+
+
+def _difference(rule, case: Case) -> float:
+    """A rule with cases of its own is judged there, and not at the kinks that the op declares elsewhere."""
+    ways = differences(rule, case)
+    return max(value for way, value in ways.items() if way != "conventions" or not rule.cases)
 
 
 def error_distribution(op: str, *, seeds: int = 5) -> dict[str, np.ndarray]:

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-
 from convnet.experiments import audit_gradients
+
 from convnet.gradcheck import suite
 from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
@@ -16,10 +16,7 @@ from convnet.gradcheck.mutants import CONTROLS, MUTANTS
 def test_every_op_passes_at_level_quick(op):
     report = suite.audit_case(op, level="quick")
     assert report.passed, str(report)
-    assert set(report.stages) - {"kinks", "power"} == {s for s in report.stages if report.stages[s] == "passed"} - {
-        "kinks",
-        "power",
-    }, str(report)
+    assert {stage for stage, status in report.stages.items() if status == "untested"} <= {"kinks"}, str(report)
 
 
 @pytest.mark.slow
@@ -38,7 +35,8 @@ def test_a_right_rule_is_believed(rule):
 @pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent], ids=lambda rule: rule.name)
 def test_an_equivalent_mutant_is_recognised(rule):
     judged = suite.judge_planted("mutant", rule.name)
-    assert judged.killed_by is None and judged.equivalent
+    assert judged.killed_by is None
+    assert judged.equivalent
 
 
 def test_unknown_names_list_the_known_ones():
@@ -62,7 +60,8 @@ def run(monkeypatch, *args):
 def test_the_command_writes_what_it_found(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path / "a", "--jobs", "1") == 0
     printed = capsys.readouterr().out
-    assert "1 audits of library rules" in printed and str(tmp_path / "a" / "report.html") in printed
+    assert "1 audits of library rules" in printed
+    assert str(tmp_path / "a" / "report.html") in printed
     found = json.loads((tmp_path / "a" / "audit.json").read_text())
     assert found["condemned"] == found["survivors"] == []
     assert found["ops"]["relu"][0]["stages"]["elementwise"] == "passed"

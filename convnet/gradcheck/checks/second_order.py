@@ -35,7 +35,8 @@ def second_order(exam: Exam) -> Iterator[Check]:
     yield _differences(exam, g, v, hv)
     if exam.reference is not None:
         expected = as_float64(exam.reference.second(*point, g, v))
-        yield compare("second order", "H v, autodiff", exam.program.names, hv, expected, scale, exam.bound())
+        against = exam.against_autodiff(scale)
+        yield compare("second order", "H v, autodiff", exam.program.names, hv, expected, against, exam.bound())
     yield _forward_over_reverse(exam, g, v, hv, scale)
 
 
