@@ -1,6 +1,7 @@
 """The planted gradients: right values, wrong gradients, and the size of the fault, measured without any checker."""
 
 from dataclasses import fields, replace
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,9 @@ def test_every_bug_of_the_museum_is_planted():
     assert {mutant.source for mutant in PLANTED} >= set(MUSEUM)
 
 
-@pytest.mark.parametrize("thing", named([*MUTANTS, *CONTROLS]))
+@pytest.mark.parametrize(
+    "thing", named([*OWN, *EQUIVALENT, *CONTROLS]) + [pytest.param(m, id=m.name, marks=pytest.mark.slow) for m in SIZED]
+)
 def test_values_are_those_of_the_op(thing, x64):
     case = cases(thing)[0]
     args = [a if a is None else jnp.asarray(a) for a in case.draw(np.random.default_rng(1))]
@@ -89,16 +92,21 @@ def test_an_equivalent_mutant_does_not_differ(mutant):
 
 @pytest.mark.parametrize("control", named(CONTROLS))
 def test_a_control_does_not_differ(control):
-    ways = ["first order", "bfloat16"]
-    assert max(differences(control, cases(control)[0], ways=ways).values()) <= ROUNDING
+    assert differences(control, cases(control)[0], ways=["first order"])["first order"] <= ROUNDING
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("thing", named([*EQUIVALENT, *CONTROLS]))
-def test_what_is_right_does_not_differ_in_any_way(thing, seed):
-    for case in cases(thing):
-        assert differs(thing, case, seed) <= ROUNDING, case.name
+@pytest.mark.parametrize("mutant", named(EQUIVALENT))
+def test_an_equivalent_mutant_does_not_differ_in_any_way(mutant):
+    for case, seed in product(cases(mutant), range(3)):
+        assert differs(mutant, case, seed) <= ROUNDING, case.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("control", named(CONTROLS))
+def test_a_control_does_not_differ_in_any_way(control):
+    for case in cases(control):
+        assert differs(control, case) <= ROUNDING, case.name
 
 
 @pytest.mark.slow
@@ -117,7 +125,7 @@ def test_a_fault_that_needs_a_way_shows_in_no_other(way):
             assert differences(mutant, cases(mutant)[0], ways=["first order"])["first order"] <= ROUNDING
 
 
-def test_differs_takes_the_largest(monkeypatch):
+def test_differs_takes_the_largest():
     mutant = next(mutant for mutant in PLANTED if mutant.name == "sigmoid: x for y")
     case = cases(mutant)[0]
     assert differs(mutant, case) == max(differences(mutant, case).values()) >= differences(mutant, case)["vmap"] > 1

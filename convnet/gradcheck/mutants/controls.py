@@ -157,6 +157,7 @@ def error_by_product(a, t):
 def logsumexp_by_softmax(g, x, *, axis=-1, where=None):
     kept = jnp.ones(x.shape, bool) if where is None else where
     p = jax.nn.softmax(jnp.where(kept, x, jnp.full_like(x, -jnp.inf)), axis=axis)
+    p = jnp.where(kept.any(axis, keepdims=True), p, jnp.zeros_like(p))
     gradient = jnp.expand_dims(g, axis) * p
     return (gradient,) if where is None else (gradient, None)
 

@@ -53,7 +53,6 @@ NARROW = norm_case("ε of the size of the variance", "batch_norm", (3, 4, 3, 2),
 TOKENS = norm_case("rank 3", "layer_norm", (3, 4, 5))
 ROWS = norm_case("rank 2", "layer_norm", (4, 5))
 GROUPS = norm_case("2 groups of 3", "group_norm", (2, 3, 4, 6), groups=2)
-INSTANCES = norm_case("one channel per group", "group_norm", (2, 3, 4, 3), groups=3)
 
 
 # --- one mean and variance --------------------------------------------------------------------------------------------
@@ -242,7 +241,6 @@ MUTANTS = (
     _batch("ε forgotten", "ρ = v^−½", lambda m, h: standard_dx(Moments(m.x, m.axes, 0.0), h), NARROW),
     _batch("NaN of a constant", "the slope of √v where x is constant", through_deviation, CONSTANT,
            source="jax-ml/jax 11716"),
-    _batch("by way of √v", "the same where x varies", through_deviation, IMAGES, equivalent=True),
     _batch("raw moments", "the variance as ⟨x²⟩ − ⟨x⟩²", by_raw_moments, FAR, size=1e-8),
     _batch("mean's gradient dropped", "what comes through the output μ is lost", moments=lambda m, dmean, dvar:
            through_moments(m, 0 * dmean, dvar)),
@@ -275,6 +273,5 @@ MUTANTS = (
            "the short cut for known values has a wrong sign in dγ", cases=(TOKENS,), shows="eager"),
     _group("channel sums", "sums per channel, as of layer norm's dγ and dβ, for those per group", per_channel,
            source="uxlfoundation/oneDNN pull 3615"),
-    _group("channel sums, instance", "the same with one channel per group", per_channel, INSTANCES, equivalent=True),
     _group("group by modulo", "channel c is counted to group c mod G", interleaved),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ class Mutant:
     cases: tuple[Case, ...] = ()
     """Where it shows; empty: some of CASES[op]."""
     equivalent: bool = False
-    """Whether it is right after all, at its cases: then nobody must object."""
+    """Whether it is right after all, at its cases and at the conventions of the op; elsewhere it need not be."""
     shows: str = "first order"
     """The way of `difference.WAYS` in which it shows."""
     size: float = 1e-3
@@ -90,6 +91,7 @@ def with_rule(value: Callable, rule: Callable, *, widen: bool = True) -> Callabl
     """
     widened = _wide if widen else jnp.asarray
 
+    @wraps(value)
     def op(*args, **settings):
         arrays, rebuild = _arrays(args, settings)
 
@@ -115,6 +117,7 @@ def with_rule(value: Callable, rule: Callable, *, widen: bool = True) -> Callabl
 def with_slope(value: Callable, slope: Callable) -> Callable:
     """An elementwise `value` with the derivative `slope(x, **settings)`, wrong forwards and backwards alike."""
 
+    @wraps(value)
     def op(x, **settings):
         @jax.custom_jvp
         def call(x):

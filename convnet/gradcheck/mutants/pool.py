@@ -252,7 +252,6 @@ def _global(name, defect, rule, *cases, source="invented", **fields) -> Mutant:
 
 MUTANTS = (
     _max("= for +=", "of overlapping windows the last one stays", assigned, OVERLAPPING, source="FluxML/NNlib.jl 205"),
-    _max("= for +=, tiling", "the same where no windows overlap", assigned, TILING, equivalent=True),
     _max("last gate", "the last window that reads an element decides for all", last_gate, OVERLAPPING,
          source="ahrefs/ocannl 512"),
     _max("all ties", "every element equal to the maximum gets the full g", all_ties, TIES, source="Theano/Theano 4568"),
