@@ -6,6 +6,8 @@ its `Window`s, so one primitive serves the forward pass, both gradients, and eve
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.interpreters import mlir
@@ -21,6 +23,8 @@ def correlate_forward(x: Array, w: Array, *, rows: Window, cols: Window, groups:
 
     x: [N, H, W, C], w: [KH, KW, C // groups, K] -> [N, OH, OW, K].
     """
+    x, rows = _crop_low(x, rows, axis=1)
+    x, cols = _crop_low(x, cols, axis=2)
     return lax.conv_general_dilated(
         x,
         w,
@@ -31,6 +35,18 @@ def correlate_forward(x: Array, w: Array, *, rows: Window, cols: Window, groups:
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
+
+
+def _crop_low(x: Array, window: Window, axis: int) -> tuple[Array, Window]:
+    """The same windows over x without the elements that negative padding crops off its low side.
+
+    Only where the high side is padded: for float32 the XLA:CPU of jax 0.10.2 then reads memory beyond the image, and
+    the result is wrong by anything. Gradients need such windows too, where an image is padded by more than a kernel.
+    """
+    if not (-window.size < window.lo < 0 < window.hi and window.input_dilation == 1):
+        return x, window
+    x = lax.slice_in_dim(x, -window.lo, window.size, axis=axis)
+    return x, replace(window, size=window.size + window.lo, lo=0)
 
 
 def _correlate_on_cpu(x: Array, w: Array, **settings) -> Array:

@@ -201,7 +201,7 @@ def test_the_ops_keep_their_conventions(convention, x64):
 
 
 def is_within_reach(convention):
-    """Oracles are definitions: they overflow far out, and total variation without ε is not analytic where it is flat."""
+    """Oracles are definitions: they overflow far out, and total variation without ε is not analytic if flat."""
     return convention.op != "total_variation" and "far out" not in convention.name
 
 

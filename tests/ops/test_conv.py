@@ -95,6 +95,24 @@ def test_conv2d_in_low_precision(name, dtype, rng):
     assert_conv(actual, lambda *a: windows.conv2d(*a, **settings), [np.asarray(a, np.float64) for a in args])
 
 
+@pytest.mark.parametrize(
+    ("kernel", "settings"),
+    [
+        ((2, 3), {"padding": ((0, 0), (-2, 1))}),
+        ((2, 2), {"padding": ((-1, 1), (-1, 2)), "stride": (1, 2)}),
+        ((2, 3), {"padding": ((2, 0), (4, 1))}),  # so is the gradient's padding: k − 1 − (lo, hi)
+        ((1, 1), {"padding": ((3, 0), (0, 1)), "groups": 2}),
+        ((3, 2), {"padding": ((-5, 6), (-1, 1)), "stride": (2, 1), "dilation": (1, 2)}),
+    ],
+)
+def test_cropping_low_and_padding_high_in_float32(kernel, settings, rng):
+    """XLA:CPU of jax 0.10.2 reads beyond the image there, in float32 only."""
+    x, w = (rng.normal(size=s).astype(np.float32) for s in ((2, 5, 6, 4), (*kernel, 4 // settings.get("groups", 1), 2)))
+    g = rng.normal(size=output_shape(conv2d, x, w, settings)).astype(np.float32)
+    actual = value_and_gradients(conv2d, settings)(x, w, g)
+    assert_conv(actual, lambda *a: windows.conv2d(*a, **settings), [a.astype(np.float64) for a in (x, w, g)])
+
+
 @pytest.mark.parametrize("op", [conv2d, conv_transpose2d, convolve2d])
 def test_bias(op, rng, x64):
     """The bias is added at every place, and collects g from all of them (output padding included)."""

@@ -29,6 +29,7 @@ CONV2D = (
     _conv("SAME, even kernel, stride (2, 1)", (1, 7, 5, 2), (4, 2, 2, 3), stride=(2, 1)),
     _conv("VALID, r = (1, 2), no bias", (3, 6, 5, 2), (3, 3, 2, 3), bias=False, stride=(2, 3), padding="VALID"),
     _conv("asymmetric padding", (1, 5, 6, 2), (3, 4, 2, 2), padding=((0, 2), (3, 1))),
+    _conv("padded by more than a kernel on one side", (1, 4, 5, 2), (2, 3, 2, 3), padding=((2, 0), (4, 1))),
     _conv("negative padding crops", (1, 8, 7, 2), (2, 3, 2, 3), stride=2, padding=((-1, 0), (1, -2))),
     _conv("dilation (3, 2)", (1, 8, 7, 2), (2, 3, 2, 3), dilation=(3, 2), padding=(1, 2)),
     _conv("gcd(stride, dilation) = (2, 3)", (1, 9, 10, 2), (3, 2, 2, 2), stride=(2, 3), dilation=(2, 3), padding=2),
