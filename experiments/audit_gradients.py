@@ -62,7 +62,7 @@ class Task:
     kind: str
     name: str
     index: int = 0
-    seed: int = 0
+    seeds: int = 0
     level: str = "standard"
 
 
@@ -70,18 +70,17 @@ def run_task(task: Task) -> Any:
     """The result of a task; reports come back as they are, they hold nothing but numbers and strings."""
     from convnet.gradcheck import suite
 
-    if task.kind == "case":
-        return suite.audit_case(task.name, task.index, seed=task.seed, level=task.level)
-    if task.kind == "seeds":  # the same programs for every seed
-        return [
+    if task.kind == "case":  # one task for all seeds, because they share the compiled programs
+        report = suite.audit_case(task.name, task.index, level=task.level)
+        return report, [
             suite.audit_case(task.name, task.index, seed=seed, level="quick", stages=suite.PLANTED_STAGES)
-            for seed in range(1, task.seed + 1)
+            for seed in range(1, task.seeds + 1)
         ]
     if task.kind == "network":
         return audit_model(task.name)
     if task.kind == "errors":
         return suite.error_distribution(task.name)
-    return suite.judge_planted(task.kind, task.name, seeds=task.seed)
+    return suite.judge_planted(task.kind, task.name, seeds=task.seeds)
 
 
 def audit_model(name: str):
@@ -116,15 +115,14 @@ def tasks_of(settings: Audit) -> list[Task]:
     ops = settings.op or tuple(CASES)
     found = []
     for op in ops:
-        places = list(suite.cases(op, settings.level))
-        found += [Task("case", op, index, level=settings.level) for index, _ in places]
+        seeds = 0 if settings.level == "quick" else settings.seeds
+        found += [Task("case", op, index, seeds, settings.level) for index, _ in suite.cases(op, settings.level)]
         found += [Task("errors", op)] if settings.level != "quick" else []
-        found += [Task("seeds", op, index, settings.seeds) for index, _ in places if settings.level != "quick"]
     if not settings.op:
         found += [Task("network", name) for name in NETWORKS]
     if settings.planted:
-        found += [Task("mutant", rule.name, seed=1) for rule in MUTANTS if rule.op in ops]
-        found += [Task("control", rule.name, seed=settings.seeds) for rule in CONTROLS if rule.op in ops]
+        found += [Task("mutant", rule.name, seeds=1) for rule in MUTANTS if rule.op in ops]
+        found += [Task("control", rule.name, seeds=settings.seeds) for rule in CONTROLS if rule.op in ops]
     return found
 
 

@@ -34,11 +34,11 @@ class Findings:
     def add(self, task, result: Any) -> None:
         """Put the result of a task where it belongs."""
         if task.kind == "case":
-            self.reports.setdefault(task.name, []).append(result)
+            report, repeated = result
+            self.reports.setdefault(task.name, []).append(report)
+            self.repeated.extend(repeated)
         elif task.kind == "network":
             self.networks.append(result)
-        elif task.kind == "seeds":
-            self.repeated.extend(result)
         elif task.kind == "errors":
             self.errors[task.name] = result
         else:
@@ -112,7 +112,8 @@ def verdict_of(findings: Findings) -> list[str]:
             f"planted wrong rules: {wrong - len(findings.survivors)} of {wrong} noticed; "
             f"{len(findings.equivalent)} planted rules are equivalent to the right one"
         )
-    lines.append(f"{findings.seconds:.0f} s at level {findings.level}")
+    alone = sum(sum(report.seconds.values()) for reports in findings.reports.values() for report in reports)
+    lines.append(f"{findings.seconds:.0f} s in all; the ops at level {findings.level} took {alone:.0f} s of one process")
     return lines + [f"FAILED: {text}" for text in findings.failures]
 
 

@@ -1,4 +1,7 @@
-"""The referee on the library: all ops pass at level quick, planted faults are noticed, and the command reports both."""
+"""The referee on the library: all ops pass at level quick, planted faults are noticed, and the command reports both.
+
+Of the planted rules a sample: `make audit` judges all of them.
+"""
 
 import json
 import sys
@@ -20,19 +23,20 @@ def test_every_op_passes_at_level_quick(op):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if not rule.equivalent], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if not rule.equivalent][::9], ids=lambda rule: rule.name)
 def test_a_planted_fault_is_noticed(rule):
     judged = suite.judge_planted("mutant", rule.name)
     assert judged.killed_by, rule.defect
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", CONTROLS, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", CONTROLS[::6], ids=lambda rule: rule.name)
 def test_a_right_rule_is_believed(rule):
     assert suite.judge_planted("control", rule.name).killed_by is None
 
 
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent], ids=lambda rule: rule.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][::6], ids=lambda rule: rule.name)
 def test_an_equivalent_mutant_is_recognised(rule):
     judged = suite.judge_planted("mutant", rule.name)
     assert judged.killed_by is None
@@ -83,7 +87,7 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
         for task in tasks:
             judged = suite.auditor_of(broken.build(), (broken.cases or CASES["relu"])[0], kinks=True)
             args = (broken.cases or CASES["relu"])[0].draw(np.random.default_rng(0))
-            yield task, judged.audit(args, level="quick")
+            yield task, (judged.audit(args, level="quick"), [])
 
     monkeypatch.setattr(audit_gradients, "results_of", results)
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path) == 1
