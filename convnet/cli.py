@@ -11,10 +11,10 @@ from typing import Any
 import tyro
 
 
-def run_command(settings: type, run: Callable[[Any], int | None], args: Sequence[str] | None = None) -> int:
+def run_command(settings: type, run: Callable[[Any], Any], args: Sequence[str] | None = None) -> int:
     """Read `settings` from the command line and `run` them.
 
-    Returns what `run` returned (None is 0); 2 with the error's message on standard error for bad input (ValueError,
+    Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input (ValueError,
     OSError); 130 when interrupted. The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
@@ -28,4 +28,4 @@ def run_command(settings: type, run: Callable[[Any], int | None], args: Sequence
     except KeyboardInterrupt:
         print("\ninterrupted; --resume goes on from the finished runs", file=sys.stderr)
         return 130
-    return code or 0
+    return code if isinstance(code, int) else 0

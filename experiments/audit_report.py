@@ -113,7 +113,7 @@ def verdict_of(findings: Findings) -> list[str]:
             f"{len(findings.equivalent)} planted rules are equivalent to the right one"
         )
     alone = sum(sum(report.seconds.values()) for reports in findings.reports.values() for report in reports)
-    lines.append(f"{findings.seconds:.0f} s in all; the ops at level {findings.level} took {alone:.0f} s of one process")
+    lines.append(f"{findings.seconds:.0f} s in all; ops at level {findings.level}: {alone:.0f} s of one process")
     return lines + [f"FAILED: {text}" for text in findings.failures]
 
 

@@ -45,7 +45,7 @@ class CompareCheckers:
     out: Path = Path("runs", "checkers")
     """Directory of the results."""
     quick: bool = False
-    """Five planted rules and two controls: a check that everything runs."""
+    """Two planted rules and one control: a check that everything runs."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,8 @@ def compare_checkers(settings: CompareCheckers) -> None:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
-        wrong, right = wrong[:5], right[:2]
+        wrong = [rule for rule in wrong if rule.op == "relu"][:2]
+        right = [rule for rule in right if rule.op == "relu"][:1]
     rules = [(rule, "wrong") for rule in wrong] + [(rule, "right") for rule in right]
     verdicts = []
     with tqdm(total=len(rules) * len(checkers := judges()), unit="verdict", file=sys.stderr) as bar:
@@ -190,7 +191,11 @@ def compare_checkers(settings: CompareCheckers) -> None:
                 bar.update()
     where = environment()
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_json(settings.out / "checkers.json", dict(environment=where, verdicts=[asdict(v) for v in verdicts]))
+    misjudged = [asdict(v) for v in verdicts if v.condemned != (v.kind == "wrong")]
+    found = dict(
+        environment=where, table=table_of(verdicts), misjudged=misjudged, verdicts=[asdict(v) for v in verdicts]
+    )
+    write_json(settings.out / "checkers.json", found)
     facts = {
         "machine": f"{where['device']}, {where['cpus']} CPU cores",
         "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",

@@ -1,7 +1,8 @@
-"""Write the README's table of results from stored comparisons.
+"""Write the README's tables of results from stored runs.
 
-python scripts/update_readme.py                                  the table again, from docs/results/
-python scripts/update_readme.py runs/compare/digits [...]        store these comparisons first
+python scripts/update_readme.py                                        the tables again, from docs/results/
+python scripts/update_readme.py runs/compare/digits [...]              store these comparisons first
+python scripts/update_readme.py --audit runs/audit --checkers runs/checkers    store these, too
 """
 
 from __future__ import annotations
@@ -16,21 +17,26 @@ from typing import Annotated
 import tyro
 
 from convnet.cli import run_command
-from convnet.record import write_atomically
+from convnet.record import write_atomically, write_json
 from convnet.report import comparison_table
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "results"
 ORDER = ("digits", "mnist", "cifar10")
-START, END = "<!-- results: written by scripts/update_readme.py -->", "<!-- end of results -->"
+GRADIENTS = STORE / "gradients"
+MARKS = "<!-- {0}: written by scripts/update_readme.py -->", "<!-- end of {0} -->"
 
 
 @dataclass(frozen=True)
 class Update:
-    """Store comparisons under docs/results/ and write the README's table of results from all that are stored."""
+    """Store runs under docs/results/ and write the README's tables of results from all that are stored."""
 
     comparisons: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Directories that experiments/compare.py wrote."""
+    audit: Path | None = None
+    """Directory that experiments/audit_gradients.py wrote."""
+    checkers: Path | None = None
+    """Directory that experiments/compare_checkers.py wrote."""
 
 
 def store(comparison: Path) -> None:
@@ -47,27 +53,84 @@ def section(path: Path) -> str:
     """One comparison as a Markdown table, with the facts that its numbers depend on."""
     summary = json.loads((path / "summary.json").read_text())
     families, where = summary["families"], summary["environment"]
-    head, *rows = comparison_table(families)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = _markdown(comparison_table(families))
     train = families[-1]["config"]["train"]
     return (
         f"**{path.name}**, {families[0]['seeds']} seeds, {train['epochs']} epochs of batch {train['batch_size']}; "
         f"`python {where['command']}`\n\n{table}\n\n"
-        f"{where['device']}, {where['cpus']} CPU cores; JAX {where['packages']['jax']}, "
-        f"Python {where['python']}; {where['started'][:10]}.\n"
+        f"{_circumstances(where)}\n"
     )
+
+
+def store_gradients(audit: Path | None, checkers: Path | None) -> None:
+    """The verdicts, without the thousands of single checks behind them."""
+    GRADIENTS.mkdir(parents=True, exist_ok=True)
+    if audit is not None:
+        found = json.loads((audit / "audit.json").read_text())
+        kept = (
+            "environment",
+            "level",
+            "seconds",
+            "verdict",
+            "audits_of_right_rules",
+            "condemned",
+            "survivors",
+            "planted",
+        )
+        write_json(GRADIENTS / "audit.json", {key: found[key] for key in kept})
+        shutil.copy(audit / "figures" / "ops-and-stages.png", GRADIENTS)
+    if checkers is not None:
+        found = json.loads((checkers / "checkers.json").read_text())
+        write_json(GRADIENTS / "checkers.json", {key: found[key] for key in ("environment", "table", "misjudged")})
+
+
+def gradients_section() -> str:
+    """What the referee found, and the checkers beside it."""
+    parts = []
+    if (GRADIENTS / "audit.json").exists():
+        found = json.loads((GRADIENTS / "audit.json").read_text())
+        lines = "\n".join(f"- {line}" for line in found["verdict"])
+        parts.append(f"`make audit`:\n\n{lines}\n\n{_circumstances(found['environment'])}\n")
+    if (GRADIENTS / "checkers.json").exists():
+        found = json.loads((GRADIENTS / "checkers.json").read_text())
+        parts.append(
+            f"The same rules before the checkers that people use; `python {found['environment']['command']}`:\n\n"
+            f"{_markdown(found['table'])}\n\n{_circumstances(found['environment'])}\n"
+        )
+    return "\n".join(parts)
+
+
+def _markdown(table: list[list[str]]) -> str:
+    head, *rows = table
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _circumstances(where: dict) -> str:
+    packages = where["packages"]
+    return (
+        f"{where['device']}, {where['cpus']} CPU cores; JAX {packages['jax']}, Python {where['python']}; "
+        f"{where['started'][:10]}."
+    )
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """`text` with what stands between the marks of `name` exchanged."""
+    start, end = (mark.format(name) for mark in MARKS)
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    return f"{before}{start}\n\n{content}\n{end}{after}"
 
 
 def update(settings: Update) -> None:
     for comparison in settings.comparisons:
         store(comparison)
+    store_gradients(settings.audit, settings.checkers)
     readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(START)
-    _, after = rest.split(END)
     sections = [section(STORE / name) for name in ORDER if (STORE / name / "summary.json").exists()]
-    write_atomically(readme, f"{before}{START}\n\n" + "\n".join(sections) + f"\n{END}{after}")
-    print(f"{readme.name}: {len(sections)} tables")
+    text = replaced(readme.read_text(), "results", "\n".join(sections))
+    write_atomically(readme, replaced(text, "gradients", gradients_section()))
+    print(f"{readme.name}: {len(sections)} comparisons")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README's examples run as they stand, and its links lead somewhere."""
+"""The examples of the README and of docs/ run as they stand, and its links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+GRADIENTS = (ROOT / "docs" / "gradients.md").read_text()
+
+
+def examples(text):
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", EXAMPLES, ids=["model", "op", "dataset"])
+@pytest.mark.parametrize("code", examples(README), ids=["model", "op", "dataset"])
 def test_example_runs_and_learns(code, monkeypatch):
     from convnet import models
 
@@ -21,7 +25,16 @@ def test_example_runs_and_learns(code, monkeypatch):
     assert scope["result"].test_accuracy > 0.7
 
 
-def test_links_and_pictures_exist():
-    targets = [t for t in re.findall(r"\]\(([^)]+)\)", README) if "://" not in t]
+def test_example_of_an_audit_passes(capsys):
+    (code,) = examples(GRADIENTS)
+    scope = {"__name__": "example"}
+    exec(code, scope)
+    assert scope["report"].passed
+    assert "of 11 stages passed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "folder"), [(README, ROOT), (GRADIENTS, ROOT / "docs")], ids=["README", "gradients"])
+def test_links_and_pictures_exist(text, folder):
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]
     assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert [target for target in targets if not (folder / target).exists()] == []
