@@ -14,8 +14,9 @@ import tyro
 def run_command(settings: type, run: Callable[[Any], Any], args: Sequence[str] | None = None) -> int:
     """Read `settings` from the command line and `run` them.
 
-    Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input (ValueError,
-    OSError); 130 when interrupted. The environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
+    Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input
+    (ValueError, OSError); 130 when interrupted. The environment variable CONVNET_TRACEBACK=1 lets the exception through
+    instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
     try:

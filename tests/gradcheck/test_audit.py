@@ -39,8 +39,10 @@ def wrong(change):
 
 def test_a_right_rule_passes_and_what_was_not_tested_is_listed():
     report = audit(wrong(lambda g: g), (X,), reference=cube, oracle=lambda x: x**3)
-    assert report.passed and report.failures == []
-    assert set(report.stages) == set(STAGES) and len(STAGES) == 11
+    assert report.passed
+    assert report.failures == []
+    assert set(report.stages) == set(STAGES)
+    assert len(STAGES) == 11
     assert {stage for stage, status in report.stages.items() if status == "untested"} == {"adjoint", "kinks", "fuzz"}
     assert "forward mode" in {check.name for check in report.untested}  # a custom_vjp has none
     assert "8 of 11 stages passed, 3 untested" in str(report)
@@ -75,8 +77,10 @@ def test_the_oracle_by_complex_step_and_one_with_its_own_gradient():
     loops = Oracle(lambda x: x**3, lambda g, x: (3 * x * x * g,))
     for oracle in (loops, lambda x: x * x * x):
         report = audit(cube, (X,), oracle=oracle, level="quick")
-        assert report.passed and report.stages["elementwise"] == "passed"
-        assert not audit(wrong(lambda g: 1.00001 * g), (X,), oracle=oracle, level="quick", stages=["elementwise"]).passed
+        assert report.passed
+        assert report.stages["elementwise"] == "passed"
+        slightly_wrong = wrong(lambda g: 1.00001 * g)
+        assert not audit(slightly_wrong, (X,), oracle=oracle, level="quick", stages=["elementwise"]).passed
 
 
 def test_a_seed_is_a_verdict_that_repeats():
@@ -150,7 +154,8 @@ def test_a_rule_that_is_wrong_in_bfloat16_only():
 def test_planted_faults_measure_the_power_of_an_audit():
     report = audit(cube, (X,), reference=cube, level="quick", stages=["power"])
     (check,) = [check for check in report.checks if check.stage == "power"]
-    assert check.status == "passed" and check.detects <= 1e-11
+    assert check.status == "passed"
+    assert check.detects <= 1e-11
 
 
 # --- kinks ------------------------------------------------------------------------------------------------------------
@@ -188,7 +193,8 @@ def test_kinks_at_the_point_are_rejected_not_condemned():
 
 def test_nothing_but_kinks_is_no_pass():
     report = audit(relu_with(0.0), (np.zeros((2, 3)),), level="quick", stages=["differences"])
-    assert not report.passed and not report.failures
+    assert not report.passed
+    assert not report.failures
 
 
 # --- fuzz -------------------------------------------------------------------------------------------------------------
@@ -206,17 +212,15 @@ def test_fuzz_shrinks_to_a_line_that_reproduces():
         st.integers(1, 9),
         st.sampled_from([1.0, 2.0]),
     )
-    auditor = partial(
-        audit, odd_sizes_are_wrong, reference=lambda x, *, scale: scale * cube(x), settings=dict(scale=1.0), level="quick"
-    )
-    report = auditor((np.ones(2),), fuzz=calls, stages=["fuzz"], seed=1)
+    scaled = partial(audit, reference=lambda x, *, scale: scale * cube(x), level="quick")
+    report = scaled(odd_sizes_are_wrong, (np.ones(2),), settings=dict(scale=1.0), fuzz=calls, stages=["fuzz"], seed=1)
     (failure,) = report.failures
     line = failure.worst.split("; ")[1]
     assert line.startswith("audit(odd_sizes_are_wrong, (np.array([")
-    again = eval(line, {"audit": partial(audit, reference=lambda x, *, scale: scale * cube(x), level="quick"), "np": np,
-                        "odd_sizes_are_wrong": odd_sizes_are_wrong})  # fmt: skip
+    again = eval(line, {"audit": scaled, "np": np, "odd_sizes_are_wrong": odd_sizes_are_wrong})
     assert not again.passed
-    assert line.count(",") < 8 and "'scale': 1.0" in line  # one entry, the simpler setting
+    assert line.count(",") < 8
+    assert "'scale': 1.0" in line
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

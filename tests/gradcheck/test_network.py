@@ -91,8 +91,8 @@ def test_parameters_above_the_error_are_right():
 
 def test_refusals():
     apply, variables = network("linear")
-    with pytest.raises(ValueError, match="^apply calls no op of the OpSet"):
+    with pytest.raises(ValueError, match=r"^apply calls no op of the OpSet"):
         audit_network(lambda ops, variables, images: images.reshape(3, -1)[:, :3], variables, IMAGES, LABELS)
     narrow = lambda ops, v, x: apply(ops, v, x) + ops.relu(jnp.float32(x[:, 0, 0]))  # noqa: E731
-    with pytest.raises(ValueError, match="^relu returned float32 in this network"):
+    with pytest.raises(ValueError, match=r"^relu returned float32 in this network"):
         audit_network(narrow, variables, IMAGES, LABELS, auto=AUTO)
