@@ -166,6 +166,37 @@ class Program:
 
         return _jit(along)
 
+    @cached_property
+    def vmapped(self) -> Callable:
+        """Jᵀg at several points at once, as (stacked leaves, constants, g)."""
+        return _jit(jax.vmap(self.plain_vjp, in_axes=(0, None, None)))
+
+    @cached_property
+    def scanned(self) -> Callable:
+        """Jᵀg at one point after the other, inside a loop."""
+
+        def run(stacked, constants, g):
+            return jax.lax.map(lambda leaves: self.plain_vjp(leaves, constants, g), stacked)
+
+        return _jit(run)
+
+    @cached_property
+    def rematerialised(self) -> Callable:
+        """The same under `jax.checkpoint`."""
+
+        def run(stacked, constants, g):
+            saving = jax.checkpoint(lambda leaves: self.plain(leaves, constants))
+            return jax.lax.map(lambda leaves: jax.vjp(saving, leaves)[1](g)[0], stacked)
+
+        return _jit(run)
+
+    @cached_property
+    def vmapped_over(self) -> list[Callable]:
+        """Per leaf, Jᵀg where it alone is stacked: an op's batching rule differs by which operand is mapped."""
+        count = len(self.names)
+        axes = [[0 if i == leaf else None for i in range(count)] for leaf in range(count)]
+        return [_jit(jax.vmap(self.plain_vjp, in_axes=(one, None, None))) for one in axes]
+
 
 def as_float64(arrays: Sequence) -> Leaves:
     """NumPy copies to compute with."""

@@ -77,9 +77,9 @@ def _norm(op: str, name: str, shape: tuple, m: int, **settings) -> Case:
 
 NORM_SHAPES = {
     "4 axes, large eps": ((2, 2, 3, 5), {"eps": 0.1}),
-    "4 axes": ((3, 2, 3, 4), {}),
-    "matrix": ((7, 5), {"eps": 1e-3}),
-    "3 axes, small eps": ((2, 5, 4), {"eps": 1e-8}),
+    "4 axes": ((3, 2, 2, 6), {}),
+    "matrix": ((6, 7), {"eps": 1e-3}),
+    "3 axes, small eps": ((2, 4, 7), {"eps": 1e-8}),
     "eps above the variance": ((2, 3, 2, 3), {"eps": 10.0}),
 }
 BATCH_NORM = tuple(
@@ -102,8 +102,9 @@ GROUP_NORM = tuple(
         ("3 axes, eps above the variance", (2, 5, 4), {"groups": 2, "eps": 10.0}),
     )
 )
+# Each of up to `size` channels brings a power of a sum over as many.
 LOCAL_RESPONSE_NORM = tuple(
-    Case("local_response_norm", name, partial(_one, draw=_wide, shape=shape), settings, 1 + 2 * min(size, shape[-1]))
+    Case("local_response_norm", name, partial(_one, draw=_wide, shape=shape), settings, 4 * (1 + min(size, shape[-1])))
     for name, shape, size, settings in (
         ("even size, alpha 1", (2, 2, 3, 7), 4, {"size": 4, "alpha": 1.0}),
         ("odd size, alpha 1", (2, 3, 2, 7), 3, {"size": 3, "alpha": 1.0, "k": 1.0}),
@@ -190,10 +191,10 @@ LOGSUMEXP, LOG_SOFTMAX = _sums("logsumexp"), _sums("log_softmax")
 TOTAL_VARIATION = tuple(
     Case("total_variation", name, partial(_one, draw=gaussian, shape=shape), settings, 12)
     for name, shape, settings in (
-        ("beta 1, H ≠ W", (2, 3, 5, 2), {"beta": 1.0, "eps": 0.1}),
+        ("beta 1, H ≠ W", (2, 3, 5, 2), {"beta": 1.0, "eps": 1.0}),
         ("beta 2", (2, 5, 3, 2), {}),
         ("beta 3", (1, 4, 6, 2), {"beta": 3.0}),
-        ("beta 1, small eps", (1, 5, 4, 2), {"beta": 1.0}),
+        ("beta 1.5, small eps", (1, 5, 4, 2), {"beta": 1.5}),
         ("one row", (2, 1, 6, 2), {"beta": 1.5, "eps": 1e-4}),
         ("one column", (2, 6, 1, 2), {"beta": 1.0, "eps": 1.0}),
     )

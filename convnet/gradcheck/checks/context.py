@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 
 from convnet.gradcheck.exam import Exam
 from convnet.gradcheck.judge import compare
-from convnet.gradcheck.program import Leaves, _jit, as_float64
+from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.verdict import Check
 
 COPIES = 3
@@ -23,60 +22,43 @@ def context(exam: Exam) -> Iterator[Check]:
     g = exam.cotangents[0]
     alone = [as_float64(exam.program.vjp(point, exam.constants, g)) for point in points]
     scale = [
-        np.stack(leaves)
-        for leaves in zip(
-            *(exam.conditioning(lambda p, g: exam.program.vjp(p, exam.constants, g), p, g) for p in points), strict=True
-        )
+        np.stack(leaves) for leaves in zip(*(exam.conditioning(exam.gradient_of, p, g) for p in points), strict=True)
     ]
     stacked = [np.stack(leaves) for leaves in zip(*points, strict=True)]
     expected = [np.stack(leaves) for leaves in zip(*alone, strict=True)]
 
-    def judge(name: str, run: Callable[[], Leaves]) -> Check:
+    def judge(name: str, run: Callable) -> Check:
         try:
-            actual = as_float64(run())
+            actual = as_float64(run(stacked, exam.constants, g))
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             return Check("context", name, "untested", note=reason)
         return compare("context", name, exam.program.names, actual, expected, scale, exam.bound())
 
-    def one(leaves):
-        return exam.program.plain_vjp(leaves, exam.constants, g)
-
-    yield judge("vmap", lambda: _jit(jax.vmap(one))(stacked))
-    yield judge("scan", lambda: _jit(lambda xs: jax.lax.map(one, xs))(stacked))
+    yield judge("vmap", exam.program.vmapped)
+    yield judge("scan", exam.program.scanned)
     if exam.level.eager:
-        yield judge("eager", lambda: [np.stack(leaf) for leaf in zip(*map(one, points), strict=True)])
-        yield judge("checkpoint", lambda: _jit(lambda xs: jax.lax.map(_checkpointed(exam, g), xs))(stacked))
+        yield judge("eager", lambda *_: [np.stack(v) for v in zip(*(_eager(exam, p, g) for p in points), strict=True)])
+        yield judge("checkpoint", exam.program.rematerialised)
         if len(exam.leaves) > 1:
             for leaf, name in enumerate(exam.program.names):
-                yield _one_mapped(exam, leaf, name, stacked, g)
+                yield _one_mapped(exam, leaf, name, stacked[leaf], g)
 
 
-def _checkpointed(exam: Exam, g: Leaves) -> Callable:
-    def gradient(leaves):
-        f = jax.checkpoint(lambda leaves: exam.program.plain(leaves, exam.constants))
-        return jax.vjp(f, leaves)[1](g)[0]
-
-    return gradient
+def _eager(exam: Exam, point: Leaves, g: Leaves) -> Leaves:
+    return exam.program.plain_vjp(point, exam.constants, g)
 
 
-def _one_mapped(exam: Exam, leaf: int, name: str, stacked: Leaves, g: Leaves) -> Check:
-    """vmap over a single argument: the batching rules of an op differ by which of its operands is mapped."""
-
-    def one(x):
-        leaves = [x if i == leaf else other for i, other in enumerate(exam.leaves)]
-        return exam.program.plain_vjp(leaves, exam.constants, g)
-
-    def alone(x, g):
-        leaves = [x if i == leaf else other for i, other in enumerate(exam.leaves)]
-        return exam.program.vjp(leaves, exam.constants, g)
-
-    expected = [np.stack(v) for v in zip(*(as_float64(alone(x, g)) for x in stacked[leaf]), strict=True)]
-    scales = [exam.conditioning(lambda xs, g: alone(xs[0], g), [x], g) for x in stacked[leaf]]
-    scale = [np.maximum(np.stack(v), base[None]) for *v, base in zip(*scales, exam.scales[0], strict=True)]
+def _one_mapped(exam: Exam, leaf: int, name: str, stacked: np.ndarray, g: Leaves) -> Check:
+    """vmap over a single argument."""
+    points = [[x if i == leaf else other for i, other in enumerate(exam.leaves)] for x in stacked]
+    expected = [np.stack(v) for v in zip(*(as_float64(exam.gradient_of(p, g)) for p in points), strict=True)]
+    scales = [exam.conditioning(exam.gradient_of, point, g) for point in points]
+    scale = [np.stack(v) for v in zip(*scales, strict=True)]
     title = f"vmap over {name} alone"
+    mapped = [stacked if i == leaf else other for i, other in enumerate(exam.leaves)]
     try:
-        actual = as_float64(_jit(jax.vmap(one))(stacked[leaf]))
+        actual = as_float64(exam.program.vmapped_over[leaf](mapped, exam.constants, g))
     except Exception as error:
         return Check("context", title, "untested", note=type(error).__name__)
     return compare("context", title, exam.program.names, actual, expected, scale, exam.bound())

@@ -35,10 +35,13 @@ def tanh(x):
 
 
 def gelu(x, *, approximate=True):
-    """x·Φ(x), or the approximation of Φ by tanh (Hendrycks & Gimpel, arXiv:1606.08415)."""
+    """x·Φ(x), Φ = ½(1 + erf(x/√2)), or Φ ≈ ½(1 + tanh u) (Hendrycks & Gimpel, arXiv:1606.08415).
+
+    Written as 1 + erf(z) = erfc(−z) and ½(1 + tanh u) = σ(2u), because the sums cancel for x < 0.
+    """
     if approximate:
-        return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return x / 2 * (1 + special.erf(x / np.sqrt(2)))
+        return x * sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return x / 2 * special.erfc(-x / np.sqrt(2))
 
 
 def softplus(x, *, beta=1.0):
