@@ -4,8 +4,9 @@
 """
 
 from convnet.gradcheck.audit import Auditor, audit
+from convnet.gradcheck.cases import Convention
 from convnet.gradcheck.network import audit_network
 from convnet.gradcheck.oracles import Oracle
 from convnet.gradcheck.verdict import Check, Report
 
-__all__ = ["Auditor", "Check", "Oracle", "Report", "audit", "audit_network"]
+__all__ = ["Auditor", "Check", "Convention", "Oracle", "Report", "audit", "audit_network"]

@@ -13,7 +13,8 @@ import numpy as np
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.first_order import OracleFailed
 from convnet.gradcheck.exam import LEVELS, Exam, Untested
-from convnet.gradcheck.program import Program
+from convnet.gradcheck.oracles import Oracle
+from convnet.gradcheck.program import Program, check_call, is_static
 from convnet.gradcheck.verdict import Check, Report
 
 
@@ -35,6 +36,13 @@ class Auditor:
     ):
         if not callable(fn):
             raise ValueError(f"fn is {fn!r}: expected a function")
+        if not (reference is None or callable(reference)):
+            raise ValueError(f"reference is {reference!r}: expected a function")
+        if not (oracle is None or callable(oracle) or isinstance(oracle, Oracle)):
+            raise ValueError(f"oracle is {oracle!r}: expected an Oracle or a function")
+        for convention in conventions or ():
+            if not all(hasattr(convention, name) for name in ("name", "args", "settings", "gradients")):
+                raise ValueError(f"conventions hold {convention!r}: expected Conventions")
         self.fn, self.reference, self.oracle, self.argnums = fn, reference, oracle, argnums
         self.conventions, self.settings = tuple(conventions or ()), dict(settings or {})
         self.fuzz, self.terms, self.name = fuzz, terms, name or getattr(fn, "__name__", repr(fn))
@@ -70,12 +78,14 @@ class Auditor:
 
     def exam(self, args: Sequence, *, seed: int = 0, level: str = "standard") -> Exam:
         """What the stages look at; to be used under `jax.enable_x64`."""
-        return self._exam(tuple(args), self.settings, level, seed)
+        return self._exam(args, self.settings, level, seed)
 
     def _exam(self, args: tuple, settings: Mapping, level: str, seed: int) -> Exam:
+        check_call(args, self.argnums, settings)
+        args = tuple(args)
         program, reference = self._prepared(args, settings)
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
-        sizes = [np.size(leaf) for leaf in (*jax.tree.leaves(args),)]
+        sizes = [np.size(leaf) for leaf in jax.tree.leaves(args)]
         return Exam(
             program,
             reference,
@@ -83,26 +93,48 @@ class Auditor:
             args,
             LEVELS[level],
             stream,
-            self.terms or max(sizes),
+            self.terms or max(1, *sizes),
             self.conventions,
             self.fuzz,
-            restart=lambda args, settings: self._exam(tuple(args), settings, level, seed),
+            restart=lambda args, settings: self._exam(args, settings, level, seed),
         )
 
     def _prepared(self, args: tuple, settings: Mapping) -> tuple[Program, Program | None]:
-        """Programs are reused as long as the structure of the arguments and the settings stay the same."""
-        key = (jax.tree.structure(args), tuple(np.shape(leaf) for leaf in jax.tree.leaves(args)), repr(settings))
+        """Programs are reused as long as nothing changes but the values of arrays."""
+        leaves = [_static(leaf) if is_static(leaf) else _signature(leaf) for leaf in jax.tree.leaves(args)]
+        key = (jax.tree.structure(args), *leaves, *((name, _static(value)) for name, value in settings.items()))
         if key not in self._programs:
             program = Program(self.fn, args, self.argnums, settings)
-            reference = self.reference and Program(self.reference, args, self.argnums, settings)
+            reference = None
+            if self.reference is not None:
+                reference = Program(self.reference, args, self.argnums, settings, role="reference")
+                _check_same_result(program, reference)
             self._programs[key] = program, reference
         return self._programs[key]
+
+
+def _signature(leaf) -> tuple:
+    return np.shape(leaf), str(np.asarray(leaf).dtype)
+
+
+def _static(value) -> tuple:
+    """What tells one setting from another: arrays by their bytes, everything else by how it is written."""
+    if hasattr(value, "shape"):
+        return (*_signature(value), np.asarray(value).tobytes())
+    return type(value).__name__, repr(value)
+
+
+def _check_same_result(program: Program, reference: Program) -> None:
+    ours, theirs = ([f"{value.dtype}{list(value.shape)}" for value in p.out] for p in (program, reference))
+    if ours != theirs:
+        raise ValueError(f"reference returns {', '.join(theirs)}: expected {', '.join(ours)}, as fn does")
 
 
 def _run(report: Report, stage: str, run: Callable, exam: Exam) -> None:
     start = time.perf_counter()
     try:
-        report.checks.extend(run(exam))
+        checks = list(run(exam))
+        report.checks.extend(checks or [Check(stage, "", "untested", note="there was nothing to test")])
     except Untested as reason:
         report.checks.append(Check(stage, "", "untested", note=str(reason)))
     except OracleFailed as error:

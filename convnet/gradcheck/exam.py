@@ -22,15 +22,21 @@ class Level:
     entries: int
     """Entries per array that are differenced one by one; arrays up to this size completely."""
     fuzz: int
-    eager: bool
+    transforms: bool
+    """Each argument mapped alone, and checkpoint."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
 
 
 LEVELS = {
-    "quick": Level(cotangents=3, probes=6, entries=24, fuzz=3, eager=False),
-    "standard": Level(cotangents=7, probes=12, entries=150, fuzz=12, eager=True),
+    "quick": Level(cotangents=3, probes=6, entries=24, fuzz=3, transforms=False),
+    "standard": Level(cotangents=7, probes=12, entries=150, fuzz=12, transforms=True),
     "exhaustive": Level(
-        cotangents=30, probes=24, entries=4000, fuzz=1000, eager=True, precisions=("float32", "bfloat16", "float16")
+        cotangents=30,
+        probes=24,
+        entries=4000,
+        fuzz=1000,
+        transforms=True,
+        precisions=("float32", "bfloat16", "float16"),
     ),
 }
 
@@ -128,8 +134,8 @@ class Exam:
         """The ρ up to which a rule counts as right."""
         return ulps(self.terms)
 
-    def against_autodiff(self, scales: Leaves, like: Leaves | None = None) -> Leaves:
-        """Scales for a comparison with autodiff, whose rules lose digits in the tails that ours and the oracles keep:
-        there an entry counts at least with the whole root mean square of its array (of `like`, if given), and double.
+    def against_autodiff(self, scales: Leaves, like: Leaves | None = None, *, factor: float = 2) -> Leaves:
+        """Scales for a comparison with autodiff, whose rules lose digits in the tails that ours and oracles keep: an
+        entry counts at least with the root mean square of its array (of `like`, if given), and `factor` times.
         """
-        return [2 * scale for scale in floored(scales, typical(like or scales))]
+        return [factor * scale for scale in floored(scales, typical(like or scales))]

@@ -56,6 +56,8 @@ def audit_network(
 
     Raises ValueError where the network does not compute in float64, or calls no op.
     """
+    if not hasattr(auto, loss):
+        raise ValueError(f"loss is {loss!r}: expected an op of the OpSet, softmax_cross_entropy say")
     rng = np.random.default_rng(seed)
     report = Report(name, "network", seed)
     with jax.enable_x64(True), np.errstate(all="ignore"):
@@ -64,6 +66,9 @@ def audit_network(
         def objective(ops: OpSet, variables):
             return jnp.mean(getattr(auto, loss)(apply(ops, variables, images), labels))
 
+        value = float(objective(auto, variables))
+        if not np.isfinite(value):
+            raise ValueError(f"the loss is {value}: expected finite variables and images, and labels of known classes")
         calls = record(lambda ops: apply(ops, variables, images), auto)
         upstream = upstream_gradients(lambda ops: objective(ops, variables), auto, calls)
         for index, (call, g) in enumerate(zip(calls, upstream, strict=True)):
@@ -131,6 +136,11 @@ def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
         return Check("ops", title, "failed", worst=str(error))
     leaves, constants = ours.split(call.args)
     g = jax.tree.leaves(g)
+    if not any(np.any(value) for value in g):
+        return Check("ops", title, "untested", note="no gradient reaches this call")
+    wrong_value = _judge_value(ours, theirs, leaves, constants, title)
+    if wrong_value is not None:
+        return wrong_value
     actual, expected = (as_float64(program.vjp(leaves, constants, g)) for program in (ours, theirs))
     scale = conditioning(
         lambda leaves, g: theirs.vjp(leaves, constants, g), leaves, as_float64(g), probes=PROBES, rng=rng
@@ -139,13 +149,27 @@ def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
     return compare("ops", title, ours.names, actual, expected, floored(scale, typical(scale)), 2 * ulps(terms))
 
 
+def _judge_value(ours: Program, theirs: Program, leaves, constants, title: str) -> Check | None:
+    """Another value is another function, whose gradient cannot be compared."""
+    actual, expected = (as_float64(program.value(leaves, constants)) for program in (ours, theirs))
+    for a, e in zip(actual, expected, strict=True):
+        if not np.allclose(a, e, rtol=1e-9, atol=1e-9 * np.abs(e).max(initial=0.0)):
+            text = f"the value differs from autodiff's by up to {np.abs(a - e).max():.3g}"
+            return Check("ops", title, "failed", worst=text)
+    return None
+
+
 def _title(index: int, call: Call, variables) -> str:
     """The op, and the layer whose parameter it was given."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        for arg in call.args[1:]:
-            if arg is not None and np.shape(arg) == leaf.shape and np.array_equal(arg, leaf):
-                keys = [str(getattr(key, "key", key)) for key in path]
-                return f"{call.op} in {keys[-2] if len(keys) > 1 else keys[-1]}"
+    for arg in sorted((arg for arg in call.args[1:] if hasattr(arg, "shape")), key=np.size, reverse=True):
+        found = [
+            path
+            for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
+            if np.shape(arg) == leaf.shape and np.array_equal(arg, leaf)
+        ]
+        if len(found) == 1:  # two biases of zeros would name the wrong layer
+            keys = [str(getattr(key, "key", key)) for key in found[0]]
+            return f"{call.op} in {keys[-2] if len(keys) > 1 else keys[-1]}"
     return f"{call.op}, call {index + 1}"
 
 

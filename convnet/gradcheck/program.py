@@ -20,19 +20,38 @@ def _jit(f: Callable) -> Callable:
     return jax.jit(f, compiler_options=QUICK)
 
 
-def _is_static(leaf) -> bool:
+def is_static(leaf) -> bool:
     """Python's own integers, booleans and strings are settings (a window, say), which must stay what they are."""
-    return isinstance(leaf, int | str) or leaf is None
+    return isinstance(leaf, int | str)
 
 
 def _is_float(leaf) -> bool:
-    return not _is_static(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return not is_static(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def _cast(leaf, dtype):
-    if _is_static(leaf):
+    if is_static(leaf):
         return leaf
     return np.asarray(leaf, dtype) if _is_float(leaf) else np.asarray(leaf)
+
+
+class BadCall(ValueError):
+    """The function refuses these arguments."""
+
+
+def check_call(args, argnums, settings) -> None:
+    """What JAX would only stumble over."""
+    if not isinstance(args, tuple | list):
+        raise ValueError(f"args is a {type(args).__name__}: expected a tuple of the function's positional arguments")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ValueError(f"settings is {settings!r}: expected a mapping of keyword arguments")
+    if not (argnums is None or isinstance(argnums, int | tuple | list | range)):
+        raise ValueError(f"argnums is {argnums!r}: expected an int or a tuple of ints")
+    for leaf in jax.tree.leaves(args):
+        if not is_static(leaf) and np.asarray(leaf).dtype.kind in "OSU":
+            raise ValueError(f"args hold a {type(leaf).__name__}: expected arrays")
+        if not is_static(leaf) and np.asarray(leaf).dtype.kind == "c":
+            raise ValueError("args hold complex numbers: expected real ones")
 
 
 class Program:
@@ -41,12 +60,23 @@ class Program:
     Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
     floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
-    Raises ValueError where there is nothing to differentiate, or where the function fails at these arguments.
+    `role` is what errors call the function: fn, or reference.
+
+    Raises ValueError where there is nothing to differentiate, or where the function or its gradient fails at these
+    arguments.
     """
 
-    def __init__(self, fn: Callable, args: Sequence, argnums: Sequence[int] | None, settings: Mapping | None):
-        self.fn, self.settings = fn, dict(settings or {})
-        argnums = range(len(args)) if argnums is None else argnums
+    def __init__(
+        self,
+        fn: Callable,
+        args: Sequence,
+        argnums: int | Sequence[int] | None = None,
+        settings: Mapping | None = None,
+        role: str = "fn",
+    ):
+        check_call(args, argnums, settings)
+        self.fn, self.settings, self.role = fn, dict(settings or {}), role
+        argnums = range(len(args)) if argnums is None else (argnums,) if isinstance(argnums, int) else argnums
         if any(not 0 <= i < len(args) for i in argnums):
             raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
         paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
@@ -59,20 +89,25 @@ class Program:
 
     def _trace(self, args) -> None:
         """Run the function once without values: what it raises, and what it returns, is told here."""
+        point = self.split(args)
+        who = f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
         try:
             out = jax.eval_shape(
-                lambda leaves, constants: self.fn(*self.merge(leaves, constants), **self.settings), *self.split(args)
+                lambda leaves, constants: self.fn(*self.merge(leaves, constants), **self.settings), *point
             )
         except Exception as error:
-            name = getattr(self.fn, "__name__", repr(self.fn))
-            raise ValueError(f"{name} fails at these arguments: {type(error).__name__}: {error}") from error
+            raise BadCall(f"{who} fails at these arguments: {type(error).__name__}: {error}") from error
         outputs, self.out_tree = jax.tree.flatten(out)
+        dtypes = ", ".join(str(value.dtype) for value in outputs) or "nothing"
         self.floats = [jnp.issubdtype(value.dtype, jnp.floating) for value in outputs]
-        if not any(self.floats):
-            raise ValueError(
-                f"fn returns {', '.join(str(value.dtype) for value in outputs) or 'nothing'}: "
-                "expected a floating-point result, others have no gradient"
-            )
+        if not any(self.floats) or any(jnp.issubdtype(value.dtype, jnp.complexfloating) for value in outputs):
+            raise ValueError(f"{who} returns {dtypes}: expected a floating-point result, real, to have a gradient")
+        self.out = [value for value, is_float in zip(outputs, self.floats, strict=True) if is_float]
+        try:
+            jax.eval_shape(self.plain_vjp, *point, self.out)
+        except Exception as error:
+            first = str(error).splitlines()[0]
+            raise ValueError(f"the gradient of {who} fails: {type(error).__name__}: {first}") from error
 
     def _names(self, paths) -> list[str]:
         """x, w, params['conv1']: the parameter's name where the signature tells it."""
@@ -92,7 +127,7 @@ class Program:
         leaves = [_cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
         chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
         others = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
-        return chosen, [leaf for leaf in others if not _is_static(leaf)]
+        return chosen, [leaf for leaf in others if not is_static(leaf)]
 
     def merge(self, leaves: Sequence, constants: Sequence) -> tuple:
         """The arguments again: the inverse of `split`."""
@@ -100,7 +135,7 @@ class Program:
         return jax.tree.unflatten(
             self.tree,
             [
-                next(leaves) if selected else (static if _is_static(static) else next(constants))
+                next(leaves) if selected else (static if is_static(static) else next(constants))
                 for selected, static in zip(self.selected, self.static, strict=True)
             ],
         )
@@ -123,7 +158,7 @@ class Program:
     def plain(self, leaves, constants) -> list:
         """F, not compiled."""
         out = jax.tree.leaves(self.fn(*self.merge(leaves, constants), **self.settings))
-        return [value for value in out if _is_float(value)]
+        return [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
 
     def plain_vjp(self, leaves, constants, g) -> list:
         out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
@@ -170,6 +205,16 @@ class Program:
     def vmapped(self) -> Callable:
         """Jᵀg at several points at once, as (stacked leaves, constants, g)."""
         return _jit(jax.vmap(self.plain_vjp, in_axes=(0, None, None)))
+
+    @cached_property
+    def vmapped_cotangents(self) -> Callable:
+        """Jᵀg of several cotangents at once, as `jax.jacrev` takes them: (leaves, constants, stacked g)."""
+        return _jit(jax.vmap(self.plain_vjp, in_axes=(None, None, 0)))
+
+    @cached_property
+    def vmapped_both(self) -> Callable:
+        """As (stacked leaves, constants, stacked g)."""
+        return _jit(jax.vmap(self.plain_vjp, in_axes=(0, None, 0)))
 
     @cached_property
     def scanned(self) -> Callable:

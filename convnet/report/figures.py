@@ -98,7 +98,7 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], la
     for (i, j), value in np.ndenumerate(values):
         if not np.isnan(value):
             text = "0" if value == 0 else f"{value:.2g}"
-            dark = value > 0.1 * failed
+            dark = value > 0.03 * failed
             panel.text(j, i, text, ha="center", va="center", fontsize=6.5, color="white" if dark else "black")
     panel.set_xticks(range(len(columns)), columns, fontsize=8, rotation=30, ha="right", rotation_mode="anchor")
     panel.set_yticks(range(len(rows)), rows, fontsize=8)

@@ -27,26 +27,44 @@ def context(exam: Exam) -> Iterator[Check]:
     stacked = [np.stack(leaves) for leaves in zip(*points, strict=True)]
     expected = [np.stack(leaves) for leaves in zip(*alone, strict=True)]
 
-    def judge(name: str, run: Callable) -> Check:
+    def judge(name: str, run: Callable, *inputs, expected=expected, scale=scale) -> Check:
         try:
-            actual = as_float64(run(stacked, exam.constants, g))
+            actual = as_float64(run(*inputs))
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
             return Check("context", name, "untested", note=reason)
         return compare("context", name, exam.program.names, actual, expected, scale, exam.bound())
 
-    yield judge("vmap", exam.program.vmapped)
-    yield judge("scan", exam.program.scanned)
-    if exam.level.eager:
-        yield judge("eager", lambda *_: [np.stack(v) for v in zip(*(_eager(exam, p, g) for p in points), strict=True)])
-        yield judge("checkpoint", exam.program.rematerialised)
+    yield judge("vmap", exam.program.vmapped, stacked, exam.constants, g)
+    yield judge("scan", exam.program.scanned, stacked, exam.constants, g)
+    eager = [exam.leaves, exam.constants, g]
+    yield judge("eager", exam.program.plain_vjp, *eager, expected=alone[0], scale=[leaf[0] for leaf in scale])
+    several = [np.stack(leaves) for leaves in zip(g, *exam.cotangents[1:COPIES], strict=True)]
+    expected = [np.stack(v) for v in zip(*exam.gradients[:COPIES], strict=True)]
+    scale = [np.stack(v) for v in zip(*exam.scales[:COPIES], strict=True)]
+    yield judge(
+        "vmap over g alone", exam.program.vmapped_cotangents, exam.leaves, exam.constants, several,
+        expected=expected, scale=scale,
+    )  # fmt: skip
+    if exam.level.transforms:
+        yield judge("checkpoint", exam.program.rematerialised, stacked, exam.constants, g)
+        yield _all_mapped(exam, stacked, several)
         if len(exam.leaves) > 1:
             for leaf, name in enumerate(exam.program.names):
                 yield _one_mapped(exam, leaf, name, stacked[leaf], g)
 
 
-def _eager(exam: Exam, point: Leaves, g: Leaves) -> Leaves:
-    return exam.program.plain_vjp(point, exam.constants, g)
+def _all_mapped(exam: Exam, stacked: Leaves, several: Leaves) -> Check:
+    """Points and cotangents mapped together, as in a batch of independent problems."""
+    pairs = [([x[i] for x in stacked], [c[i] for c in several]) for i in range(len(stacked[0]))]
+    expected = [np.stack(v) for v in zip(*(as_float64(exam.gradient_of(*pair)) for pair in pairs), strict=True)]
+    scale = [np.stack(v) for v in zip(*(exam.conditioning(exam.gradient_of, *pair) for pair in pairs), strict=True)]
+    name = "vmap over arguments and g"
+    try:
+        actual = as_float64(exam.program.vmapped_both(stacked, exam.constants, several))
+    except Exception as error:
+        return Check("context", name, "untested", note=type(error).__name__)
+    return compare("context", name, exam.program.names, actual, expected, scale, exam.bound())
 
 
 def _one_mapped(exam: Exam, leaf: int, name: str, stacked: np.ndarray, g: Leaves) -> Check:

@@ -18,7 +18,8 @@ ORACLE_ENTRIES = 4000
 
 
 def hygiene(exam: Exam) -> Iterator[Check]:
-    """Finite values and gradients, the dtype kept, and the same bits from every call."""
+    """Finite arguments, values and gradients, the dtype kept, and the same bits from every call."""
+    yield _finite("arguments", exam.leaves)
     yield _finite("value", exam.outputs)
     yield _finite("gradient", [leaf for gradient in exam.gradients for leaf in gradient])
     leaves, constants = exam.leaves, exam.constants
@@ -52,6 +53,9 @@ def elementwise(exam: Exam) -> Iterator[Check]:
     """Value and gradient, every entry, against autodiff of the plain forward and against an oracle."""
     if exam.reference is None and exam.oracle is None:
         raise Untested("neither a reference nor an oracle was given")
+    if exam.oracle is not None and not oracle_is_affordable(exam):
+        note = f"arrays of more than {ORACLE_ENTRIES} entries are too large for a complex step"
+        yield Check("elementwise", "gradient, oracle", "untested", note=note)
     scale = exam.conditioning(lambda leaves: exam.program.value(leaves, exam.constants), exam.leaves)
     names = [f"output {i}" for i in range(len(exam.outputs))]
     for kind, value, gradients in independent(exam):
@@ -72,14 +76,16 @@ def independent(exam: Exam) -> Iterator[tuple[str, Leaves, list[Leaves]]]:
     point = (exam.leaves, exam.constants)
     if exam.reference is not None:
         value = as_float64(exam.reference.value(*point))
-        shapes = [v.shape for v in value], [v.shape for v in exam.outputs]
-        if shapes[0] != shapes[1]:
-            raise ValueError(f"reference returns shapes {shapes[0]}: expected those of fn, {shapes[1]}")
         yield "autodiff", value, [as_float64(exam.reference.vjp(*point, g)) for g in exam.cotangents]
-    if exam.oracle is not None and sum(leaf.size for leaf in exam.leaves) <= ORACLE_ENTRIES:
+    if exam.oracle is not None and oracle_is_affordable(exam):
         oracle = as_oracle(exam)
         value = oracle_value(exam, oracle)
         yield "oracle", value, [oracle_gradient(exam, oracle, g) for g in exam.cotangents]
+
+
+def oracle_is_affordable(exam: Exam) -> bool:
+    """A complex step evaluates the definition once per entry; a walk over a definition takes as long, but once."""
+    return sum(leaf.size for leaf in exam.leaves) <= ORACLE_ENTRIES
 
 
 def as_oracle(exam: Exam) -> Oracle:
@@ -114,7 +120,10 @@ def _grouped(flat: list, counts: list[int]) -> Iterator[list]:
 def oracle_value(exam: Exam, oracle: Oracle) -> Leaves:
     args = exam.program.merge(exam.leaves, exam.constants)
     try:
-        value = as_float64(jax.tree.leaves(oracle.value(*args, **exam.program.settings)))
+        value = jax.tree.leaves(oracle.value(*args, **exam.program.settings))
+        if len(value) == len(exam.program.floats):
+            value = [leaf for leaf, is_float in zip(value, exam.program.floats, strict=True) if is_float]
+        value = as_float64(value)
     except Exception as error:
         raise OracleFailed(error) from error
     shapes = [v.shape for v in value], [v.shape for v in exam.outputs]
@@ -172,6 +181,6 @@ def adjoint(exam: Exam) -> Iterator[Check]:
             raise Untested("there is no forward mode to compare with (a custom_vjp has none)") from error
         size = norm(forward) * norm(g) + norm(v) * norm(scale)
         gap = abs(inner(forward, g) - inner(v, gradient))
-        worst = max(worst, gap / size if size else gap)
+        worst = max(worst, gap / size if size else gap) if np.isfinite(gap) else np.inf
     status = "passed" if worst <= bound else "failed"
     yield Check("adjoint", "⟨Jv, u⟩ = ⟨v, Jᵀu⟩", status, worst, bound, detects=bound)

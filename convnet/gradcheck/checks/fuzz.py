@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from convnet.gradcheck.checks.first_order import elementwise
+from convnet.gradcheck.checks.first_order import elementwise, oracle_is_affordable
 from convnet.gradcheck.exam import Exam, Untested
+from convnet.gradcheck.program import BadCall
 from convnet.gradcheck.verdict import Check
 
 SHRINKING = 60.0
@@ -33,8 +34,9 @@ def fuzz(exam: Exam) -> Iterator[Check]:
         nonlocal tried, deadline
         if deadline is not None and time.monotonic() > deadline:
             return False
-        tried += 1
-        failed = [check for check in examine(exam, *call) if check.status == "failed"]
+        checks = examine(exam, *call)
+        tried += any(check.status == "passed" for check in checks if check.name.startswith("gradient"))
+        failed = [check for check in checks if check.status == "failed"]
         if failed and deadline is None:
             deadline = time.monotonic() + SHRINKING
         worst[:] = failed or worst
@@ -51,6 +53,8 @@ def fuzz(exam: Exam) -> Iterator[Check]:
     try:
         args, keywords = find(exam.strategy, fails, settings=budget, random=random.Random(seed))
     except NoSuchExample:
+        if not tried:
+            raise Untested("the function refused every call, or nothing affordable could judge one") from None
         yield Check("fuzz", "random calls", "passed", note=f"{tried} calls")
         return
     failed = [check for check in examine(exam, args, keywords) if check.status == "failed"] or worst
@@ -64,9 +68,12 @@ def examine(exam: Exam, args, keywords) -> list[Check]:
     nearly all of the time. A call that the function refuses is no failure of its gradient."""
     try:
         there = exam.restart(args, keywords)
-    except ValueError:
+    except BadCall:
         return []
-    return list(elementwise(replace(there, reference=None) if there.oracle is not None else there))
+    except ValueError as error:  # its gradient fails
+        return [Check("fuzz", "gradient", "failed", worst=str(error))]
+    alone = there.oracle is not None and oracle_is_affordable(there)
+    return list(elementwise(replace(there, reference=None) if alone else there))
 
 
 def reproduction(name: str, args, keywords) -> str:

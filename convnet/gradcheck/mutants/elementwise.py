@@ -146,7 +146,7 @@ MUTANTS = (
     _slope("gelu", "no factor 3", "u′ without the exponent of its cubic term", lambda x, approximate=True: gelu_slope(
         x, power=1.0)),
     _slope("gelu", "digits exchanged", "0.047415 for 0.044715", lambda x, approximate=True: gelu_slope(
-        x, cubic=0.047415)),
+        x, cubic=0.047415), size=1e-4),
     _slope("softplus", "0 at 0", "neither branch has 0", halves, at("softplus", "0", ZERO), source="jax-ml/jax 2107"),
     _slope("softplus", "0 at 0, β = 2", "neither branch has 0", halves, at("softplus", "0, β = 2", ZERO, beta=2.0),
            source="jax-ml/jax 2140"),
