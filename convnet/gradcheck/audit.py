@@ -36,6 +36,7 @@ class Auditor:
     ):
         if not callable(fn):
             raise ValueError(f"fn is {fn!r}: expected a function")
+        check_call((), argnums, settings)
         if not (reference is None or callable(reference)):
             raise ValueError(f"reference is {reference!r}: expected a function")
         if not (oracle is None or callable(oracle) or isinstance(oracle, Oracle)):

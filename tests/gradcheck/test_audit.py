@@ -237,7 +237,10 @@ def test_fuzz_shrinks_to_a_line_that_reproduces():
         (lambda: audit(jnp.sin, (X,), argnums=(1,)), r"^argnums is \(1,\): expected positions of the 1 arguments"),
         (lambda: audit(jnp.sin, (X,), level="high"), r"^level is 'high': expected one of quick, standard, exhaustive"),
         (lambda: audit(jnp.sin, (X,), stages=["tailor"]), r"^stages holds 'tailor': expected some of hygiene"),
-        (lambda: audit(jnp.sin, (X,), reference=lambda x: x[0]), r"^reference returns float64\[5\]: expected float64\[4, 5\], as fn does"),
+        (
+            lambda: audit(jnp.sin, (X,), reference=lambda x: x[0]),
+            r"^reference returns float64\[5\]: expected float64\[4, 5\], as fn does",
+        ),
         (lambda: audit(jnp.sin, (X,), oracle=lambda x: x[0]), r"^oracle returns shapes \[\(5,\)\]: expected"),
     ],
 )
@@ -280,3 +283,133 @@ def test_wrong_entries_are_described_by_what_they_share():
     mask[[0, -1], :, :2] = True
     assert describe_wrong(mask) == "20 of 60 entries are wrong, all with axis 0 at both borders"
     assert describe_wrong(np.ones((2, 2), bool)) == "every entry is wrong"
+
+
+# --- what once deceived the referee -----------------------------------------------------------------------------------
+
+
+def relu(x):
+    return jnp.where(x > 0, x, 0.0)
+
+
+def test_an_oracle_that_was_not_used_is_no_witness():
+    x = np.random.default_rng(0).normal(size=5000)
+    twice_once = with_gradient(relu, lambda x, g: jnp.where(x > 0, g, 0.0).at[2500].multiply(2))
+    report = audit(twice_once, (x,), oracle=lambda x: np.where(x.real > 0, x, 0), level="quick")
+    assert {"elementwise", "power"} <= {check.stage for check in report.untested}
+    assert report.stages["power"] == "untested"
+
+
+def test_a_large_constant_hides_nothing_and_excuses_nothing():
+    for offset, rule in ((1e12, lambda x, g: 0 * g), (1e9, lambda x, g: 1.001 * jnp.cos(x) * g)):
+
+        def shifted(x, *, offset=offset):
+            return offset + jnp.sin(x)
+
+        assert not audit(with_gradient(partial(shifted, offset=offset), rule), (X,), level="quick").passed
+
+
+def test_nothing_finite_around_the_point_is_no_pass():
+    only_here = with_gradient(lambda x: jnp.where(x == X, x, jnp.nan), lambda x, g: 0 * g)
+    assert not audit(only_here, (X,), level="quick").passed
+
+
+@pytest.mark.parametrize("stages", [["hygiene"], ["hygiene", "precisions", "context", "second order"]])
+def test_agreement_with_itself_is_no_pass(stages):
+    assert not audit(with_gradient(cube, lambda x, g: 0 * g), (X,), level="quick", stages=stages).passed
+
+
+def test_empty_arrays_are_untested():
+    report = audit(cube, (np.zeros((0, 3)),), reference=cube, level="quick")
+    assert not report.passed
+    assert not report.failures
+
+
+def test_a_measured_error_counts_even_if_most_entries_are_kinks():
+    x = np.where(np.arange(9) < 6, 0.0, 1.5)
+    report = audit(with_gradient(relu, lambda x, g: 0 * g), (x,), level="quick", stages=["differences"])
+    assert [check.stage for check in report.failures] == ["differences"]
+
+
+def test_other_settings_and_static_arguments_are_other_programs():
+    def wrong_at_3(x, k):
+        return wrong((lambda g: 2 * g) if k == 3 else (lambda g: g))(x)
+
+    auditor = Auditor(wrong_at_3)
+    assert [auditor.audit((X, k), level="quick", stages=["differences"]).passed for k in (2, 3)] == [True, False]
+
+
+def test_a_rule_that_is_wrong_when_cotangents_are_mapped():
+    @jax.custom_batching.custom_vmap
+    def pull(x, g):
+        return 3 * x**2 * g
+
+    @pull.def_vmap
+    def _(size, batched, x, g):
+        if tuple(batched) == (False, True):
+            return 2 * 3 * x[None] ** 2 * g, True
+        return 3 * x**2 * (g if batched[1] else g[None]), True
+
+    report = audit(with_gradient(cube, pull), (X,), reference=cube, level="quick", stages=["elementwise", "context"])
+    assert [check.name for check in report.failures] == ["vmap over g alone"]
+
+
+def test_zeros_and_ties_do_not_condemn_a_right_rule():
+    """Images and what comes out of a relu are full of them."""
+    rectified = np.maximum(np.random.default_rng(0).normal(size=(1, 6, 6, 2)), 0)
+    assert audit(relu, (rectified,), reference=relu, level="quick").passed
+    one_zero = np.random.default_rng(0).normal(size=2000)
+    one_zero = np.where(np.abs(one_zero) < 0.5, 0.5, one_zero)
+    one_zero[1234] = 0.0
+    assert audit(relu, (one_zero,), reference=relu, level="quick").passed
+    assert audit(jnp.abs, (np.maximum(X, 0),), reference=jnp.abs, level="quick").passed
+
+
+def test_what_overflows_a_narrow_dtype_or_spans_too_many_scales_is_untested():
+    report = audit(jnp.exp, (np.array([100.0, 1.0, -3.0]),), reference=jnp.exp, level="quick")
+    assert report.failures == []
+    assert {"precisions", "power"} <= {check.stage for check in report.untested}
+
+
+def test_an_infinite_argument_is_named():
+    report = audit(jnp.tanh, (np.array([np.inf, 1.0]),), reference=jnp.tanh, level="quick")
+    assert not report.passed
+    assert "inf at [0]" in str(report)
+
+
+def broken(result):
+    f = jax.custom_vjp(cube)
+    f.defvjp(lambda x: (cube(x), x), lambda x, g: result(g))
+    return f
+
+
+def raising(g):
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: audit(broken(lambda g: (g[0],)), (X,)), r"^the gradient of fn \(.*\) fails: ValueError"),
+        (lambda: audit(broken(lambda g: (g, g)), (X,)), r"^the gradient of fn \(.*\) fails: TypeError"),
+        (lambda: audit(broken(raising), (X,)), r"^the gradient of fn \(.*\) fails: RuntimeError: boom"),
+        (lambda: audit(cube, (X,), reference=lambda x: x > 0), r"^reference \(<lambda>\) returns bool"),
+        (lambda: audit(cube, (X,), reference=jnp.linalg.inv), r"^reference \(inv\) fails at these arguments"),
+        (lambda: audit(cube, (X,), reference=lambda x: x.astype("float32")), r"^reference returns float32\[4, 5\]"),
+        (lambda: audit(cube, (X,), reference=3), r"^reference is 3: expected a function"),
+        (lambda: audit(cube, X), r"^args is a ndarray: expected a tuple"),
+        (lambda: audit(cube, (X,), settings=3), r"^settings is 3: expected a mapping"),
+        (lambda: audit(cube, (X,), argnums="x"), r"^argnums is 'x': expected an int or a tuple"),
+        (lambda: audit(cube, (X + 1j,)), r"^args hold complex numbers"),
+        (lambda: audit(lambda x: x * 1j, (X,)), r"^fn \(<lambda>\) returns complex128"),
+        (lambda: audit(cube, (object(),)), r"^args hold a object: expected arrays"),
+        (lambda: audit(cube, (X,), conventions=[3]), r"^conventions hold 3: expected Conventions"),
+    ],
+)
+def test_refusals_name_what_is_wrong(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_argnums_may_be_an_int():
+    assert audit(cube, (X,), reference=cube, argnums=0, level="quick").passed
