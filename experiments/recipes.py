@@ -53,7 +53,7 @@ RECIPES: dict[str, Recipe] = {
     "mnist": Recipe(
         target=0.97,
         runs={
-            "linear": _mnist(LINEAR, OptimConfig(learning_rate=0.05)),
+            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.05)),
             "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.1, warmup=0.1)),
             "cnn": _mnist(
                 ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.1, warmup=0.1), shift=1
@@ -63,7 +63,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar10": Recipe(
         target=0.5,
         runs={
-            "linear": _cifar10(LINEAR, OptimConfig(learning_rate=0.002), flip=True),
+            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002), flip=True),
             "mlp": _cifar10(
                 ModelConfig("mlp", widths=(1024,), dropout=0.2), OptimConfig(learning_rate=0.01, warmup=0.1), flip=True
             ),

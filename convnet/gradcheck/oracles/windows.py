@@ -109,7 +109,7 @@ def larger(sizes, kernel, *, stride=1, padding="SAME", dilation=1, output_paddin
     axes = zip(sizes, kernel, both(stride), both(dilation), both(output_padding), range(2), strict=True)
     for size, k, s, d, extra, axis in axes:
         lo_hi = padding if isinstance(padding, str) else both(both(padding)[axis])
-        length = 1
+        length = 1 - extra  # padding alone may fill the windows: then output padding is all there is to see
         while place(length, d * (k - 1) + 1, s, lo_hi)[0] < size:
             length += 1
         found.append(length + extra)
