@@ -32,7 +32,7 @@ from convnet.gradcheck.cases import CASES, Case
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
 from convnet.gradcheck.program import Program
 from convnet.record import check_writable, environment, write_json
-from convnet.report import Section, text_table, write_report
+from convnet.report import Section, figures, text_table, write_report
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,15 @@ def table_of(verdicts: list[Verdict]) -> list[list[str]]:
     return rows
 
 
+def _counts(verdicts: list[Verdict], kind: str) -> dict[str, tuple[int, int]]:
+    """Checker -> (condemned, judged) among the rules of one kind."""
+    found: dict[str, tuple[int, int]] = {}
+    for v in (v for v in verdicts if v.kind == kind):
+        condemned, judged = found.get(v.checker, (0, 0))
+        found[v.checker] = condemned + v.condemned, judged + 1
+    return found
+
+
 def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
     """Rule × checker; what was judged wrongly is in capitals."""
     checkers = list(dict.fromkeys(v.checker for v in verdicts))
@@ -204,6 +213,13 @@ def compare_checkers(settings: CompareCheckers) -> None:
     }
     sections = [
         Section("Checkers", table=table_of(verdicts)),
+        Section(
+            "Noticed and falsely condemned",
+            figure=figures.shares(
+                {"wrong rules noticed": _counts(verdicts, "wrong"), "right rules condemned": _counts(verdicts, "right")}
+            ),
+            caption="Left, more is better; right, less is.",
+        ),
         Section("Every rule", "What was judged wrongly is in capitals.", table=rule_table(verdicts)),
     ]
     write_report(settings.out / "report.html", "Who notices a wrong gradient", facts, sections)

@@ -134,3 +134,21 @@ def distributions(groups: Mapping[str, Mapping[str, np.ndarray]], label: str) ->
     figure.supxlabel(label, fontsize=9)
     figure.supylabel("share of the entries", fontsize=9)
     return figure
+
+
+def shares(groups: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
+    """Horizontal bars, one panel per quantity, one bar per name: quantity -> name -> (count, of how many)."""
+    names = list(next(iter(groups.values())))
+    figure = Figure(figsize=(4.6 * len(groups), 0.8 + 0.4 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for panel, colour, (quantity, counts) in zip(panels, COLOURS, groups.items(), strict=False):
+        values = [count / max(total, 1) for count, total in counts.values()]
+        panel.barh(range(len(names)), values, color=colour)
+        for row, (count, total) in enumerate(counts.values()):
+            panel.text(1.02, row, f"{count} of {total}", va="center", fontsize=8)
+        panel.set(xlim=(0, 1.3), title=quantity)
+        panel.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
+        panel.set_yticks(range(len(names)), names, fontsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    return figure
