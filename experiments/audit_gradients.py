@@ -2,7 +2,8 @@
 
     python experiments/audit_gradients.py                       all ops at level standard, planted faults, false alarms
     python experiments/audit_gradients.py --op conv2d max_pool  two ops
-    python experiments/audit_gradients.py --quick               level quick, one case per op, no planted faults
+    python experiments/audit_gradients.py --level quick         one case per op
+    python experiments/audit_gradients.py --quick               a few ops: does everything run?
 
 Measured answers stand in the README; `audit.json` and `report.html` of a run hold all of it.
 """
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,9 @@ NETWORKS = {
     "cnn": ("cnn", dict(widths=(8, 16), head_width=32)),
     "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh")),
 }
+
+
+QUICK_OPS = ("dense", "max_pool", "gelu")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Audit:
     out: Path = Path("runs", "audit")
     """Directory of the results."""
     quick: bool = False
-    """Level quick, one seed, no planted rules: a check that everything runs."""
+    """Three ops (unless --op names others) and the networks at level quick, no planted rules: a check that everything
+    runs."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def tasks_of(settings: Audit) -> list[Task]:
         seeds = 0 if settings.level == "quick" else settings.seeds
         found += [Task("case", op, index, seeds, settings.level) for index, _ in suite.cases(op, settings.level)]
         found += [Task("errors", op)] if settings.level != "quick" else []
-    if not settings.op:
+    if not settings.op or settings.quick:
         found += [Task("network", name) for name in NETWORKS]
     if settings.planted:
         found += [Task("mutant", rule.name, seeds=1) for rule in MUTANTS if rule.op in ops]
@@ -145,10 +150,8 @@ def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
 def audit_all(settings: Audit) -> int:
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
-    level = "quick" if settings.quick else settings.level
-    settings = Audit(
-        settings.op, level, settings.seeds, settings.planted and level != "quick", settings.jobs, settings.out
-    )
+    if settings.quick:
+        settings = replace(settings, op=settings.op or QUICK_OPS, level="quick", planted=False)
     check_writable(settings.out)
     start = time.perf_counter()
     findings = Findings(settings.level)

@@ -30,7 +30,7 @@ def test_a_planted_fault_is_noticed(rule):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", CONTROLS[::6], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", CONTROLS[1::13], ids=lambda rule: rule.name)
 def test_a_right_rule_is_believed(rule):
     assert suite.judge_planted("control", rule.name).killed_by is None
 
@@ -64,7 +64,7 @@ def run(monkeypatch, *args):
 def test_the_command_writes_what_it_found(tmp_path, monkeypatch, capsys):
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path / "a", "--jobs", "1") == 0
     printed = capsys.readouterr().out
-    assert "1 audits of library rules" in printed
+    assert "1 ops and 4 networks: 5 audits of library rules" in printed
     assert str(tmp_path / "a" / "report.html") in printed
     found = json.loads((tmp_path / "a" / "audit.json").read_text())
     assert found["condemned"] == found["survivors"] == []
@@ -84,7 +84,7 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
     broken = next(rule for rule in MUTANTS if rule.op == "relu" and not rule.equivalent)
 
     def results(tasks, jobs):
-        for task in tasks:
+        for task in (task for task in tasks if task.kind == "case"):
             judged = suite.auditor_of(broken.build(), (broken.cases or CASES["relu"])[0], kinks=True)
             args = (broken.cases or CASES["relu"])[0].draw(np.random.default_rng(0))
             yield task, (judged.audit(args, level="quick"), [])
