@@ -2,6 +2,7 @@
 #   make compare   linear, MLP and CNN on the embedded digits: a table and a report (ARGS="--data.name mnist" and so on)
 #   make test      the test suite (real MNIST and CIFAR-10 too, where TFDS_DATA_DIR holds them prepared)
 #   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
+#   make bench     ops and training steps beside autodiff, Flax, Keras and torch: benchmarks/README.md (ARGS="--quick")
 #   make lint      ruff: rules and format
 #   make package   wheel and sdist in dist/
 #   make readme    the README's table again, from docs/results/
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: compare audit test lint package readme clean
+.PHONY: compare audit test bench lint package readme clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
@@ -20,6 +21,11 @@ audit: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python scripts/bench_ops.py $(ARGS)
+	$(BIN)/python scripts/bench_train.py $(ARGS)
+	$(BIN)/python scripts/bench_scaling.py $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -42,6 +48,10 @@ $(VENV)/.installed: setup.cfg | $(VENV)/bin/python
 
 $(VENV)/.installed-test: setup.cfg | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test,tfds]'
+	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: setup.cfg | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $(VENV)/.installed $@
 
 $(VENV)/bin/python:

@@ -10,19 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    ("config",),
+    ("config", "allocator"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
     ("gradcheck", "models", "data", "optim"),
     ("train", "analysis", "record"),
     ("run",),
     ("ablation", "report", "cli"),
+    ("benchmarks",),
     ("experiments", "scripts"),
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 
 HOMES = {
-    "flax": "convnet.models",
+    "flax": ("convnet.models", "benchmarks.peers.flax_linen"),  # there it is what is measured against
     "orbax": "convnet.train.checkpoint",
     "tensorflow_datasets": "convnet.data.tfds",
     "matplotlib": "convnet.report",
@@ -36,7 +37,7 @@ NOBODYS_HOME = {"utils", "util", "helpers", "helper", "misc", "common"}
 def modules() -> dict[str, Path]:
     """Every module of the project by its name; the experiments are installed as convnet.experiments."""
     found = {}
-    for folder, prefix in (("convnet", ()), ("experiments", ("convnet",)), ("scripts", ())):
+    for folder, prefix in (("convnet", ()), ("experiments", ("convnet",)), ("benchmarks", ()), ("scripts", ())):
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = [*prefix, *path.relative_to(ROOT).with_suffix("").parts]
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -79,11 +80,13 @@ def violations(source: str, module: str, known: set[str], *, package: bool = Fal
         wrong.append(f"{module} has a name that says nothing")
     for target, line in imports(source, module, known, package=package):
         where, top = f"{module}:{line} imports {target}", target.split(".")[0]
-        if top in HOMES and not belongs_to(module, HOMES[top]):
-            wrong.append(f"{where}: only {HOMES[top]} may")
+        homes = HOMES.get(top, module)
+        homes = (homes,) if isinstance(homes, str) else homes
+        if not any(belongs_to(module, home) for home in homes):
+            wrong.append(f"{where}: only {' and '.join(homes)} may")
         if own == "ops" and not (top in OPS_MAY_USE or belongs_to(target, "convnet.ops")):
             wrong.append(f"{where}: ops know JAX, NumPy and the standard library only")
-        if top in ("convnet", "scripts") and row_name(target) != own:
+        if top in ("convnet", "benchmarks", "scripts") and row_name(target) != own:
             other = row_name(target)
             if RANK.get(other, len(ROWS)) >= RANK.get(own, -1):
                 wrong.append(f"{where}: {own} may not know {other}")
@@ -160,14 +163,17 @@ PLANTED = {
     "the root from below": ("convnet.config", "import convnet", "config may not know convnet"),
     "an experiment": ("convnet.run", "from experiments.compare import main", "run may not know experiments"),
     "installed": ("convnet.run", "from convnet.experiments import compare", "run may not know experiments"),
+    "benchmarks": ("convnet.run", "from benchmarks import cases", "run may not know benchmarks"),
+    "a script from a benchmark": ("benchmarks.cases", "import scripts.bench", "benchmarks may not know scripts"),
+    "flax in another peer": ("benchmarks.peers.torch_modules", "import flax", "and benchmarks.peers.flax_linen may"),
     "a script": ("convnet.run", "from scripts import bench", "run may not know scripts"),
-    "flax": ("convnet.train.state", "from flax import linen", "only convnet.models may"),
+    "flax": ("convnet.train.state", "from flax import linen", "only convnet.models and"),
     "orbax": ("convnet.train.loop", "import orbax.checkpoint as ocp", "only convnet.train.checkpoint may"),
     "tfds": ("convnet.data.digits", "import tensorflow_datasets as tfds", "only convnet.data.tfds may"),
     "matplotlib": ("convnet.analysis.errors", "import matplotlib.pyplot as plt", "only convnet.report may"),
     "jinja2 in an experiment": ("convnet.experiments.compare", "import jinja2", "only convnet.report may"),
     "hypothesis": ("convnet.train.loop", "from hypothesis import find", "only convnet.gradcheck may"),
-    "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models may"),
+    "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models and"),
     "optax in ops": ("convnet.ops.conv", "import optax", "ops know JAX, NumPy"),
     "scipy in ops": ("convnet.ops.conv", "def f():\n    from scipy import signal", "ops know JAX, NumPy"),
     "utils": ("convnet.data.utils", "", "says nothing"),
@@ -194,6 +200,8 @@ ALLOWED = {
     "orbax at home": ("convnet.train.checkpoint", "import orbax.checkpoint"),
     "tfds at home": ("convnet.data.tfds", "def f():\n    import tensorflow_datasets"),
     "drawing at home": ("convnet.report.figures", "import matplotlib, jinja2"),
+    "flax among its rivals": ("benchmarks.peers.flax_linen", "from flax import linen"),
+    "a benchmark from a script": ("scripts.bench", "from benchmarks.cases import LAYERS"),
     "a mention": ("convnet.config", "'''import convnet.run'''"),
 }
 

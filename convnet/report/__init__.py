@@ -2,6 +2,6 @@
 
 from convnet.report import figures, tiles
 from convnet.report.comparison import comparison_table
-from convnet.report.page import Section, text_table, write_report
+from convnet.report.page import Section, png, text_table, write_report
 
-__all__ = ["Section", "comparison_table", "figures", "text_table", "tiles", "write_report"]
+__all__ = ["Section", "comparison_table", "figures", "png", "text_table", "tiles", "write_report"]

@@ -152,3 +152,53 @@ def shares(groups: Mapping[str, Mapping[str, tuple[int, int]]]) -> Figure:
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].invert_yaxis()
     return figure
+
+
+def ratio_bars(ratios: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str) -> Figure:
+    """Horizontal bars around 1 on a logarithmic axis: line -> name -> (ratio, low, high); names may be missing."""
+    names = list(dict.fromkeys(name for line in ratios.values() for name in line))
+    height = 0.8 / max(len(names), 1)
+    figure = Figure(figsize=(7.5, 1.2 + 0.16 * (len(names) + 1) * len(ratios)), layout="constrained")
+    panel = figure.subplots()
+    for i, name in enumerate(names):
+        rows = [row for row, line in enumerate(ratios.values()) if name in line]
+        values = np.array([line[name] for line in ratios.values() if name in line])
+        # Bars start at 1, so those to the left of it are where `name` is faster. The quartiles of the rounds need not
+        # enclose the ratio of medians.
+        spread = np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)
+        panel.barh(
+            np.array(rows) + (i - (len(names) - 1) / 2) * height,
+            values[:, 0] - 1,
+            left=1,
+            height=height,
+            color=COLOURS[i % len(COLOURS)],
+            label=name,
+            xerr=spread,
+            error_kw=dict(linewidth=0.7),
+        )
+    panel.axvline(1, color="black", linewidth=0.8)
+    panel.set_xscale("log")
+    panel.set_yticks(range(len(ratios)), list(ratios), fontsize=8)
+    panel.invert_yaxis()
+    panel.set_xlabel(label)
+    panel.grid(axis="x", which="both", alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(names), frameon=False, fontsize=8)
+    return figure
+
+
+def scaling(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str) -> Figure:
+    """Points joined by lines, both axes logarithmic to base 2 and 10: name -> (sizes, values)."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    panel = figure.subplots()
+    for i, (name, (sizes, values)) in enumerate(curves.items()):
+        panel.plot(sizes, values, color=COLOURS[i % len(COLOURS)], marker="o", markersize=4, label=name)
+    ticks = sorted({size for sizes, _ in curves.values() for size in sizes})
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.set_xticks(ticks, [f"{size:g}" for size in ticks])
+    panel.set(xlabel=xlabel, ylabel=ylabel)
+    panel.grid(which="both", alpha=0.25)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False, fontsize=8)
+    return figure

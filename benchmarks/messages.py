@@ -1,0 +1,34 @@
+"""Tasks as JSON and back: what parent and worker say to one another, and what the results keep."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from benchmarks import cases, networks
+
+TYPES = {
+    kind.__name__: kind
+    for kind in (
+        *(cases.ConvLayer, cases.PoolLayer, cases.OpTask, cases.GemmTask),
+        *(networks.Conv, networks.Norm, networks.Relu, networks.Pool, networks.GlobalAverage, networks.Flatten),
+        *(networks.Dense, networks.Residual, networks.Network, networks.StepTask),
+    )
+}
+
+Task = cases.OpTask | cases.GemmTask | networks.StepTask
+
+
+def encode(value: Any) -> Any:
+    """A dataclass becomes an object with its `type`, a tuple a list."""
+    if is_dataclass(value):
+        return {"type": type(value).__name__} | {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+    return [encode(item) for item in value] if isinstance(value, tuple) else value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`."""
+    if isinstance(value, dict):
+        rest = {name: decode(item) for name, item in value.items() if name != "type"}
+        return TYPES[value["type"]](**rest)
+    return tuple(decode(item) for item in value) if isinstance(value, list) else value

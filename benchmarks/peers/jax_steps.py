@@ -1,0 +1,131 @@
+"""Training steps of the project itself: its own step, epoch and state over a network from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from benchmarks import networks
+from benchmarks.cases import GemmTask, OpTask
+from benchmarks.messages import Task
+from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
+from benchmarks.peers.jax_ops import gemm_program, memory, op_program
+from benchmarks.peers.program import Loaded, Program
+from convnet import train
+from convnet.ops import OPSETS, OpSet
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A network of the table over an `OpSet`, with the two methods that training asks of a model."""
+
+    network: Network
+    ops: OpSet
+
+    def init(self, key: Array, images: Array) -> dict[str, Any]:
+        """The table's own initial parameters, the same for every key, as in the other peers."""
+        del key, images
+        return {"params": jax.tree.map(jnp.asarray, initial_parameters(self.network))}
+
+    def apply(self, variables, images: Array, *, train: bool = False, rngs=None) -> Array:
+        """Logits [N, K] of images [N, H, W, C]."""
+        del train, rngs
+        return _forward(self.network.layers, variables["params"], images, self.ops)
+
+
+def _forward(layers: tuple[networks.Layer, ...], params, x: Array, ops: OpSet, prefix: str = "layer") -> Array:
+    for i, layer in enumerate(layers):
+        name = f"{prefix}_{i}"
+        own = params.get(name, {})
+        match layer:
+            case networks.Conv(kernel=kernel, stride=stride):
+                x = ops.conv2d(x, own["kernel"], own.get("bias"), stride=stride, padding=kernel // 2)
+            case networks.Norm():
+                x, _, _ = ops.batch_norm(x, own["scale"], own["bias"], eps=1e-5)
+            case networks.Relu():
+                x = ops.relu(x)
+            case networks.Pool(window=window):
+                x = ops.max_pool(x, window)
+            case networks.GlobalAverage():
+                x = ops.global_avg_pool(x)
+            case networks.Flatten():
+                x = x.reshape(x.shape[0], -1)
+            case networks.Dense():
+                x = ops.dense(x, own["kernel"], own["bias"])
+            case networks.Residual(body=body, shortcut=shortcut):
+                beside = _forward(shortcut, params, x, ops, f"{name}_shortcut")
+                x = ops.relu(_forward(body, params, x, ops, f"{name}_body") + beside)
+    return x
+
+
+def pixels(key: Array, images: Array) -> Array:
+    """uint8 to [0, 1]."""
+    del key
+    return images.astype(jnp.float32) / 255
+
+
+def step_program(task: StepTask, opset: OpSet) -> Program:
+    model, optimizer = TableModel(task.network, opset), optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    step = train.make_train_step(model, optimizer, opset.softmax_cross_entropy, pixels)
+
+    def init(key: Array) -> train.TrainState:
+        return train.init_state(model, optimizer, key, task.network.image_shape)
+
+    images, labels = device_data(task)
+    if task.mode == "single":
+        return driven(step, init(jax.random.key(0)), ((images, labels),), lambda info: info["loss"])
+    if task.mode == "scanned":
+        epoch = train.make_epoch(step, task.batch)
+        return driven(
+            epoch, init(jax.random.key(0)), (images, labels), lambda info: info["loss"][0], units=task.repeats
+        )
+    states = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), task.repeats))
+    batches = stacked(task, images, labels)
+    return driven(jax.vmap(step), states, (batches,), lambda info: info["loss"].mean(), units=task.repeats)
+
+
+def device_data(task: StepTask) -> tuple[Array, Array]:
+    """As many batches as the task needs, on the device: images uint8 [repeats × batch, H, W, C], labels."""
+    images, labels = synthetic_data(task.network, task.batch * (1 if task.mode == "single" else task.repeats))
+    return jnp.asarray(images), jnp.asarray(labels)
+
+
+def stacked(task: StepTask, images: Array, labels: Array) -> tuple[Array, Array]:
+    """[repeats, batch, …]."""
+    return (
+        images.reshape(task.repeats, task.batch, *task.network.image_shape),
+        labels.reshape(task.repeats, task.batch),
+    )
+
+
+def driven(function: Callable, state: Any, arguments: tuple, loss: Callable[[Any], Array], *, units=1) -> Program:
+    """A program that carries `state` from call to call, as training does; its buffers are donated."""
+    compiled = jax.jit(function, donate_argnums=0)
+
+    def run(calls: int) -> float:
+        nonlocal state
+        for _ in range(calls):
+            state, info = compiled(state, *arguments)
+        jax.block_until_ready(state)
+        return float(np.asarray(loss(info)))
+
+    return Program(run, units=units)
+
+
+def load(gradient: str) -> Loaded:
+    """gradient: hand or auto."""
+    opset = OPSETS[gradient]
+
+    def build(task: Task) -> Program:
+        if isinstance(task, GemmTask):
+            return gemm_program(task)
+        return op_program(task, opset) if isinstance(task, OpTask) else step_program(task, opset)
+
+    return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

@@ -1,0 +1,233 @@
+"""`README.md` of the benchmarks, rebuilt from all results found beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import charts
+from benchmarks.peers import PEERS
+from benchmarks.ratios import Sample, median, ratio
+from benchmarks.session import REFERENCE
+from convnet.record import write_atomically
+
+NOT_MEASURED = "not measured"
+DEVICES = ("cpu", "h200")
+"""Those that always have a section, measured or not."""
+BENCHMARKS = {"ops": "Ops", "ops-bfloat16": "Ops in bfloat16", "train": "Training steps", "scaling": "Scaling"}
+
+INTRODUCTION = """# Benchmarks
+
+`make bench` measures and rewrites this page; `python scripts/bench_ops.py --help` and its neighbours tell the rest.
+
+Every peer runs in a process of its own, and in each round they are asked one after the other about the same task. While
+a sample is taken, the others sleep; a sample during which other processes kept more than a quarter of a core busy is
+taken again, and a star marks a median of which all samples stayed disturbed.
+
+- A ratio is the peer's median over ours under the same setting of the memory allocator, with the quartiles of the
+  rounds' ratios in brackets: **above 1, ours is faster**.
+- GFLOP/s count the arithmetic of the definition; the matrix product beside them was measured in the same minutes.
+- Compile time is what the first call took longer than the second.
+- Memory is the process's peak, compilation included, less what it held after importing its framework.
+- `default` is the allocator as it comes; `tuned` keeps what it once got from the system (glibc's M_MMAP_MAX at 0,
+  M_TRIM_THRESHOLD and M_TOP_PAD large).
+- Our own step also reports accuracy and the gradient's norm; the other peers' do not. Flax, Keras and torch also keep
+  running statistics where they normalise batches.
+"""
+
+Row = list[str]
+Result = dict[str, Any]
+
+
+def samples_of(result: Result) -> list[Sample]:
+    return [Sample(s, d) for s, d in zip(result["seconds"], result["disturbed"], strict=True)]
+
+
+def write_readme(out: Path) -> Path:
+    """From `out`/results/*/*.json to `out`/README.md, with the charts beside the results."""
+    found = sorted((out / "results").glob("*/*.json"))
+    documents = {(path.parent.name, path.stem): json.loads(path.read_text()) for path in found}
+    devices = dict.fromkeys((*DEVICES, *(device for device, _ in documents)))
+    parts = [INTRODUCTION]
+    for device in devices:
+        parts.append(f"## {device}\n")
+        for name, title in BENCHMARKS.items():
+            document = documents.get((device, name))
+            parts.append(f"### {title}\n\n{_section(device, name, document, out)}\n")
+    write_atomically(out / "README.md", "\n".join(parts))
+    return out / "README.md"
+
+
+def _section(device: str, name: str, document: dict | None, out: Path) -> str:
+    if document is None:
+        return NOT_MEASURED.capitalize() + "."
+    write = {"train": train_tables, "scaling": scaling_tables}.get(name, op_tables)
+    tables = [f"{title}\n\n{markdown(table)}" for title, table in write(document) if len(table) > 1]
+    pictures = charts.draw(document, out / "results" / device / "figures")
+    links = [f"![{title}]({path.relative_to(out).as_posix()})" for title, path in pictures.items()]
+    return "\n\n".join([circumstances(document), *links, *tables])
+
+
+def circumstances(document: dict) -> str:
+    """What the numbers depend on, in a line."""
+    where, plan = document["environment"], document["plan"]
+    versions = {k: v for peer in document.get("peers", {}).values() for k, v in peer.get("versions", {}).items()}
+    named = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "keras", "torch") if name in versions)
+    commit = f"; commit {where['git']['commit'][:10]}" if where.get("git") else ""
+    commit += " with changes" if commit and where["git"]["dirty"] else ""
+    threads = f", {plan['threads']} threads" if plan["threads"] else ""
+    rates = [f"{rate:,.0f}" for rate in gemm_rates(document)]
+    gemm = f"; matrix product {rates[0]} to {rates[-1]} GFLOP/s" if rates else ""
+    return (
+        f"`python {where['command']}`: {where['device']}, {where['cpus']} CPU cores{threads}; {named}, "
+        f"Python {where['python']}; {plan['rounds']} rounds, {where['started'][:10]}{commit}{gemm}."
+    )
+
+
+def gemm_rates(document: dict) -> list[float]:
+    """GFLOP/s of the matrix product, one per group and allocator, rising."""
+    return sorted(r["flops"] / median(samples_of(r)) / 1e9 for r in document["gemm"] if r["seconds"])
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def milliseconds(result: Result | None) -> str:
+    if result is None or not result["seconds"]:
+        return NOT_MEASURED
+    samples = samples_of(result)
+    star = "*" if all(sample.disturbed for sample in samples) else ""
+    return f"{1e3 * median(samples):.3g}{star}"
+
+
+def rate(result: Result | None) -> str:
+    """GFLOP/s."""
+    if result is None or not result["seconds"] or not result["flops"]:
+        return ""
+    return f"{result['flops'] / median(samples_of(result)) / 1e9:.0f}"
+
+
+def against(result: Result | None, reference: Result | None) -> str:
+    """Ratio of medians with quartiles."""
+    if not (result and reference and result["seconds"] and reference["seconds"]):
+        return NOT_MEASURED
+    found = ratio(samples_of(result), samples_of(reference))
+    return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
+
+
+def memory(result: Result | None) -> str:
+    """MiB above the idle process."""
+    if result is None or "peak_bytes" not in result or not result["seconds"]:
+        return NOT_MEASURED
+    return f"{(result['peak_bytes'] - result['idle_bytes']) / 2**20:,.0f}"
+
+
+def compile_time(result: Result | None) -> str:
+    return NOT_MEASURED if result is None or not result["seconds"] else f"{result['compile_seconds']:.2f}"
+
+
+def first_loss(result: Result | None) -> str:
+    loss = result and result.get("loss")
+    return NOT_MEASURED if loss is None else f"{loss:.5f}"
+
+
+def markdown(table: Sequence[Row]) -> str:
+    head, *rows = table
+    rule = ["---"] * 2 + ["---:"] * (len(head) - 2)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+class Index:
+    """Results by what a cell of a table asks for."""
+
+    def __init__(self, results: Iterable[Result], kind: Callable[[Result], str]):
+        """kind: the second column: an op's direction, a step's mode."""
+        self._found = {(r["case"], kind(r), r["peer"], r["allocator"]): r for r in results}
+        keys = list(self._found)
+        self.lines = list(dict.fromkeys((case, kind, allocator) for case, kind, _, allocator in keys))
+        found = dict.fromkeys(peer for _, _, peer, _ in keys)
+        self.reference = REFERENCE if REFERENCE in found else next(iter(found), REFERENCE)
+        self.others = [peer for peer in PEERS if peer in found and peer != self.reference]
+        self.peers = [self.reference, *self.others]
+
+    def get(self, case: str, kind: str, peer: str, allocator: str) -> Result | None:
+        return self._found.get((case, kind, peer, allocator))
+
+    def ratios(self, second: str, *, rates: bool = True) -> list[Row]:
+        """Our time, then everybody's ratio to it."""
+        head = ["", second, "allocator", f"{self.reference} ms", *(["GFLOP/s"] if rates else [])]
+        table = [[*head, *(f"{peer} ÷ {self.reference}" for peer in self.others)]]
+        for case, kind, allocator in self.lines:
+            reference = self.get(case, kind, self.reference, allocator)
+            line = [case, kind, allocator, milliseconds(reference), *([rate(reference)] if rates else [])]
+            table.append([*line, *(against(self.get(case, kind, peer, allocator), reference) for peer in self.others)])
+        return table
+
+    def facts(self, second: str, cell: Callable[[Result | None], str]) -> list[Row]:
+        """One fact of every peer."""
+        table = [["", second, "allocator", *self.peers]]
+        for case, kind, allocator in self.lines:
+            table.append([case, kind, allocator, *(cell(self.get(case, kind, peer, allocator)) for peer in self.peers)])
+        return table
+
+
+def op_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Ratios to ours, what scan and vmap cost, compile time and memory."""
+    results = document["results"]
+    once = Index((r for r in results if r["task"]["context"] == "once"), lambda r: r["task"]["direction"])
+    contexts = Index(results, lambda r: f"{r['task']['direction']}, {r['task']['context']}")
+    cost = [["", "direction", "allocator", "peer", "once ms", "scan ÷ once, per step", "vmap ÷ once, per replicate"]]
+    for case, direction, allocator in once.lines:
+        for peer in once.peers:
+            cells = [contexts.get(case, f"{direction}, {name}", peer, allocator) for name in ("once", "scan", "vmap")]
+            if any(cell and cell["seconds"] for cell in cells[1:]):
+                line = [milliseconds(cells[0]), *(_quotient(cell, cells[0]) for cell in cells[1:])]
+                cost.append([case, direction, allocator, peer, *line])
+    return [
+        ("One op, dispatched:", once.ratios("direction")),
+        ("The same op inside `lax.scan` and under `vmap`:", cost),
+        ("Compile time in seconds:", once.facts("direction", compile_time)),
+        ("Peak memory in MiB, of all directions of a layer together:", _first_of_each_case(once, memory)),
+    ]
+
+
+def train_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Ratios to ours, every peer's time, compile time, memory, and the loss that shows they compute the same."""
+    index = Index(document["results"], lambda r: r["task"]["mode"])
+    return [
+        ("One training step of one replicate:", index.ratios("mode")),
+        ("Milliseconds:", index.facts("mode", milliseconds)),
+        ("Compile time in seconds:", index.facts("mode", compile_time)),
+        ("Peak memory in MiB:", index.facts("mode", memory)),
+        (
+            "Loss of the first step (all peers start alike; a scanned epoch has an order of its own):",
+            index.facts("mode", first_loss),
+        ),
+    ]
+
+
+def scaling_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Every point of every curve."""
+    index = Index(document["results"], lambda r: str(r["size"]))
+    return [("One training step (per replicate):", index.ratios("size", rates=False))]
+
+
+def _first_of_each_case(index: Index, cell: Callable[[Result | None], str]) -> list[Row]:
+    table = [["", "allocator", *index.peers]]
+    kinds = {(case, allocator): kind for case, kind, allocator in reversed(index.lines)}
+    for case, allocator in dict.fromkeys((case, allocator) for case, _, allocator in index.lines):
+        found = (index.get(case, kinds[case, allocator], peer, allocator) for peer in index.peers)
+        table.append([case, allocator, *map(cell, found)])
+    return table
+
+
+def _quotient(result: Result | None, once: Result | None) -> str:
+    """Of medians that were taken in neighbouring minutes, not in the same rounds: hence without quartiles."""
+    if not (result and once and result["seconds"] and once["seconds"]):
+        return NOT_MEASURED
+    return f"{median(samples_of(result)) / median(samples_of(once)):.2f}"

@@ -1,0 +1,71 @@
+"""How fast is each op, forward and backward, beside autodiff and torch?
+
+    python scripts/bench_ops.py                                     every layer
+    python scripts/bench_ops.py --cases conv3-64-64-at-32 --peers ours torch --contexts once
+    python scripts/bench_ops.py --quick                             tiny layers: a check that everything runs
+
+Writes results/<device>/ops.json (with --dtype bfloat16: ops-bfloat16.json), a figure and README.md under benchmarks/.
+torch comes with the extra `bench`; peers that are not installed are marked "not measured".
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
+
+from benchmarks import command
+from benchmarks.cases import CONTEXTS, LAYERS, QUICK_LAYERS, tasks_of
+from benchmarks.command import Measurement
+from benchmarks.peers import OP_PEERS
+from benchmarks.session import Group, chosen
+from convnet.cli import run_command
+from convnet.config import require
+
+
+@dataclass(frozen=True)
+class BenchOps(Measurement):
+    """Time the forward pass and each gradient of convolutions and pooling: dispatched, in lax.scan, under vmap."""
+
+    peers: tuple[str, ...] = ()
+    """ours, autodiff, torch, torch-nchw; all unless given."""
+    cases: tuple[str, ...] = ()
+    """Layers by name, such as conv3-64-64-at-32; all unless given. An unknown name lists the known ones."""
+    contexts: tuple[str, ...] = ()
+    """once (dispatched), scan, vmap; all unless given. torch has only once."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    batch: int = 128
+    """Images."""
+    scan_steps: int = 4
+    replicates: int = 8
+    """Under vmap, each with images and kernels of its own."""
+
+
+def bench_ops(settings: BenchOps) -> None:
+    layers = QUICK_LAYERS if settings.quick else LAYERS
+    peers = chosen("peers", settings.peers, OP_PEERS)
+    repeats = {"once": 1, "scan": settings.scan_steps, "vmap": settings.replicates}
+    for name, value in {"batch": settings.batch, **repeats}.items():
+        require(value >= 1, name, value, "1 or more")
+    batch = min(settings.batch, 8) if settings.quick else settings.batch
+    groups = [
+        Group(
+            layers[case].label,
+            tuple(tasks_of(layers[case], context, batch=batch, dtype=settings.dtype, repeats=repeats[context])),
+        )
+        for case in chosen("cases", settings.cases, tuple(layers))
+        for context in chosen("contexts", settings.contexts, CONTEXTS)
+    ]
+    name = "ops" if settings.dtype == "float32" else f"ops-{settings.dtype}"
+    command.run(settings, name, groups, peers, dtype=settings.dtype)
+
+
+def main() -> int:
+    return run_command(BenchOps, bench_ops)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

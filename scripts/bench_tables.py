@@ -1,0 +1,29 @@
+"""Write benchmarks/README.md and its figures again, from the results under benchmarks/results/."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
+
+from benchmarks import tables
+from benchmarks.command import ROOT
+from convnet.cli import run_command
+
+
+@dataclass(frozen=True)
+class BenchTables:
+    """Write README.md and the figures from the results that are there."""
+
+    out: Path = ROOT
+    """The folder of README.md and results/."""
+
+
+def bench_tables(settings: BenchTables) -> None:
+    print(f"tables: {tables.write_readme(settings.out)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(BenchTables, bench_tables))

@@ -1,0 +1,87 @@
+"""Workers are real processes here; the frameworks they lack are hidden from them."""
+
+import platform
+
+import pytest
+
+from benchmarks.cases import QUICK_LAYERS, GemmTask, tasks_of
+from benchmarks.interleave import Gap, interleave
+from benchmarks.networks import QUICK_NETWORKS, StepTask
+from benchmarks.workers import Variant, Worker
+
+GEMM = GemmTask(8, "float32")
+
+
+@pytest.fixture
+def without_keras(tmp_path, monkeypatch):
+    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError(\"No module named 'keras'\", name='keras')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.fixture
+def started():
+    workers = []
+
+    def start(peer, allocator="default", **settings):
+        workers.append(Worker(Variant(peer, allocator), **{"seconds": 0.002, "timeout": 60.0, **settings}))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.close()
+
+
+def test_a_missing_peer_is_marked_and_the_others_are_measured(without_keras, started):
+    peers = {name: started(name) for name in ("keras", "ours")}
+    cells = interleave([GEMM], peers, rounds=2, budget=10.0, retries=0)
+    assert {cell.peer: cell.gap for cell in cells} == {
+        "keras": "not installed (No module named 'keras')",
+        "ours": None,
+    }
+    assert {cell.peer: len(cell.samples) for cell in cells} == {"keras": 0, "ours": 2}
+    assert all(sample.seconds > 0 for sample in cells[1].samples)
+    assert peers["ours"].hello["versions"]["jax"]
+    memory = peers["ours"].memory()
+    assert memory["peak_bytes"] >= memory["idle_bytes"] > 10_000_000
+    assert peers["keras"].memory() == {}
+
+
+def test_a_worker_that_dies_says_so_and_starts_again(started):
+    worker = started("ours")
+    worker.prepare(GEMM)
+    worker._process.kill()
+    worker._process.wait()
+    with pytest.raises(Gap, match="crashed with code -9"):
+        worker.sample(GEMM)
+    assert worker.sample(GEMM).seconds > 0
+
+
+def test_a_worker_that_does_not_answer_is_given_up(started):
+    worker = started("ours", timeout=0.001)
+    with pytest.raises(Gap, match=r"no answer within 0\.001 s"):
+        worker.prepare(StepTask(QUICK_NETWORKS["tiny_cnn"], "single", 2))
+
+
+def test_a_task_that_fails_is_a_gap_and_the_worker_lives_on(started):
+    worker = started("ours")
+    with pytest.raises(Gap, match="failed: TypeError"):
+        worker.prepare(GemmTask(8, "float31"))
+    worker.prepare(GEMM)
+    assert worker.sample(GEMM).seconds > 0
+
+
+@pytest.mark.parametrize("peer", ["torch", "keras"])
+def test_frameworks_that_dispatch_every_step_are_not_even_started(peer, started):
+    worker = started(peer)
+    tasks = tasks_of(QUICK_LAYERS["maxpool2-4-at-8"], "scan", batch=2, dtype="float32", repeats=2)
+    for task in (*tasks, StepTask(QUICK_NETWORKS["tiny_cnn"], "vmapped", 2, 2)):
+        with pytest.raises(Gap, match="dispatches every step"):
+            worker.prepare(task)
+    assert worker._process is None
+
+
+@pytest.mark.parametrize("allocator", ["default", "tuned"])
+def test_our_worker_keeps_memory_where_it_is_told_to(allocator, started):
+    worker = started("ours", allocator)
+    worker.prepare(GEMM)
+    assert worker.hello["keeps_memory"] == (allocator == "tuned" and platform.libc_ver()[0] == "glibc")

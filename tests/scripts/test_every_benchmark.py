@@ -1,0 +1,56 @@
+"""Every benchmark runs, from its own file, with --quick."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "scripts"
+BENCHMARKS = {"ops": (3 + 2) * 3, "train": 2 * 3, "scaling": 2 * 2}
+"""Name -> tasks of its quick run: directions × contexts, networks × modes, quantities × sizes."""
+
+
+def run(name, *args, cwd):
+    environment = {k: v for k, v in os.environ.items() if k != "CONVNET_TRACEBACK"}
+    command = [sys.executable, str(FOLDER / f"bench_{name}.py"), *args]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_runs_quickly(name, tmp_path):
+    done = run(name, "--quick", "--peers", "ours", "autodiff", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((tmp_path / "out" / "results" / "cpu" / f"{name}.json").read_text())
+    results = document["results"]
+    assert [result["gap"] for result in results] == [None] * 2 * BENCHMARKS[name]
+    assert all(seconds > 0 for result in results for seconds in result["seconds"])
+    assert "ours" in document["peers"]
+    assert "autodiff ÷ ours" in (tmp_path / "out" / "README.md").read_text()
+    assert list((tmp_path / "out" / "results" / "cpu" / "figures").glob(f"{name}-*.png"))
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_help_explains_every_option(name, tmp_path):
+    done = run(name, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for option in ("--quick", "--out", "--peers", "--cases", "--rounds", "--threads", "--allocator"):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize("option", ["peers", "cases"])
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_unknown_names_are_refused(name, option, tmp_path):
+    done = run(name, "--quick", f"--{option}", "nobody", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"error: {option} is 'nobody': expected one of " in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_are_written_again(tmp_path):
+    done = run("tables", "--out", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "README.md").read_text().startswith("# Benchmarks")
