@@ -1,9 +1,8 @@
 """How the process keeps its memory.
 
-XLA:CPU takes every buffer from the C library. glibc maps each large one anew and gives it back when it is freed, so that
-a training step touches every page for the first time again, every time: measured, a third of a step
-(docs/speed.md). Told to keep what it has, it reuses warm pages. The price: the process never shrinks below the most
-it once used.
+XLA:CPU takes every buffer from the C library. glibc maps each large one anew and gives it back when it is freed, so
+every training step touches every page for the first time again (docs/speed.md says what that costs). Told to keep what
+it has, it reuses warm pages. The price: the process never shrinks below the most it once used.
 """
 
 from __future__ import annotations
@@ -27,4 +26,4 @@ def keep_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**29))
-    return all([mallopt(parameter, value) for parameter, value in wishes])
+    return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)

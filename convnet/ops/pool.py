@@ -13,6 +13,7 @@ from jax import Array, lax
 from convnet.ops.checks import check_array
 from convnet.ops.dense import collect_forward, collect_p
 from convnet.ops.primitive import folded, primitive, transpose_linear, transpose_routed
+from convnet.ops.taps import padded, tap, taps, untap
 from convnet.ops.window import Padding, Pair, Window, windows
 
 
@@ -129,34 +130,6 @@ def global_avg_pool_forward(x) -> Array:
 
 
 # --- maxima -----------------------------------------------------------------------------------------------------------
-# A window has KH·KW taps. Tap t of all windows together is one strided slice of the image, so a pooling over windows is
-# a fold over taps, and its adjoint puts each tap's share back where the slice came from.
-
-
-def _taps(rows: Window, cols: Window):
-    return [(t, i, j) for t, (i, j) in enumerate(np.ndindex(rows.kernel, cols.kernel))]
-
-
-def _tap(x: Array, rows: Window, cols: Window, i: int, j: int, fill: Array) -> Array:
-    """x̃ at tap (i, j) of every window, `fill` standing for padding: [N, H, W, C] -> [N, OH, OW, C]."""
-    margins, strides = [], []
-    for window, offset in ((rows, i), (cols, j)):
-        first = offset - window.lo
-        last = first + (window.output - 1) * window.stride
-        margins.append((-first, last + 1 - window.size, 0))
-        strides.append(window.stride)
-    x = lax.pad(x, fill, [(0, 0, 0), *margins, (0, 0, 0)])  # negative margins crop
-    return x[:, :: strides[0], :: strides[1], :]
-
-
-def _untap(g: Array, rows: Window, cols: Window, i: int, j: int) -> Array:
-    """The adjoint of `_tap` with zeros for fill: [N, OH, OW, C] -> [N, H, W, C]."""
-    margins = []
-    for window, offset in ((rows, i), (cols, j)):
-        first = offset - window.lo
-        last = first + (window.output - 1) * window.stride
-        margins.append((first, window.size - 1 - last, window.stride - 1))
-    return lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
 
 
 def _is_tiling(rows: Window, cols: Window) -> bool:
@@ -167,13 +140,13 @@ def _is_tiling(rows: Window, cols: Window) -> bool:
 def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
     """The largest value of each window and the tap that holds it, the first in row-major order among equals."""
     lowest = jnp.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
-    taps = [(t, i, j, _tap(x, rows, cols, i, j, lowest)) for t, i, j in _taps(rows, cols)]
-    y = taps[0][-1]
-    for *_, value in taps[1:]:
+    x = padded(x, rows, cols, lowest)
+    values = [(t, i, j, tap(x, rows, cols, i, j)) for t, (i, j) in enumerate(taps(rows, cols))]
+    y = values[0][-1]
+    for *_, value in values[1:]:
         y = lax.max(y, value)
-    count = rows.kernel * cols.kernel
-    winner = jnp.zeros(y.shape, jnp.uint8 if count <= 256 else jnp.int32)
-    for t, i, j, value in reversed(taps):
+    winner = jnp.zeros(y.shape, jnp.uint8 if len(values) <= 256 else jnp.int32)
+    for t, i, j, value in reversed(values):
         wins = value == y
         inside = rows.real[:, i, None] & cols.real[None, :, j]
         if not inside.all():  # padding must not win even where a whole window is −∞
@@ -184,8 +157,9 @@ def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
 
 def take_winners_forward(x: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
     """y[p] = x[winner(p)]: [N, H, W, C] -> [N, OH, OW, C]."""
-    zero = jnp.zeros((), x.dtype)
-    return sum(jnp.where(winner == t, _tap(x, rows, cols, i, j, zero), zero) for t, i, j in _taps(rows, cols))
+    x, zero = padded(x, rows, cols), jnp.zeros((), x.dtype)
+    values = (tap(x, rows, cols, i, j) for i, j in taps(rows, cols))
+    return sum(jnp.where(winner == t, value, zero) for t, value in enumerate(values))
 
 
 def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
@@ -193,10 +167,11 @@ def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window)
     zero = jnp.zeros((), g.dtype)
     if _is_tiling(rows, cols):  # each pixel has one window: compare instead of adding up shifted copies
         n, _, _, c = g.shape
-        taps = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
-        wins = winner[:, :, None, :, None, :] == taps
+        own = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
+        wins = winner[:, :, None, :, None, :] == own
         return jnp.where(wins, g[:, :, None, :, None, :], zero).reshape(n, rows.size, cols.size, c)
-    return sum(_untap(jnp.where(winner == t, g, zero), rows, cols, i, j) for t, i, j in _taps(rows, cols))
+    shares = (jnp.where(winner == t, g, zero) for t in range(rows.kernel * cols.kernel))
+    return sum(untap(share, rows, cols, i, j) for share, (i, j) in zip(shares, taps(rows, cols), strict=True))
 
 
 take_winners_p = primitive(

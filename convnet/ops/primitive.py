@@ -8,7 +8,7 @@ would be the library's).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -23,10 +23,10 @@ class _Primitive(Primitive):
     """A primitive whose operands need not agree on the devices they differ over, as inside `jax.shard_map`."""
 
     def bind(self, *args, **settings):
-        return super().bind(*_varying_alike(args), **settings)
+        return super().bind(*varying_alike(args), **settings)
 
 
-def _varying_alike(args):
+def varying_alike(args):
     """Operands that are equal on all devices are marked as varying wherever another operand varies.
 
     The mark's transpose is the sum over devices, without which the gradient in shared weights would lack it.
@@ -39,21 +39,33 @@ def _varying_alike(args):
     ]
 
 
-def primitive(name: str, forward: Forward, *, settings: tuple[str, ...] = (), batch: Callable) -> Primitive:
-    """A primitive with the value, shape, dtype and lowering of `forward`.
+def primitive(
+    name: str,
+    forward: Forward,
+    *,
+    settings: tuple[str, ...] = (),
+    batch: Callable,
+    lowerings: Mapping[str | None, Forward] | None = None,
+) -> Primitive:
+    """A primitive with the value, shape, dtype and, unless there are other `lowerings`, the lowering of `forward`.
 
     settings: names of the keyword arguments of `forward`, all hashable and static.
     batch: `batch(args, dims, **settings) -> (out, dim)`, what vmap does; dims are axis numbers or None.
+    lowerings: the same function in another formulation, by platform; None stands for all other platforms.
     """
     new = _Primitive(name)
-    compiled = jax.jit(forward, static_argnames=settings)
+    compiled = jax.jit(new.bind, static_argnames=settings)
+
+    def evaluate(*args, **values):  # without jit there is no lowering: `bind` would come back here
+        return (forward if jax.config.jax_disable_jit else compiled)(*args, **values)
 
     def abstract_eval(*avals, **values):
         return jax.make_jaxpr(partial(forward, **values))(*avals).out_avals[0]
 
-    new.def_impl(compiled)
+    new.def_impl(evaluate)
     new.def_abstract_eval(abstract_eval)
-    mlir.register_lowering(new, mlir.lower_fun(forward, multiple_results=False))
+    for platform, formulation in {None: forward, **(lowerings or {})}.items():
+        mlir.register_lowering(new, mlir.lower_fun(formulation, multiple_results=False), platform=platform)
     batching.primitive_batchers[new] = batch
     return new
 

@@ -93,6 +93,27 @@ class Window:
         )
 
     @property
+    def phases(self) -> list[tuple[int, Window, Window]]:
+        """(first tap r, windows over g, places in x) for each residue class of elements that dL/dx falls into.
+
+        With dilation 1, tap i of window p touches x[h] where h + lo = p·s + i. Divided by s with remainder, h + lo =
+        m·s + r and i = t·s + r, so m = p + t: the elements of class r are a correlation of g with taps r, r + s, …
+        reversed (the second entry), and every s-th element of x (the third, a window of one tap). A class that no tap
+        reaches, where s exceeds the kernel, gets 0 and has no entry.
+        """
+        first = self.lo // self.stride
+        count = (self.lo + self.size - 1) // self.stride - first + 1
+        found = []
+        for r in range(min(self.stride, self.kernel)):
+            reach = len(range(r, self.kernel, self.stride)) - 1
+            lo = reach - first
+            read = Window(self.output, reach + 1, lo=lo, hi=count + reach - self.output - lo)
+            start = first * self.stride + r - self.lo
+            end = start + (count - 1) * self.stride - (self.size - 1)
+            found.append((r, read, Window(self.size, 1, self.stride, lo=-start, hi=end)))
+        return found
+
+    @property
     def positions(self) -> np.ndarray:
         """Index into x̃ of every tap of every window: int [output, kernel]; outside 0 … means padding."""
         return self.stride * np.arange(self.output)[:, None] + self.dilation * np.arange(self.kernel)[None] - self.lo

@@ -32,7 +32,9 @@ from convnet.gradcheck.mutants.conv_rules import (
     wrong_transpose,
 )  # fmt: skip
 from convnet.gradcheck.mutants.planting import Mutant, corrupted, right_gradients, without
-from convnet.ops.conv import adjoint_kernel, correlate_forward, correlate_p
+from convnet.ops.correlation import correlate_p
+from convnet.ops.formulations.direct import adjoint_kernel
+from convnet.ops.formulations.direct import correlate as correlate_forward
 from convnet.ops.primitive import batch_size, primitive, to_front, transpose_bilinear
 from convnet.ops.window import Window, windows
 

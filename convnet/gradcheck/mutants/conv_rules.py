@@ -16,8 +16,10 @@ from jax import Array, lax
 from convnet.gradcheck.cases.case import Case, gaussian
 from convnet.gradcheck.mutants.planting import with_rule
 from convnet.ops import HAND
-from convnet.ops.conv import adjoint_kernel, correlate_forward, correlate_p
+from convnet.ops.correlation import correlate_p
 from convnet.ops.dense import add_bias, add_bias_forward
+from convnet.ops.formulations.direct import adjoint_kernel
+from convnet.ops.formulations.direct import correlate as correlate_forward
 from convnet.ops.primitive import batch_size, primitive, to_front, transpose_bilinear
 from convnet.ops.window import Window, windows
 

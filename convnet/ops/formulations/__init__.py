@@ -1,0 +1,252 @@
+"""How the three maps of a convolution are computed, and which way is taken where.
+
+Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
+`ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
+is taken. The bounds were measured (docs/speed.md; `python scripts/bench_formulations.py` measures them again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from convnet.ops.formulations import direct, products, winograd
+from convnet.ops.formulations.direct import adjoint_kernel
+from convnet.ops.window import Window
+
+MAPS = ("correlate", "input_gradient", "kernel_gradient")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a choice depends on: a convolution of n images with c and k channels, all groups together."""
+
+    n: int
+    c: int
+    k: int
+    rows: Window
+    cols: Window
+    groups: int
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return self.rows.kernel, self.cols.kernel
+
+    @property
+    def stride(self) -> int:
+        return max(self.rows.stride, self.cols.stride)
+
+    @property
+    def dilation(self) -> int:
+        return max(self.rows.dilation, self.cols.dilation)
+
+    @property
+    def forward(self) -> bool:
+        """Whether images are as they are, not dilated: always so but for windows that describe a gradient."""
+        return self.rows.input_dilation == self.cols.input_dilation == 1
+
+    @property
+    def narrow(self) -> int:
+        """Channels on the side that has fewer."""
+        return min(self.c, self.k)
+
+    @property
+    def pixels(self) -> int:
+        """Outputs of all images, per kernel."""
+        return self.n * self.rows.output * self.cols.output
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """One way to compute a map: `compute(a, b, rows=, cols=, groups=)`."""
+
+    name: str
+    compute: Callable[..., Array]
+    fits: Callable[[Layer], bool]
+    """Whether it can compute the layer at all."""
+    needs: str
+    """The same in words."""
+    pays: Callable[[Layer], bool] = field(default=lambda layer: True)
+    """Whether it is the fastest that fits, those further up in the table apart."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Formulations by name, one per map; None: what the table says for the platform and the layer."""
+
+    correlate: str | None = None
+    input_gradient: str | None = None
+    kernel_gradient: str | None = None
+
+
+# --- the formulations -------------------------------------------------------------------------------------------------
+
+
+def one_group(compute: Callable[..., Array]) -> Callable[..., Array]:
+    """For formulations that know no groups."""
+
+    def computed(a: Array, b: Array, *, rows: Window, cols: Window, groups: int) -> Array:
+        del groups
+        return compute(a, b, rows=rows, cols=cols)
+
+    return computed
+
+
+def rotated(compute: Callable[..., Array]) -> Callable[..., Array]:
+    """dL/dx by a correlation: g with the kernel rotated and its channels swapped."""
+
+    def computed(g: Array, w: Array, *, rows: Window, cols: Window, groups: int) -> Array:
+        w = lax.optimization_barrier(adjoint_kernel(w, groups))
+        return compute(g, w, rows=rows.input_gradient, cols=cols.input_gradient)
+
+    return computed
+
+
+def separately(name: str) -> Callable[..., Array]:
+    """One group after the other, each as the table says. In every operand and result, groups divide the last axis."""
+
+    def computed(a: Array, b: Array, *, rows: Window, cols: Window, groups: int) -> Array:
+        def split(x: Array) -> Array:
+            return jnp.moveaxis(x.reshape(*x.shape[:3], groups, x.shape[3] // groups), 3, 0)
+
+        y = lax.map(lambda pair: compute(name, *pair, rows=rows, cols=cols, groups=1), (split(a), split(b)))
+        return jnp.moveaxis(y, 0, 3).reshape(*y.shape[1:4], groups * y.shape[4])
+
+    return computed
+
+
+# --- the policy -------------------------------------------------------------------------------------------------------
+
+
+def _one_group(layer: Layer) -> bool:
+    return layer.groups == 1 and layer.forward and layer.n > 0
+
+
+def _one_channel_per_group(layer: Layer) -> bool:
+    return layer.groups == layer.c > 1 and layer.forward and layer.n > 0
+
+
+def _three_by_three(layer: Layer) -> bool:
+    return _one_group(layer) and layer.kernel == (3, 3) and layer.stride == layer.dilation == 1
+
+
+def _undilated(layer: Layer) -> bool:
+    return _one_group(layer) and layer.dilation == 1
+
+
+def _taps_per_phase(layer: Layer) -> int:
+    return -(-layer.rows.kernel // layer.rows.stride) * -(-layer.cols.kernel // layer.cols.stride)
+
+
+ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
+GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
+WINOGRAD = dict(fits=_three_by_three, needs="one group, a 3×3 kernel, stride 1 and dilation 1")
+UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
+PLAIN = dict(fits=_one_group, needs="one group")
+ANY = dict(fits=lambda layer: True, needs="nothing")
+
+
+def _enough_for_winograd(layer: Layer) -> bool:
+    return layer.narrow >= 32 and layer.pixels >= 512
+
+
+def _enough_for_products(layer: Layer) -> bool:
+    return layer.pixels >= 512
+
+
+def _patches_fit(layer: Layer) -> bool:
+    patches = layer.pixels // layer.n * layer.rows.kernel * layer.cols.kernel * layer.c
+    return _enough_for_products(layer) and patches <= 4 * products.BUDGET
+
+
+ON_CPU: dict[str, tuple[Formulation, ...]] = {
+    "correlate": (
+        Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL),
+        Formulation("separate", separately("correlate"), **GROUPS),
+        Formulation(
+            "one_tap",
+            one_group(products.one_tap),
+            fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
+            needs="one group and a 1×1 kernel",
+        ),
+        Formulation("winograd", one_group(winograd.correlate), **WINOGRAD, pays=_enough_for_winograd),
+        Formulation("direct", direct.behind_barrier, **ANY),
+    ),
+    "input_gradient": (
+        Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
+        Formulation("separate", separately("input_gradient"), **GROUPS),
+        Formulation(
+            "chunked_phases",
+            one_group(products.chunked_phases),
+            **UNDILATED,
+            pays=lambda layer: layer.stride > 1 < _taps_per_phase(layer) <= 4 and _enough_for_products(layer),
+        ),
+        Formulation(
+            "phases",
+            one_group(partial(products.phases, correlate=partial(direct.behind_barrier, groups=1))),
+            **UNDILATED,
+            pays=lambda layer: layer.kernel == (1, 1) or 1 < layer.stride <= layer.c,
+        ),
+        Formulation("winograd", rotated(winograd.correlate), **WINOGRAD, pays=_enough_for_winograd),
+        Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
+    ),
+    "kernel_gradient": (
+        Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
+        Formulation("separate", separately("kernel_gradient"), **GROUPS),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **WINOGRAD, pays=_enough_for_winograd),
+        Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
+        Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),
+        Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),
+    ),
+}
+"""What XLA:CPU computes well: its one fast convolution, matrix products, elementwise loops. It has no grouped one."""
+
+ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
+    "correlate": (Formulation("direct", direct.correlate, **ANY),),
+    "input_gradient": (Formulation("direct", direct.input_gradient, **ANY),),
+    "kernel_gradient": (Formulation("direct", direct.kernel_gradient_permuted, **ANY),),
+}
+"""Accelerators have libraries for convolutions and their gradients; these forms are theirs."""
+
+
+def layer_of(name: str, a: Array, b: Array, rows: Window, cols: Window, groups: int) -> Layer:
+    """The layer that map `name` of operands a and b belongs to."""
+    n, c, k = {
+        "correlate": lambda: (a.shape[0], a.shape[3], b.shape[3]),
+        "input_gradient": lambda: (a.shape[0], b.shape[2] * groups, b.shape[3]),
+        "kernel_gradient": lambda: (a.shape[0], a.shape[3], b.shape[3]),
+    }[name]()
+    return Layer(n, c, k, rows, cols, groups)
+
+
+def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True) -> Formulation:
+    """The formulation of map `name` for `layer`: the one called `wish`, or the table's.
+
+    Raises ValueError for an unknown formulation, and for one that cannot compute the layer.
+    """
+    table = ON_CPU[name] if cpu else ELSEWHERE[name]
+    if wish is None:
+        return next(form for form in table if form.fits(layer) and form.pays(layer))
+    table = {form.name: form for form in (*ON_CPU[name], *table)}
+    if wish not in table:
+        raise ValueError(f"the formulation of {name} is {wish!r}: expected one of {', '.join(table)}")
+    if not table[wish].fits(layer):
+        kernel, stride, dilation = layer.kernel, layer.stride, layer.dilation
+        raise ValueError(
+            f"the formulation {wish!r} of {name} needs {table[wish].needs}: this layer has groups={layer.groups}, "
+            f"kernel={kernel}, stride={stride}, dilation={dilation}, {layer.n} images"
+        )
+    return table[wish]
+
+
+def compute(
+    name: str, a: Array, b: Array, *, rows: Window, cols: Window, groups: int, choice: Choice | None = None, cpu=True
+) -> Array:
+    """Map `name` of a and b, as `choice` says, else as the table of the platform does."""
+    wish = None if choice is None else getattr(choice, name)
+    form = choose(name, layer_of(name, a, b, rows, cols, groups), wish, cpu=cpu)
+    return form.compute(a, b, rows=rows, cols=cols, groups=groups)

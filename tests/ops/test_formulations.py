@@ -1,0 +1,278 @@
+"""Every formulation of a convolution's three maps computes the same sums; the tables choose as they say."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from convnet.gradcheck.oracles import windows as loops
+from convnet.ops import HAND, Window, formulations
+from convnet.ops.conv import conv2d_as
+from convnet.ops.formulations import ELSEWHERE, MAPS, ON_CPU, Layer, choose, chunks, products, winograd
+from convnet.ops.window import windows
+from tests.ops.references import UNIT, assert_sums
+
+# name: (x, w, settings)
+LAYERS = {
+    "3x3": ((4, 6, 5, 3), (3, 3, 3, 2), {}),
+    "3x3, odd sizes, padded": ((3, 5, 7, 2), (3, 3, 2, 3), {"padding": ((2, 0), (0, 3))}),
+    "3x3, cropped": ((2, 8, 7, 2), (3, 3, 2, 2), {"padding": ((-1, 1), (1, -2))}),
+    "3x3, valid": ((2, 4, 3, 2), (3, 3, 2, 2), {"padding": "VALID"}),
+    "5x4, stride (2, 3)": ((2, 9, 8, 2), (5, 4, 2, 3), {"stride": (2, 3)}),
+    "3x3, stride 2, remainder, padded": ((4, 8, 6, 3), (3, 3, 3, 2), {"stride": 2, "padding": ((2, 0), (1, 3))}),
+    "3x3, stride 2, cropped": ((1, 9, 8, 2), (3, 3, 2, 2), {"stride": 2, "padding": ((-3, 1), (2, -1))}),
+    "2x1, stride (4, 3): gaps": ((2, 9, 8, 2), (2, 1, 2, 2), {"stride": (4, 3), "padding": "VALID"}),
+    "1x1": ((2, 3, 4, 3), (1, 1, 3, 2), {}),
+    "1x1, stride 2": ((2, 5, 6, 3), (1, 1, 3, 2), {"stride": 2, "padding": ((1, 0), (0, 2))}),
+    "dilation (1, 2)": ((2, 6, 9, 2), (2, 3, 2, 3), {"dilation": (1, 2), "stride": (2, 1)}),
+    "two groups": ((2, 6, 5, 4), (3, 3, 2, 6), {"groups": 2}),
+    "depthwise": ((4, 5, 6, 3), (3, 3, 1, 3), {"stride": 2, "padding": 1, "groups": 3}),
+    "depthwise, two each, dilated": ((2, 6, 4, 3), (2, 3, 1, 6), {"groups": 3, "dilation": (2, 1)}),
+}
+
+
+def layer(x, w, settings):
+    settings = dict(settings)
+    groups = settings.pop("groups", 1)
+    rows, cols = windows(x[1:3], w[:2], **{"padding": "SAME", **settings})
+    return Layer(x[0], x[3], w[3], rows, cols, groups)
+
+
+def fitting():
+    for name, case in LAYERS.items():
+        for which, table in ON_CPU.items():
+            for form in table:
+                if form.fits(layer(*case)):
+                    yield pytest.param(which, form, *case, id=f"{which} {form.name}: {name}")
+
+
+def operands(rng, which, x, w, at):
+    g = (x[0], at.rows.output, at.cols.output, w[3])
+    x, w, g = (rng.normal(size=shape) for shape in (x, w, g))
+    return x, w, g, {"correlate": (x, w), "input_gradient": (g, w), "kernel_gradient": (x, g)}[which]
+
+
+@pytest.mark.parametrize(("which", "form", "x", "w", "settings"), fitting())
+def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, settings, rng, x64):
+    at = layer(x, w, settings)
+    x, w, g, pair = operands(rng, which, x, w, at)
+    compute = jax.jit(partial(form.compute, rows=at.rows, cols=at.cols, groups=at.groups))
+    expected, scale, terms = (
+        loops.conv2d(*args, **settings)[MAPS.index(which)]
+        for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
+    )
+    if form.name == "winograd":  # a tile's elements share their rounding errors, so its largest sum is the scale
+        scale, terms = np.full_like(scale, scale.max()), terms.max()
+    for dtype in ("float64", "float32", "bfloat16"):
+        rounded = [jnp.asarray(a, dtype) for a in pair]
+        slack = 0 if dtype == "float64" else 2 * UNIT[dtype]  # the operands were rounded, too
+        assert compute(*rounded).dtype == dtype
+        assert_sums(compute(*rounded), expected, scale * (1 + slack / UNIT[dtype]), terms)
+
+
+def test_the_layers_reach_every_formulation():
+    reached = {param.id.split(":")[0] for param in fitting()}
+    assert reached == {f"{which} {form.name}" for which, table in ON_CPU.items() for form in table}
+
+
+@pytest.mark.parametrize("n", [1, 6, 7])
+@pytest.mark.parametrize(("module", "fits"), [(winograd, "winograd"), (products, "patches"), (products, "taps")])
+def test_chunks_of_any_size_give_the_same_sums(n, module, fits, rng, monkeypatch, x64):
+    x, w = (n, 5, 4, 2), (3, 3, 2, 3)
+    at = layer(x, w, {})
+    *_, (x, g) = operands(rng, "kernel_gradient", x, w, at)
+    form = choose("kernel_gradient", at, fits)
+    whole = form.compute(x, g, rows=at.rows, cols=at.cols, groups=1)
+    sizes = []
+    monkeypatch.setattr(module, "BUDGET", 200)
+    chunk_size = chunks.chunk_size
+    monkeypatch.setattr(module, "chunk_size", lambda *args: sizes.append(chunk_size(*args)) or sizes[-1])
+    np.testing.assert_allclose(form.compute(x, g, rows=at.rows, cols=at.cols, groups=1), whole, rtol=1e-12, atol=1e-12)
+    assert sizes[0] < n or n == 1
+    assert n % sizes[0] == 0
+
+
+def test_chunk_size_divides_and_stays_within_its_budget():
+    assert [chunks.chunk_size(n, 10, 45) for n in (1, 4, 6, 7, 8, 0)] == [1, 4, 3, 1, 4, 1]
+    assert chunks.chunk_size(8, 100, 45) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("which", MAPS)
+def test_winograd_is_nearer_to_the_exact_sums_than_the_direct_convolution(which, seed):
+    """In float32, root mean square, on more channels than the table asks for."""
+    at = layer((4, 12, 12, 64), (3, 3, 64, 64), {})
+    *_, pair = operands(np.random.default_rng(seed), which, (4, 12, 12, 64), (3, 3, 64, 64), at)
+    pair = [jnp.asarray(a, "float32") for a in pair]
+    run = {name: choose(which, at, name).compute for name in ("winograd", "direct")}
+    with jax.enable_x64(True):
+        exact = run["direct"](*(a.astype("float64") for a in pair), rows=at.rows, cols=at.cols, groups=1)
+        exact = np.asarray(exact)
+    error = {
+        name: np.sqrt(np.mean((np.asarray(f(*pair, rows=at.rows, cols=at.cols, groups=1)) - exact) ** 2))
+        for name, f in run.items()
+    }
+    assert error["winograd"] < 1.2 * error["direct"]
+
+
+# --- the tables -------------------------------------------------------------------------------------------------------
+
+
+def chosen(x, w, settings, cpu=True):
+    return tuple(choose(which, layer(x, w, settings), cpu=cpu).name for which in MAPS)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "settings", "names"),
+    [
+        ((128, 32, 32, 64), (3, 3, 64, 64), {}, ("winograd", "winograd", "winograd")),
+        ((128, 28, 28, 1), (5, 5, 1, 32), {}, ("direct", "direct", "patches")),
+        ((128, 14, 14, 32), (5, 5, 32, 64), {}, ("direct", "direct", "patches")),
+        ((128, 32, 32, 64), (3, 3, 64, 128), {"stride": 2}, ("direct", "chunked_phases", "patches")),
+        ((128, 28, 28, 32), (5, 5, 32, 64), {"stride": 2}, ("direct", "phases", "patches")),
+        ((128, 32, 32, 64), (1, 1, 64, 128), {"stride": 2}, ("one_tap", "phases", "patches")),
+        ((128, 32, 32, 64), (3, 3, 1, 64), {"groups": 64}, ("depthwise", "depthwise", "depthwise")),
+        ((128, 16, 16, 128), (3, 3, 64, 128), {"groups": 2}, ("separate", "separate", "separate")),
+        ((8, 224, 224, 64), (5, 5, 64, 64), {}, ("direct", "direct", "taps")),
+        ((2, 6, 6, 64), (3, 3, 64, 64), {}, ("direct", "direct", "direct")),
+        ((0, 32, 32, 64), (3, 3, 64, 64), {}, ("direct", "direct", "direct")),
+    ],
+)
+def test_the_table_for_cpus(x, w, settings, names):
+    assert chosen(x, w, settings) == names
+
+
+def test_elsewhere_the_library_is_asked():
+    for x, w, settings in LAYERS.values():
+        assert chosen(x, w, settings, cpu=False) == ("direct",) * 3
+    assert all(len(table) == 1 for table in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_elsewhere_the_same_is_computed(name, rng, x64):
+    x, w, settings = LAYERS[name]
+    at = layer(x, w, settings)
+    for which in MAPS:
+        *_, pair = operands(rng, which, x, w, at)
+        here, there = (
+            formulations.compute(which, *pair, rows=at.rows, cols=at.cols, groups=at.groups, cpu=cpu)
+            for cpu in (True, False)
+        )
+        np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-12)
+
+
+def test_a_window_that_describes_a_gradient_is_left_to_the_library():
+    """Their input is dilated; only XLA's convolution knows that."""
+    dilated = Window(32, 3, input_dilation=2, lo=1, hi=1)
+    at = Layer(128, 64, 64, dilated, dilated, 1)
+    assert [choose(which, at).name for which in MAPS] == ["direct"] * 3
+
+
+# --- through conv2d ---------------------------------------------------------------------------------------------------
+
+EXPERIMENTS = {
+    "winograd": ((4, 6, 5, 3), (3, 3, 3, 4), {}, dict.fromkeys(MAPS, "winograd")),
+    "products": ((4, 6, 6, 3), (3, 3, 3, 4), {"stride": 2}, dict(input_gradient="phases", kernel_gradient="patches")),
+    "chunks": (
+        (4, 6, 6, 3),
+        (3, 3, 3, 4),
+        {"stride": 2},
+        dict(input_gradient="chunked_phases", kernel_gradient="taps"),
+    ),
+    "groups": ((4, 6, 6, 4), (3, 3, 2, 4), {"groups": 2}, dict.fromkeys(MAPS, "separate")),
+    "depthwise": ((4, 6, 6, 4), (3, 3, 1, 4), {"groups": 4}, dict.fromkeys(MAPS, "depthwise")),
+}
+
+
+@pytest.mark.parametrize(("x", "w", "settings", "names"), EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_a_chosen_formulation_goes_through_every_transform(x, w, settings, names, rng, x64):
+    ours, usual = partial(conv2d_as(**names), **settings), partial(HAND.conv2d, **settings)
+    x, w, v, u = (jnp.asarray(rng.normal(size=shape)) for shape in (x, w, w, x))
+    bundle = jnp.stack([w, v, w + v])
+
+    def transforms(op):
+        def loss(x, w):
+            return jnp.sum(jnp.sin(op(x, w)))
+
+        gradient = jax.grad(loss, (0, 1))
+        product = lambda w: jax.jvp(lambda w: gradient(x, w), (w,), (v,))  # noqa: E731
+        scanned = jax.lax.scan(lambda w, _: (w - 0.1 * gradient(x, w)[1], loss(x, w)), w, None, length=3)
+        pairs = jnp.stack([x, u, x - u])
+        return (
+            gradient(x, w),
+            product(w),
+            jax.jvp(op, (x, w), (u, v)),
+            jax.vmap(gradient, (None, 0))(x, bundle),
+            jax.vmap(gradient)(pairs, bundle),
+            jax.grad(lambda w: sum(jnp.sum(p**2) for p in jax.checkpoint(gradient)(x, w)))(w),
+            scanned,
+        )
+
+    for one, other in zip(
+        *(jax.tree.leaves(jax.jit(lambda op=op: transforms(op))()) for op in (ours, usual)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("x", "w", "settings", "names"), EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_a_chosen_formulation_runs_under_shard_map(x, w, settings, names, rng, x64):
+    op = partial(conv2d_as(**names), **settings)
+    x, w = (jnp.asarray(rng.normal(size=shape)) for shape in (x, w))
+    gradient = jax.grad(lambda w, x: jnp.sum(op(x, w) ** 2))
+    part, whole = jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec()
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("batch",))
+    shared = jax.jit(jax.shard_map(gradient, mesh=mesh, in_specs=(whole, part), out_specs=whole))
+    np.testing.assert_allclose(shared(w, x), gradient(w, x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("axes", [(None, 0), (0, None), (0, 0)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_vmap_leads_to_no_grouped_convolution(axes, groups):
+    x, w = jnp.ones((3, 2, 6, 6, 4)), jnp.ones((3, 3, 3, 4 // groups, 4))
+    args = [a if axis == 0 else a[0] for a, axis in zip((x, w), axes, strict=True)]
+    direct = conv2d_as(**dict.fromkeys(MAPS, None if groups > 1 else "direct"))
+    loss = jax.grad(lambda x, w: jnp.sum(direct(x, w, groups=groups) ** 2), (0, 1))
+    text = jax.jit(jax.vmap(loss, axes)).lower(*args).as_text()
+    counts = {
+        line.split("feature_group_count = ")[1].split(" ")[0] for line in text.splitlines() if "_group_count" in line
+    }
+    assert counts == {"1"}
+
+
+def test_on_cpus_every_convolution_has_canonical_operands(x64):
+    """NHWC, HWIO, NHWC, behind a barrier: anything else falls off XLA's fast path."""
+    op = conv2d_as(**dict.fromkeys(MAPS, "direct"))
+    gradient = jax.grad(lambda x, w: jnp.sum(op(x, w) ** 2), (0, 1))
+    text = jax.jit(gradient).lower(jnp.ones((2, 6, 6, 4)), jnp.ones((3, 3, 4, 4))).as_text()
+    lines = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert len(lines) == 3
+    assert all("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in line for line in lines)
+    assert text.count("optimization_barrier") >= 3
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "settings", "message"),
+    [
+        (
+            dict(correlate="winogrand"),
+            {},
+            "correlate is 'winogrand': expected one of .*winograd, direct",
+        ),
+        (dict(kernel_gradient="phases"), {}, "formulation of kernel_gradient is 'phases': expected"),
+        (dict(correlate="winograd"), {"stride": 2}, "'winograd' of correlate needs one group, a 3×3 .* stride=2"),
+        (dict(input_gradient="phases"), {"dilation": 2}, "'phases' of input_gradient needs one group and dilation 1"),
+        (dict(kernel_gradient="patches"), {"groups": 2}, "'patches' of kernel_gradient needs one group.* groups=2"),
+        (dict(correlate="depthwise"), {"groups": 2}, "'depthwise' of correlate needs one channel per group"),
+        (dict(correlate="separate"), {}, "'separate' of correlate needs more than one group"),
+        (dict(correlate="one_tap"), {}, "'one_tap' of correlate needs one group and a 1×1 kernel"),
+    ],
+)
+def test_a_formulation_that_does_not_apply_is_refused(names, settings, message):
+    x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 4 // settings.get("groups", 1), 4))
+    with pytest.raises(ValueError, match=message):
+        conv2d_as(**names)(x, w, **settings)
