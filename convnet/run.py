@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from convnet import data, models, ops, optim, train
+from convnet.allocator import keep_memory
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
 from convnet.ops import OpSet
@@ -67,6 +68,7 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, dataset: Dataset, *, opset: OpSet | None = None):
+        keep_memory()
         self.config, self.dataset = config, dataset
         opset = ops.OPSETS[config.gradient] if opset is None else opset
         n = len(dataset.train)

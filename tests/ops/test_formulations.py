@@ -54,7 +54,7 @@ def operands(rng, which, x, w, at):
     return x, w, g, {"correlate": (x, w), "input_gradient": (g, w), "kernel_gradient": (x, g)}[which]
 
 
-@pytest.mark.parametrize(("which", "form", "x", "w", "settings"), fitting())
+@pytest.mark.parametrize(("which", "form", "x", "w", "settings"), list(fitting()))
 def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, settings, rng, x64):
     at = layer(x, w, settings)
     x, w, g, pair = operands(rng, which, x, w, at)

@@ -1,0 +1,46 @@
+"""Freed memory is kept, where that is possible and wanted. Each case needs a process of its own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Page faults of taking and dropping 32 MiB ten times, after a first round.
+PROBE = """
+import resource, sys
+import numpy as np
+from convnet import allocator
+print(allocator.keep_memory())
+def round():
+    np.ones(2**22)
+round()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    round()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def probe(prelude="", **environment):
+    """(what keep_memory returned, page faults)."""
+    command = [sys.executable, "-c", prelude + PROBE]
+    result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+    kept, faults = result.stdout.split()
+    return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_kept_memory_is_not_mapped_anew():
+    kept, faults = probe()
+    assert kept
+    assert faults < 1000
+    kept, faults = probe(CONVNET_KEEP_MEMORY="0")
+    assert not kept
+    assert faults > 1000
+
+
+@pytest.mark.parametrize("fake", ["platform.system = lambda: 'Darwin'", "platform.libc_ver = lambda: ('', '')"])
+def test_elsewhere_nothing_is_done(fake):
+    assert not probe(f"import platform\n{fake}\n")[0]
