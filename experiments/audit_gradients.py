@@ -81,6 +81,8 @@ def run_task(task: Task) -> Any:
             suite.audit_case(task.name, task.index, seed=seed, level="quick", stages=suite.PLANTED_STAGES)
             for seed in range(1, task.seeds + 1)
         ]
+    if task.kind == "formulations":
+        return suite.audit_formulations(task.index, level="quick")
     if task.kind == "network":
         return audit_model(task.name)
     if task.kind == "errors":
@@ -123,6 +125,8 @@ def tasks_of(settings: Audit) -> list[Task]:
         seeds = 0 if settings.level == "quick" else settings.seeds
         found += [Task("case", op, index, seeds, settings.level) for index, _ in suite.cases(op, settings.level)]
         found += [Task("errors", op)] if settings.level != "quick" else []
+    if "conv2d" in ops:
+        found += [Task("formulations", "conv2d", index) for index, _ in suite.cases("conv2d", settings.level)]
     if not settings.op or settings.quick:
         found += [Task("network", name) for name in NETWORKS]
     if settings.planted:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.suite import Judged
 from convnet.gradcheck.verdict import Report
@@ -37,6 +38,8 @@ class Findings:
             report, repeated = result
             self.reports.setdefault(task.name, []).append(report)
             self.repeated.extend(repeated)
+        elif task.kind == "formulations":
+            self.reports.setdefault(f"{task.name}, other formulations", []).extend(result)
         elif task.kind == "network":
             self.networks.append(result)
         elif task.kind == "errors":
@@ -102,8 +105,9 @@ def table_of(findings: Findings) -> list[list[str]]:
 
 def verdict_of(findings: Findings) -> list[str]:
     """The sentences that count."""
+    ops = findings.reports.keys() & CASES.keys()
     lines = [
-        f"{len(findings.reports)} ops and {len(findings.networks)} networks: {len(findings.audits)} audits of "
+        f"{len(ops)} ops and {len(findings.networks)} networks: {len(findings.audits)} audits of "
         f"library rules, {findings.false_alarm_audits} of right rules in all, {len(findings.condemned)} condemned"
     ]
     if findings.mutants:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import jax
@@ -20,7 +20,9 @@ from convnet.gradcheck.mutants.difference import differences
 from convnet.gradcheck.oracles import ORACLES
 from convnet.gradcheck.program import unit_roundoff
 from convnet.gradcheck.verdict import Report
-from convnet.ops import AUTO, HAND
+from convnet.ops import AUTO, HAND, windows
+from convnet.ops.conv import conv2d_as
+from convnet.ops.formulations import ON_CPU, Layer
 
 
 @cache
@@ -57,6 +59,27 @@ def audit_case(op: str, index: int = 0, *, seed: int = 0, level: str = "standard
     """One op at one case, with arguments drawn from `seed`."""
     args = CASES[op][index].draw(np.random.default_rng(seed))
     return auditor(op, index).audit(args, seed=seed, level=level, **options)
+
+
+def formulations_of(case: Case) -> list[dict[str, str]]:
+    """Sets of arguments for `conv2d_as` that between them name every formulation that can compute a case of conv2d."""
+    x, w = case.draw(np.random.default_rng(0))[:2]
+    settings = {"padding": "SAME", **case.settings}
+    groups = settings.pop("groups", 1)
+    layer = Layer(x.shape[0], x.shape[3], w.shape[3], *windows(x.shape[1:3], w.shape[:2], **settings), groups)
+    fitting = {name: [form.name for form in table if form.fits(layer)] for name, table in ON_CPU.items()}
+    count = max(map(len, fitting.values()))
+    return [{name: forms[i % len(forms)] for name, forms in fitting.items()} for i in range(count)]
+
+
+def audit_formulations(index: int = 0, *, level: str = "standard") -> list[Report]:
+    """conv2d at one of its cases in every formulation, also where the table would not choose it."""
+    case, reports = CASES["conv2d"][index], []
+    args = case.draw(np.random.default_rng(0))
+    for names in formulations_of(case):
+        named = replace(case, name=f"{case.name} [{', '.join(names.values())}]")
+        reports.append(auditor_of(conv2d_as(**names), named).audit(args, level=level))
+    return reports
 
 
 PLANTED_STAGES = (

@@ -60,7 +60,7 @@ def depthwise_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window)
         x = padded(jnp.repeat(x, repeats, axis=3), rows, cols)
         return [jnp.sum(tap(x, rows, cols, i, j) * g, (0, 1, 2)) for i, j in taps(rows, cols)]
 
-    dw = jnp.stack(sum_chunks(images, x, g, chunk_size(x.shape[0], 2 * g[0].size, BUDGET // 4)))
+    dw = jnp.stack(sum_chunks(images, x, g, chunk_size(x.shape[0], 2 * g[0].size, BUDGET)))
     return dw.reshape(rows.kernel, cols.kernel, 1, g.shape[3]).astype(x.dtype)
 
 
