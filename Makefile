@@ -24,6 +24,7 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python scripts/bench_ops.py $(ARGS)
+	$(BIN)/python scripts/bench_formulations.py $(filter --quick,$(ARGS))
 	$(BIN)/python scripts/bench_train.py $(ARGS)
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)
 

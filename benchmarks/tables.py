@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks import charts
 from benchmarks.peers import PEERS
 from benchmarks.ratios import Sample, median, ratio
@@ -16,7 +18,13 @@ from convnet.record import write_atomically
 NOT_MEASURED = "not measured"
 DEVICES = ("cpu", "h200")
 """Those that always have a section, measured or not."""
-BENCHMARKS = {"ops": "Ops", "ops-bfloat16": "Ops in bfloat16", "train": "Training steps", "scaling": "Scaling"}
+BENCHMARKS = {
+    "ops": "Ops",
+    "ops-bfloat16": "Ops in bfloat16",
+    "formulations": "Formulations of convolutions",
+    "train": "Training steps",
+    "scaling": "Scaling",
+}
 
 INTRODUCTION = """# Benchmarks
 
@@ -63,7 +71,8 @@ def write_readme(out: Path) -> Path:
 def _section(device: str, name: str, document: dict | None, out: Path) -> str:
     if document is None:
         return NOT_MEASURED.capitalize() + "."
-    write = {"train": train_tables, "scaling": scaling_tables}.get(name, op_tables)
+    writers = {"train": train_tables, "scaling": scaling_tables, "formulations": formulation_tables}
+    write = writers.get(name, op_tables)
     tables = [f"{title}\n\n{markdown(table)}" for title, table in write(document) if len(table) > 1]
     pictures = charts.draw(document, out / "results" / device / "figures")
     links = [f"![{title}]({path.relative_to(out).as_posix()})" for title, path in pictures.items()]
@@ -215,6 +224,19 @@ def scaling_tables(document: dict) -> list[tuple[str, list[Row]]]:
     """Every point of every curve."""
     index = Index(document["results"], lambda r: str(r["size"]))
     return [("One training step (per replicate):", index.ratios("size", rates=False))]
+
+
+def formulation_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Every formulation of every layer; the one that the table of `convnet.ops.formulations` chooses is bold."""
+    table = [["", "direction", "formulation", "ms", "GFLOP/s", "error ÷ direct"]]
+    errors = {(r["case"], r["direction"]): r["error"] for r in document["results"] if r["formulation"] == "direct"}
+    for r in document["results"]:
+        seconds = float(np.median(r["seconds"]))
+        name = f"**{r['formulation']}**" if r["chosen"] else r["formulation"]
+        ratio_of_errors = r["error"] / errors[r["case"], r["direction"]]
+        line = [f"{1e3 * seconds:.3g}", f"{r['flops'] / seconds / 1e9:.0f}", f"{ratio_of_errors:.2f}"]
+        table.append([r["label"], r["direction"], name, *line])
+    return [("Milliseconds, and the rounding error in float32 over that of XLA's convolution:", table)]
 
 
 def _first_of_each_case(index: Index, cell: Callable[[Result | None], str]) -> list[Row]:

@@ -50,6 +50,23 @@ def test_unknown_names_are_refused(name, option, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_formulations_run_quickly(tmp_path):
+    done = run("formulations", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((tmp_path / "out" / "results" / "cpu" / "formulations.json").read_text())
+    chosen = [(r["direction"], r["formulation"]) for r in document["results"] if r["chosen"]]
+    assert [direction for direction, _ in chosen] == ["fwd", "dx", "dw"]
+    assert all(0 < result["error"] < 1e-6 for result in document["results"])
+    assert "| dw | **direct** |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_formulations_of_unknown_layers_are_refused(tmp_path):
+    done = run("formulations", "--cases", "nobody", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: cases is 'nobody': expected one of conv5-1-32-at-28, " in done.stderr
+
+
 def test_tables_are_written_again(tmp_path):
     done = run("tables", "--out", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0

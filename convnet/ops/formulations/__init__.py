@@ -138,8 +138,8 @@ def _undilated(layer: Layer) -> bool:
     return _one_group(layer) and layer.dilation == 1
 
 
-def _taps_per_phase(layer: Layer) -> int:
-    return -(-layer.rows.kernel // layer.rows.stride) * -(-layer.cols.kernel // layer.cols.stride)
+def _few_taps_per_phase(layer: Layer) -> bool:
+    return 1 < -(-layer.rows.kernel // layer.rows.stride) * -(-layer.cols.kernel // layer.cols.stride) <= 4
 
 
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
@@ -183,7 +183,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             "chunked_phases",
             one_group(products.chunked_phases),
             **UNDILATED,
-            pays=lambda layer: layer.stride > 1 < _taps_per_phase(layer) <= 4 and _enough_for_products(layer),
+            pays=lambda layer: layer.stride > 1 and _few_taps_per_phase(layer) and _enough_for_products(layer),
         ),
         Formulation(
             "phases",
@@ -228,10 +228,10 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
 
     Raises ValueError for an unknown formulation, and for one that cannot compute the layer.
     """
-    table = ON_CPU[name] if cpu else ELSEWHERE[name]
     if wish is None:
+        table = ON_CPU[name] if cpu else ELSEWHERE[name]
         return next(form for form in table if form.fits(layer) and form.pays(layer))
-    table = {form.name: form for form in (*ON_CPU[name], *table)}
+    table = {form.name: form for form in ON_CPU[name]}
     if wish not in table:
         raise ValueError(f"the formulation of {name} is {wish!r}: expected one of {', '.join(table)}")
     if not table[wish].fits(layer):
@@ -246,7 +246,11 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
 def compute(
     name: str, a: Array, b: Array, *, rows: Window, cols: Window, groups: int, choice: Choice | None = None, cpu=True
 ) -> Array:
-    """Map `name` of a and b, as `choice` says, else as the table of the platform does."""
-    wish = None if choice is None else getattr(choice, name)
-    form = choose(name, layer_of(name, a, b, rows, cols, groups), wish, cpu=cpu)
+    """Map `name` of a and b, as `choice` says where that fits, else as the table of the platform does.
+
+    (A choice that fitted when it was made need not fit under vmap, which may put more channels into a group.)
+    """
+    layer, wish = layer_of(name, a, b, rows, cols, groups), getattr(choice, name, None)
+    wished = [form for form in ON_CPU[name] if form.name == wish and form.fits(layer)]
+    form = wished[0] if wished else choose(name, layer, cpu=cpu)
     return form.compute(a, b, rows=rows, cols=cols, groups=groups)
