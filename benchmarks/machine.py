@@ -16,7 +16,6 @@ TUNED_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
     "MALLOC_TOP_PAD_": str(512 * 2**20),
-    "MALLOC_ARENA_MAX": "1",
 }
 """glibc keeps what it once got from the system, instead of mapping and unmapping every large array."""
 

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 GRADIENTS = (ROOT / "docs" / "gradients.md").read_text()
+SPEED = (ROOT / "docs" / "speed.md").read_text()
 
 
 def examples(text):
@@ -33,7 +34,24 @@ def test_example_of_an_audit_passes(capsys):
     assert "of 11 stages passed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("text", "folder"), [(README, ROOT), (GRADIENTS, ROOT / "docs")], ids=["README", "gradients"])
+def test_example_of_a_formulation_computes_the_same():
+    import jax.numpy as jnp
+    import numpy as np
+
+    from convnet import HAND
+
+    (code,) = examples(SPEED)
+    scope = {"__name__": "example"}
+    exec(code, scope)
+    x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    np.testing.assert_allclose(scope["ops"].conv2d(x, w), HAND.conv2d(x, w), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [(README, ROOT), (GRADIENTS, ROOT / "docs"), (SPEED, ROOT / "docs")],
+    ids=["README", "gradients", "speed"],
+)
 def test_links_and_pictures_exist(text, folder):
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]
     assert targets
