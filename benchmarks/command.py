@@ -17,8 +17,24 @@ QUICK_ROOT = Path("runs", "benchmarks")
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Settings of every benchmark."""
+class Output:
+    """Where the results of a benchmark go."""
+
+    out: Path | None = None
+    """Where README.md and results/ are. None: benchmarks/, or runs/benchmarks/ with --quick."""
+    device_name: str | None = None
+    """Name of the folder of results. None: cpu, or the accelerator's."""
+    quick: bool = False
+    """Tiny shapes, two rounds: a check that everything runs."""
+
+    @property
+    def folder(self) -> Path:
+        return self.out or (QUICK_ROOT if self.quick else ROOT)
+
+
+@dataclass(frozen=True)
+class Measurement(Output):
+    """Settings of every benchmark whose peers run in processes of their own."""
 
     allocator: tuple[Literal["default", "tuned"], ...] = ("default", "tuned")
     """The host's memory allocator as it comes, or keeping what it once got from the system. --quick: the first."""
@@ -32,12 +48,6 @@ class Measurement:
     """Seconds after which a peer that does not answer is given up for a task."""
     threads: int | None = None
     """Cores for every peer. None: all."""
-    out: Path | None = None
-    """Where README.md and results/ are. None: benchmarks/, or runs/benchmarks/ with --quick."""
-    device_name: str | None = None
-    """Name of the folder of results. None: cpu, or the accelerator's."""
-    quick: bool = False
-    """Tiny shapes, two rounds: a check that everything runs."""
 
     @property
     def plan(self) -> Plan:
@@ -50,10 +60,6 @@ class Measurement:
     def allocators(self) -> tuple[str, ...]:
         distinct = tuple(dict.fromkeys(self.allocator))
         return distinct[:1] if self.quick else distinct
-
-    @property
-    def folder(self) -> Path:
-        return self.out or (QUICK_ROOT if self.quick else ROOT)
 
     @property
     def gemm_size(self) -> int:

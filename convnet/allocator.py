@@ -26,6 +26,6 @@ def keep_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     # Arenas other than the first map what exceeds 64 MiB whatever MMAP_MAX says. A single arena (M_ARENA_MAX) would
-    # cure that, but then all threads wait for one lock: a step of a small CNN took 1.5 times as long.
+    # cure that, but then all threads wait for one lock: in a trial a small CNN's step took 1.2 to 2 times as long.
     wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**29))
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)

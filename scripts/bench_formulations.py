@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from benchmarks import session, tables
 from benchmarks.cases import LAYERS, QUICK_LAYERS, ConvLayer
-from benchmarks.command import QUICK_ROOT, ROOT
+from benchmarks.command import Output
 from benchmarks.session import chosen
 from convnet.allocator import keep_memory
 from convnet.cli import run_command
@@ -39,7 +39,7 @@ DIRECTIONS = dict(zip(MAPS, ("fwd", "dx", "dw"), strict=True))
 
 
 @dataclass(frozen=True)
-class BenchFormulations:
+class BenchFormulations(Output):
     """Time every formulation of every layer of the op benchmark, and measure its rounding error."""
 
     cases: tuple[str, ...] = ()
@@ -52,12 +52,6 @@ class BenchFormulations:
     """Length of a sample; at least one call."""
     limit: float = 2.0
     """Seconds of one call beyond which a formulation is not timed again."""
-    out: Path | None = None
-    """Where README.md and results/ are. None: benchmarks/, or runs/benchmarks/ with --quick."""
-    device_name: str | None = None
-    """Name of the folder of results. None: cpu, or the accelerator's."""
-    quick: bool = False
-    """A tiny layer, two rounds: a check that everything runs."""
 
 
 def operands(layer: ConvLayer, batch: int, name: str) -> list[np.ndarray]:
@@ -126,8 +120,7 @@ def bench_formulations(settings: BenchFormulations) -> None:
     cases = chosen("cases", settings.cases, tuple(known))
     for name in ("batch", "rounds"):
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
-    folder = settings.out or (QUICK_ROOT if settings.quick else ROOT)
-    check_writable(folder)
+    check_writable(settings.folder)
     keep_memory()
     document = {
         "environment": environment(),
@@ -139,8 +132,8 @@ def bench_formulations(settings: BenchFormulations) -> None:
     with tqdm(total=len(cases) * len(MAPS), unit="map", file=sys.stderr) as bar:
         for case in cases:
             document["results"] += measure(case, known[case], settings, bar)
-    print(f"results: {session.store(document, 'formulations', folder, settings.device_name)}")
-    print(f"tables: {tables.write_readme(folder)}")
+    print(f"results: {session.store(document, 'formulations', settings.folder, settings.device_name)}")
+    print(f"tables: {tables.write_readme(settings.folder)}")
 
 
 if __name__ == "__main__":

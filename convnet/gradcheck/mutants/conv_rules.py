@@ -1,6 +1,6 @@
 """The gradients of a convolution, open for faults, and the cases in which faults show.
 
-They are the real rules of `convnet.ops.conv` with other relatives of a `Window`, or another kernel, put in. As there,
+They are the rules of `convnet.ops.formulations.direct` with other relatives of a `Window`, or another kernel, put in. As there,
 they are the transposes of a bilinear primitive, so a fault leaves forward mode right and makes reverse mode wrong.
 """
 
@@ -93,7 +93,7 @@ def input_gradient(
     fit: Callable = fitted,
     bind: Callable = correlate_p.bind,
 ) -> Callable:
-    """dL/dx as in `convnet.ops.conv`, with other windows (one function for both axes, or two) or another kernel."""
+    """dL/dx as in `convnet.ops.formulations.direct`, with other windows (one function for both axes, or two) or another kernel."""
 
     def rule(g, x, w, **settings):
         groups = settings["groups"]
@@ -109,7 +109,7 @@ def by_group(x: Array, groups: int) -> Array:
 
 
 def kernel_gradient(relative: Relative = lambda window: window.kernel_gradient, grouping=by_group) -> Callable:
-    """dL/dw as in `convnet.ops.conv`, with other windows or another division into groups."""
+    """dL/dw as in `convnet.ops.formulations.direct`, with other windows or another division into groups."""
 
     def rule(g, x, w, *, rows, cols, groups):
         images = grouping(x, groups)

@@ -2,7 +2,7 @@
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
 `ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
-is taken. The bounds were measured (docs/speed.md; `python scripts/bench_formulations.py` measures them again).
+is taken. The bounds come from trials on one CPU; `python scripts/bench_formulations.py` shows who wins on another.
 """
 
 from __future__ import annotations
@@ -244,13 +244,13 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
 
 
 def compute(
-    name: str, a: Array, b: Array, *, rows: Window, cols: Window, groups: int, choice: Choice | None = None, cpu=True
+    name: str, a: Array, b: Array, *, rows: Window, cols: Window, groups: int, choice: Choice = Choice(), cpu=True
 ) -> Array:
     """Map `name` of a and b, as `choice` says where that fits, else as the table of the platform does.
 
     (A choice that fitted when it was made need not fit under vmap, which may put more channels into a group.)
     """
-    layer, wish = layer_of(name, a, b, rows, cols, groups), getattr(choice, name, None)
+    layer, wish = layer_of(name, a, b, rows, cols, groups), getattr(choice, name)
     wished = [form for form in ON_CPU[name] if form.name == wish and form.fits(layer)]
     form = wished[0] if wished else choose(name, layer, cpu=cpu)
     return form.compute(a, b, rows=rows, cols=cols, groups=groups)
