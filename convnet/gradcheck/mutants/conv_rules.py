@@ -1,7 +1,8 @@
 """The gradients of a convolution, open for faults, and the cases in which faults show.
 
-They are the rules of `convnet.ops.formulations.direct` with other relatives of a `Window`, or another kernel, put in. As there,
-they are the transposes of a bilinear primitive, so a fault leaves forward mode right and makes reverse mode wrong.
+They are the rules of `convnet.ops.formulations.direct` with other relatives of a `Window`, or another kernel, put in.
+As there, they are the transposes of a bilinear primitive, so a fault leaves forward mode right and makes reverse mode
+wrong.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def input_gradient(
     fit: Callable = fitted,
     bind: Callable = correlate_p.bind,
 ) -> Callable:
-    """dL/dx as in `convnet.ops.formulations.direct`, with other windows (one function for both axes, or two) or another kernel."""
+    """dL/dx as in `convnet.ops.formulations.direct`, with other windows (for both axes or each) or another kernel."""
 
     def rule(g, x, w, **settings):
         groups = settings["groups"]
