@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import re
 import shutil
 import time
@@ -29,6 +30,9 @@ from convnet.train.state import TrainState
 NAME = re.compile(r"\d{8}")
 REMAINS = ("*.orbax-checkpoint-tmp*", "*.discarded")
 """What a killed save leaves, and a killed removal."""
+
+ROOM = 2**20
+"""Bytes that must be free on the disk beside twice what is to be written."""
 
 
 class OtherConfig(ValueError):
@@ -140,6 +144,8 @@ class Checkpoints:
     def _orbax(self):
         import orbax.checkpoint as ocp  # takes a second, which who saves nothing need not wait for
 
+        # Its background threads log the traces of errors that reach us as exceptions anyway.
+        logging.getLogger("absl").addFilter(_not_from_orbax)
         return ocp
 
     @cached_property
@@ -151,6 +157,8 @@ class Checkpoints:
         proof = {**facts, "digest": self.digest(_sealed(arrays, facts))}
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(self.directory).free < ROOM + 2 * sum(array.nbytes for array in arrays.values()):
+                raise OSError(errno.ENOSPC, "too little room")  # found now, before Orbax's threads stumble over it
             self._checkpointer.save(path, args=self._orbax.args.PyTreeSave(arrays), custom_metadata=proof)
         except Exception as error:
             for remains in self.directory.glob(f"{path.name}{REMAINS[0]}"):
@@ -183,6 +191,10 @@ class Checkpoints:
         path.rename(aside)
         reason = " ".join(str(error).split())[:200] or repr(error)
         warnings.warn(f"{path} is damaged ({reason}): set aside as {aside.name}", RuntimeWarning, stacklevel=3)
+
+
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
 
 
 def _leaves(state: TrainState, best_params: Any) -> dict[str, Any]:
