@@ -4,9 +4,10 @@
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn --resume
     python experiments/train.py --quick                                        two epochs: does everything run?
 
-The second line goes on where the first was stopped, killed or out of disk, and ends with the very parameters and metrics
-that it would have ended with: compare the hash that it prints. It leaves manifest.json, metrics.jsonl, checkpoints/,
-result.npz and report.html; `python scripts/reproduce.py RUN` trains it again and says whether every bit agrees.
+The second line goes on where the first was stopped, killed or out of disk, and ends with the very parameters and
+metrics that it would have ended with: compare the hash that it prints. A run leaves manifest.json, metrics.jsonl,
+checkpoints/, result.npz and report.html; `python scripts/reproduce.py RUN` trains it again and says whether every bit
+agrees.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ def train(settings: Train) -> RunResult:
             bar.set_postfix(loss=f"{record.train_loss:.4f}", validation=f"{record.validation_accuracy:.2%}")
             bar.update()
 
-        result = trainer.run(
-            on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch
-        )
+        result = trainer.run(on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch)
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), RECIPES[config.data.name].target)
     title = f"One run of {config.model.name} on {dataset.name}"
     write_comparison(out / "report.html", [family], dataset, title=title)

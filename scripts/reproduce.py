@@ -84,7 +84,9 @@ def changed_circumstances(manifest: dict[str, Any]) -> list[str]:
     changed = differences(*({name: facts.get(name) for name in CIRCUMSTANCES} for facts in (manifest, now)))
     lines = [f"{name}: {then!r} then, {here!r} now" for name, (then, here) in changed.items()]
     for i, resumed in enumerate(manifest.get("resumed", []), 1):
-        lines += [f"{name}: {a!r} at its start, {b!r} when resumed ({i})" for name, (a, b) in resumed["changed"].items()]
+        lines += [
+            f"{name}: {a!r} at its start, {b!r} when resumed ({i})" for name, (a, b) in resumed["changed"].items()
+        ]
     return lines
 
 

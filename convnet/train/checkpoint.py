@@ -1,7 +1,8 @@
 """Checkpoints: written in the background, all of one or nothing, and proven when read. The only home of Orbax.
 
-A checkpoint is a directory named after its epoch. Orbax writes it under another name and renames it when it is complete;
-the digest in its metadata tells on reading whether every bit is still there (Orbax itself does not notice a flipped one).
+A checkpoint is a directory named after its epoch. Orbax writes it under another name and renames it when it is
+complete; the digest in its metadata tells on reading whether every bit is still there (Orbax itself would not notice a
+flipped one).
 """
 
 from __future__ import annotations
@@ -175,9 +176,8 @@ class Checkpoints:
         if content_hash(config) != facts["config_hash"]:
             raise ValueError("its config is not what was written")
         if facts["config_hash"] != content_hash(self.config):
-            raise OtherConfig(
-                f"{path} is a checkpoint of another config: {describe_differences(config, self.config, 'there', 'here')}"
-            )
+            differing = describe_differences(config, self.config, "there", "here")
+            raise OtherConfig(f"{path} is a checkpoint of another config: {differing}")
         names = self._checkpointer.metadata(path).item_metadata.keys()
         kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
         arrays = self._checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=kinds))
