@@ -10,13 +10,12 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import jax
 import numpy as np
-from convnet.experiments.recipes import RECIPES
 
 from convnet import data
 from convnet.cli import run_command
@@ -39,14 +38,21 @@ class Cost:
 
 def cases() -> dict[str, tuple[RunConfig, Dataset]]:
     """Short epochs and longer ones."""
-    digits = replace(RECIPES["digits"].runs["cnn"], train=TrainConfig(epochs=60, batch_size=32))
+    digits = RunConfig(
+        DataConfig("digits", shift=1),
+        ModelConfig("cnn", widths=(32,), depth=2, dropout=0.5),
+        OptimConfig(learning_rate=0.02, warmup=0.1),
+        TrainConfig(epochs=60, batch_size=32),
+    )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (LIKE_MNIST, 28, 28, 1)).astype(np.uint8)
     noise = data.from_arrays("noise like MNIST", images, np.arange(LIKE_MNIST) % 10)
-    config = RunConfig(
-        DataConfig(), ModelConfig("cnn", widths=(32, 64)), OptimConfig(learning_rate=1e-3), TrainConfig(3, 128)
+    larger = RunConfig(
+        model=ModelConfig("cnn", widths=(32, 64)),
+        optim=OptimConfig(learning_rate=1e-3),
+        train=TrainConfig(epochs=3, batch_size=128),
     )
-    return {"the CNN on digits": (digits, data.load("digits")), "a CNN on noise like MNIST": (config, noise)}
+    return {"the CNN on digits": (digits, data.load("digits")), "a CNN on noise like MNIST": (larger, noise)}
 
 
 def seconds_of(trainer: Trainer, **options) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,10 +56,8 @@ def train_again(config: RunConfig, directory: Path) -> dict[str, Any]:
     """Run `config` in `directory`; returns the manifest that it leaves there. Divergence is an outcome, too."""
     trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
     with tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
-        try:
+        with suppress(NonFiniteLoss):
             trainer.run(on_epoch=lambda record: bar.update(), directory=directory)
-        except NonFiniteLoss:
-            pass
     return read_manifest(directory)
 
 
