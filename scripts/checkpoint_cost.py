@@ -67,10 +67,8 @@ def seconds_of(trainer: Trainer, **options) -> float:
 
 def measure(config: RunConfig, dataset: Dataset, rounds: int) -> dict[str, float]:
     """Seconds of a whole run without a directory and of what is added by one, and of one hash."""
-    trainer, kinds = (
-        Trainer(config, dataset),
-        {"plain": {}, "auto": {"every_epoch": False}, "every": {"every_epoch": True}},
-    )
+    trainer = Trainer(config, dataset)
+    kinds = {"plain": {}, "auto": {"every_epoch": False}, "every": {"every_epoch": True}}
     times: dict[str, list[float]] = {name: [] for name in kinds}
     for _ in range(rounds):
         for name, options in kinds.items():

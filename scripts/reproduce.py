@@ -55,9 +55,9 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
 def train_again(config: RunConfig, directory: Path) -> dict[str, Any]:
     """Run `config` in `directory`; returns the manifest that it leaves there. Divergence is an outcome, too."""
     trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
-    with tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
-        with suppress(NonFiniteLoss):
-            trainer.run(on_epoch=lambda record: bar.update(), directory=directory)
+    bar = tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+    with bar, suppress(NonFiniteLoss):
+        trainer.run(on_epoch=lambda record: bar.update(), directory=directory)
     return read_manifest(directory)
 
 
