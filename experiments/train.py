@@ -27,6 +27,7 @@ from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, require
 from convnet.record import check_writable, parameter_hash, read_manifest
 from convnet.run import RunResult, Trainer
+from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS = 2000, 2
 
@@ -56,12 +57,11 @@ class Train:
         return replace(self.run, data=replace(images, limit=limit), train=training)
 
 
-def train(settings: Train) -> RunResult:
-    """Train and write the run's directory.
+def train(settings: Train) -> int:
+    """Train and write the run's directory. Returns 0, or 1 where training diverged.
 
     Raises ValueError for settings that do not fit each other or the data, and for a directory that holds a run already
-    (without `resume`) or another one (with it): before anything is written. OSError when the disk is full,
-    FloatingPointError where training diverges.
+    (without `resume`) or another one (with it): before anything is written. OSError when the disk is full.
     """
     config = settings.config
     require(config.data.name in RECIPES, "data.name", config.data.name, f"one of {', '.join(RECIPES)}")
@@ -71,20 +71,29 @@ def train(settings: Train) -> RunResult:
     check_writable(out)
     dataset = data.load(config.data.name, limit=config.data.limit)
     trainer = Trainer(config, dataset)
-    with tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
-
-        def show(record):
-            bar.set_postfix(loss=f"{record.train_loss:.4f}", validation=f"{record.validation_accuracy:.2%}")
-            bar.update()
-
-        result = trainer.run(on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch)
+    bar = tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+    try:
+        result = _train(trainer, out, settings, bar)
+    except NonFiniteLoss as diverged:
+        print(f"diverged: {diverged}", file=sys.stderr)
+        return 1
+    finally:
+        bar.close()
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), RECIPES[config.data.name].target)
     title = f"One run of {config.model.name} on {dataset.name}"
     write_comparison(out / "report.html", [family], dataset, title=title)
     print(f"test accuracy   {result.test_accuracy:.4%} (loss {result.test_loss:.4f}; epoch {result.best_epoch}'s)")
     print(f"parameter hash  {parameter_hash(result.variables)}")
     print(f"report          {out / 'report.html'}")
-    return result
+    return 0
+
+
+def _train(trainer: Trainer, out: Path, settings: Train, bar: tqdm) -> RunResult:
+    def show(record):
+        bar.set_postfix(loss=f"{record.train_loss:.4f}", validation=f"{record.validation_accuracy:.2%}")
+        bar.update()
+
+    return trainer.run(on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -12,6 +12,8 @@ from convnet.config import (
     RunConfig,
     TrainConfig,
     content_hash,
+    describe_differences,
+    differences,
     from_dict,
     require,
     to_dict,

@@ -5,14 +5,10 @@ import random
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 
 from convnet.record import read_manifest, read_metrics
 from scripts import crash_test

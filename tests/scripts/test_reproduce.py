@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,6 @@ from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.record import read_manifest
 from convnet.run import Trainer
 from convnet.train import NonFiniteLoss
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from scripts import reproduce
 
 CONFIG = RunConfig(model=ModelConfig("linear"), train=TrainConfig(epochs=2), seed=3)
