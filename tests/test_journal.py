@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
@@ -182,9 +181,13 @@ def test_no_room_for_a_line_of_metrics(tmp_path, undisturbed, monkeypatch):
 
     real = Path.open
 
+    def open_on_full_disk(path, *args, **kwargs):
+        file = real(path, *args, **kwargs)
+        return HalfWritten(file) if path.name == "metrics.jsonl" else file
+
     def full(epoch):
         if epoch == 4:
-            monkeypatch.setattr(Path, "open", lambda path, mode: HalfWritten(real(path, mode)))
+            monkeypatch.setattr(Path, "open", open_on_full_disk)
 
     with pytest.raises(OSError, match="No space left on device: the metrics end before this line") as caught:
         go(tmp_path, before=full)
@@ -367,4 +370,3 @@ def test_the_metrics_are_on_the_disk_before_the_checkpoint_that_counts_on_them(t
         monkeypatch.setattr(Checkpoints, "save", lambda *args: calls.append("save") or save(*args))
         log.keep(now)
         assert calls[:2] == ["fsync", "save"]
-    assert np.all([call == "fsync" for call in calls[2:]])

@@ -191,10 +191,13 @@ def truncate(path):
 
 
 def flip_a_bit(path):
-    victim = largest(path)
-    content = bytearray(victim.read_bytes())
-    content[len(content) // 2] ^= 1
-    victim.write_bytes(content)
+    """In each file that holds data."""
+    victims = [file for file in path.rglob("*") if file.parent.name == "d"]
+    assert victims
+    for victim in victims:
+        content = bytearray(victim.read_bytes())
+        content[len(content) // 2] ^= 1
+        victim.write_bytes(content)
 
 
 def edit_facts(path, change):
