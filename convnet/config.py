@@ -222,6 +222,23 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
 
 
 def content_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that depend on every value of the config and on nothing else."""
-    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"))
+    """Twelve hexadecimal digits that depend on every value of the config (or of its `to_dict`) and on nothing else."""
+    values = config if isinstance(config, dict) else to_dict(config)
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def differences(theirs: Any, ours: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Where two nested mappings differ: dotted name -> (theirs, ours); what one of them lacks is None there."""
+    if not (isinstance(theirs, dict) and isinstance(ours, dict)):
+        return {} if theirs == ours else {path: (theirs, ours)}
+    found = {}
+    for key in dict.fromkeys([*theirs, *ours]):
+        found |= differences(theirs.get(key), ours.get(key), f"{path}.{key}" if path else key)
+    return found
+
+
+def describe_differences(theirs: Any, ours: Any, there: str, here: str) -> str:
+    """The same as text: "train.epochs (40 there, 20 here), seed (3 there, 0 here)"."""
+    found = differences(theirs, ours).items()
+    return ", ".join(f"{name} ({a!r} {there}, {b!r} {here})" for name, (a, b) in found)

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from convnet.config import differences
+
+DECISIVE = ("packages", "python", "device", "xla_flags", "code")
+"""What of an environment decides about bits. The commit does not: "code" is the content of the sources themselves."""
+TIMES = ("seconds",)
+"""Figures in the metrics that no two runs have in common."""
 PACKAGES = ("convnet", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "scipy")
 
 
@@ -57,20 +64,69 @@ def check_writable(directory: Path) -> None:
 
 
 class RunDirectory:
-    """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end."""
+    """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end.
 
-    def __init__(self, path: Path, config: dict[str, Any]):
+    resume: keep what is there. The manifest then tells under "resumed" when, and what had changed since the start.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], *, resume: bool = False):
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._metrics = path / "metrics.jsonl"
-        self._metrics.write_text("")
+        before = read_manifest(path) if resume else None
         self.manifest = {"config": config, "status": "running", **environment()}
+        if before is not None:
+            now = {"started": self.manifest["started"], "command": self.manifest["command"]}
+            now["changed"] = changed_environment(before)
+            history = [*before.get("resumed", []), now]
+            kept = {name: before.get(name, value) for name, value in self.manifest.items()}
+            self.manifest = kept | {"status": "running", "resumed": history}
+        if not resume:
+            self._metrics.write_bytes(b"")
+        self._metrics.touch()
+        self._bytes, self._digest = 0, hashlib.sha256()
         write_json(path / "manifest.json", self.manifest)
 
+    @property
+    def position(self) -> dict[str, Any]:
+        """How far the metrics have got: their size in bytes and its SHA-256."""
+        return {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
+
     def metrics(self, values: dict[str, Any]) -> None:
-        """Append one line."""
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+        """Append one line, or nothing: OSError where there is no room for all of it."""
+        line = (json.dumps(values) + "\n").encode()
+        try:
+            with self._metrics.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._metrics, self._bytes)
+            message = f"{error.strerror}: the metrics end before this line; the run can be resumed"
+            raise OSError(error.errno, message, str(self._metrics)) from error
+        self._bytes += len(line)
+        self._digest.update(line)
+
+    def rewind(self, position: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """Cut the metrics back to `position` (None: the beginning), and with them a torn last line; return the rest.
+
+        Raises ValueError, and cuts nothing, where the metrics up to there are not those that `position` was taken of.
+        """
+        size = 0 if position is None else position["bytes"]
+        kept = self._metrics.read_bytes()[:size]
+        digest = hashlib.sha256(kept)
+        if position is not None and digest.hexdigest() != position["sha256"]:
+            raise ValueError(
+                f"{self._metrics} is not what it was when the checkpoint was saved (its first {size} bytes): "
+                "put it back, or start the run anew in another directory"
+            )
+        os.truncate(self._metrics, size)
+        self._bytes, self._digest = size, digest
+        return [json.loads(line) for line in kept.splitlines()]
+
+    def sync(self) -> None:
+        """Until the metrics are on the disk itself: what relies on them, such as a checkpoint, comes after."""
+        with self._metrics.open("rb") as file:
+            os.fsync(file.fileno())
 
     def finish(self, status: str, **facts: Any) -> None:
         """`status`: "finished", "diverged" or "failed"; `facts` join the manifest."""
@@ -84,6 +140,28 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         return json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError):
         return None
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics in the run directory `path`, without a last one that was torn by a crash.
+
+    Raises ValueError for any other line that is not JSON.
+    """
+    *complete, _ = (path / "metrics.jsonl").read_bytes().split(b"\n")  # after the last line's end comes nothing
+    return [json.loads(line) for line in complete]
+
+
+def metrics_hash(lines: list[dict[str, Any]]) -> str:
+    """SHA-256 over the lines of metrics without their times: equal only for equal figures, to the last bit."""
+    untimed = [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return hashlib.sha256(json.dumps(untimed, sort_keys=True).encode()).hexdigest()
+
+
+def changed_environment(manifest: dict[str, Any]) -> dict[str, list[Any]]:
+    """What the bits of a result depend on and is no longer as `manifest` says: name -> [then, now]."""
+    here = environment()
+    then, now = ({name: facts.get(name) for name in DECISIVE} for facts in (manifest, here))
+    return {name: list(pair) for name, pair in differences(then, now).items()}
 
 
 def environment() -> dict[str, Any]:

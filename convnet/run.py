@@ -18,6 +18,7 @@ from convnet import data, models, ops, optim, train
 from convnet.allocator import keep_memory
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
+from convnet.journal import Journal, is_finished
 from convnet.ops import OpSet
 from convnet.record import write_atomically
 
@@ -124,14 +125,45 @@ class Trainer:
         self.compile_seconds = time.perf_counter() - start
 
     def run(
-        self, seed: int | None = None, on_epoch: Callable[[train.EpochRecord], None] = lambda record: None
+        self,
+        seed: int | None = None,
+        on_epoch: Callable[[train.EpochRecord], None] = lambda record: None,
+        *,
+        directory: Path | None = None,
+        resume: bool = False,
+        every_epoch: bool = False,
     ) -> RunResult:
         """Train from `seed` (the config's own unless given), choose the epoch on validation, test once.
 
-        Raises NonFiniteLoss where training diverges.
+        directory: where to leave manifest, metrics, checkpoints and result; None: nowhere.
+        resume: go on with what a run of the same config left there, which gives the same bits as if it had never been
+        interrupted (but for the seconds); on_epoch then sees the epochs taken over first. A finished run is read.
+        every_epoch: a checkpoint after every epoch, instead of as often as a twentieth of the time allows.
+
+        Raises NonFiniteLoss where training diverges; OSError where `directory` is full (what is there can be resumed);
+        ValueError (OtherConfig) where it holds a run of another config, metrics or parameters that do not belong to it.
         """
         config = self.config if seed is None else replace(self.config, seed=seed)
+        if directory is None:
+            return self._fit(config, on_epoch)
+        if resume and is_finished(directory, config):
+            result = load_result(config, directory)
+            for record in result.records:
+                on_epoch(record)
+            return result
+        with Journal(directory, config, resume=resume, every_epoch=every_epoch) as journal:
+            result = self._fit(config, on_epoch, journal)
+            save_result(result, directory)
+            journal.finish(
+                result.variables,
+                test_accuracy=result.test_accuracy,
+                best_epoch=result.best_epoch,
+                compile_seconds=result.compile_seconds,
+                train_seconds=sum(record.seconds for record in result.records),
+            )
+        return result
 
+    def _fit(self, config: RunConfig, on_epoch: Callable, journal: Journal | None = None) -> RunResult:
         def epoch(state):
             return self._epoch(state, *self._train)
 
@@ -139,8 +171,13 @@ class Trainer:
             return self._validate(params, *self._validation)[0]
 
         with self._precision():
-            state = self._compiled_init(jax.random.key(config.seed))
-            fit = train.fit(state, epoch, validate, config.train.epochs, on_epoch)
+            start = self._compiled_init(jax.random.key(config.seed))
+            if journal is not None:
+                start = journal.begin(start)
+                for record in start.records if isinstance(start, train.Fit) else ():
+                    on_epoch(record)
+            keep = (lambda fit: None) if journal is None else journal.keep
+            fit = train.fit(start, epoch, validate, config.train.epochs, on_epoch, keep)
             test, logits = self._examine(fit.best_params, *self._test)
         return RunResult(
             config=config,

@@ -15,7 +15,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,18 +25,18 @@ from tqdm import tqdm
 
 from convnet import data
 from convnet.cli import run_command
-from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
+from convnet.config import RunConfig, content_hash, from_dict, require
+from convnet.journal import is_finished
 from convnet.record import (
-    RunDirectory,
+    changed_environment,
     check_writable,
     environment,
-    parameter_hash,
     read_manifest,
     write_atomically,
     write_json,
 )
 from convnet.report import text_table
-from convnet.run import RunResult, Trainer, load_result, save_result
+from convnet.run import RunResult, Trainer, load_result
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
@@ -71,7 +71,8 @@ class Compare:
     out: Path | None = None
     """Directory of the results. Default: runs/compare/DATA."""
     resume: bool = False
-    """Take over finished runs that this directory holds for the same config, code and versions."""
+    """Take over finished runs that this directory holds for the same config, code and versions, and go on with
+    unfinished ones."""
     quick: bool = False
     """Two seeds, two epochs, at most 2,000 training examples: a check that everything runs, not a result."""
 
@@ -132,50 +133,24 @@ def run_family(family: str, trainer: Trainer, seeds: int, out: Path, resume: boo
         config = replace(trainer.config, seed=seed)
         path = out / content_hash(config)
         bar.set_postfix_str(f"{family}, seed {seed}")
-        if resume and _is_finished(path, config):
+        if resume and is_finished(path, config):
             bar.update(config.train.epochs)
             yield Family.Run(seed, load_result(config, path))
             continue
-        yield Family.Run(seed, *_train(trainer, config, path, bar))
+        yield Family.Run(seed, *_train(trainer, config, path, bar, resume))
 
 
-def _is_finished(path: Path, config: RunConfig) -> bool:
-    """Whether `path` holds a finished run of this config by this code with these versions on this kind of device."""
-    manifest = read_manifest(path)
-    here = environment()
-    return (
-        manifest is not None
-        and (manifest.get("status"), manifest.get("config")) == ("finished", to_dict(config))
-        and all(manifest.get(key) == here[key] for key in ("packages", "python", "device", "xla_flags", "code"))
-    )
-
-
-def _train(trainer: Trainer, config: RunConfig, path: Path, bar: tqdm) -> tuple[RunResult | None, str]:
-    run = RunDirectory(path, to_dict(config))
-
-    def on_epoch(record):
-        run.metrics(asdict(record))
-        bar.update()
-
+def _train(
+    trainer: Trainer, config: RunConfig, path: Path, bar: tqdm, resume: bool = False
+) -> tuple[RunResult | None, str]:
     before = bar.n
+    # What was begun by other code or versions is not gone on with: one run, one environment.
+    resume = resume and not changed_environment(read_manifest(path) or {})
     try:
-        result = trainer.run(config.seed, on_epoch)
+        result = trainer.run(config.seed, lambda record: bar.update(), directory=path, resume=resume)
     except NonFiniteLoss as diverged:
-        run.finish("diverged", reason=str(diverged))
         bar.update(config.train.epochs - (bar.n - before))
         return None, str(diverged)
-    except BaseException as error:
-        run.finish("failed", reason=repr(error))
-        raise
-    save_result(result, path)
-    run.finish(
-        "finished",
-        test_accuracy=result.test_accuracy,
-        best_epoch=result.best_epoch,
-        compile_seconds=result.compile_seconds,
-        train_seconds=sum(record.seconds for record in result.records),
-        parameter_hash=parameter_hash(result.variables),
-    )
     return result, ""
 
 

@@ -119,7 +119,7 @@ def summary_table(families: list[Family]) -> list[list[str]]:
     return comparison_table([family.summary() for family in families])
 
 
-def write_comparison(path: Path, families: list[Family], dataset: Dataset) -> None:
+def write_comparison(path: Path, families: list[Family], dataset: Dataset, *, title: str = "") -> None:
     """The page: table, curves, confusions, weights, errors."""
     sections = [_results(families)]
     trained = [family for family in families if family.results]
@@ -129,7 +129,7 @@ def write_comparison(path: Path, families: list[Family], dataset: Dataset) -> No
         sections += _weights(family, dataset)
     if trained:
         sections += _errors(trained, dataset)
-    write_report(path, f"Linear, MLP and CNN on {dataset.name}", _facts(families, dataset), sections)
+    write_report(path, title or f"Linear, MLP and CNN on {dataset.name}", _facts(families, dataset), sections)
 
 
 def _facts(families: list[Family], dataset: Dataset) -> dict[str, str]:

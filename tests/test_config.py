@@ -12,6 +12,8 @@ from convnet.config import (
     RunConfig,
     TrainConfig,
     content_hash,
+    describe_differences,
+    differences,
     from_dict,
     require,
     to_dict,
@@ -310,3 +312,15 @@ def test_a_word_that_is_not_one_of_the_literals_is_refused_at_construction(secti
 def test_an_unknown_gradient_is_refused_at_construction():
     with pytest.raises(ValueError, match=r"gradient is 'numeric': expected "):
         RunConfig(gradient="numeric")
+
+
+def test_differences_are_named_with_both_values():
+    theirs = {"seed": 1, "train": {"epochs": 4, "loss": "softmax"}, "old": {"a": 1}}
+    ours = {"seed": 1, "train": {"epochs": 5, "loss": "softmax"}, "new": [2]}
+    assert differences(theirs, ours) == {"train.epochs": (4, 5), "old": ({"a": 1}, None), "new": (None, [2])}
+    assert differences(ours, ours) == {}
+    assert describe_differences({"a": {"b": 1}}, {"a": {"b": "x"}}, "then", "now") == "a.b (1 then, 'x' now)"
+
+
+def test_the_hash_of_a_config_is_that_of_its_dict():
+    assert content_hash(to_dict(UNUSUAL)) == content_hash(UNUSUAL)

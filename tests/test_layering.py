@@ -15,6 +15,7 @@ ROWS = (
     ("convnet",),  # the package itself, which re-exports the ops
     ("gradcheck", "models", "data", "optim"),
     ("train", "analysis", "record"),
+    ("journal",),
     ("run",),
     ("ablation", "report", "cli"),
     ("benchmarks",),

@@ -17,10 +17,13 @@ import convnet
 from convnet import record
 from convnet.record import (
     RunDirectory,
+    changed_environment,
     check_writable,
     environment,
+    metrics_hash,
     parameter_hash,
     read_manifest,
+    read_metrics,
     write_atomically,
     write_json,
 )
@@ -190,6 +193,112 @@ def test_a_run_started_anew_starts_its_metrics_anew(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == ""
     run.metrics({"epoch": 1})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+
+
+def test_a_line_of_metrics_that_finds_no_room_is_not_there_at_all(tmp_path, monkeypatch):
+    """The disk takes half of it before it is full."""
+    run = RunDirectory(tmp_path, {})
+    run.metrics({"epoch": 1})
+    position = run.position
+    monkeypatch.setattr(record.Path, "open", lambda path, mode: Full(path))
+    with pytest.raises(OSError, match="No space left on device: the metrics end before this line; the run can be res"):
+        run.metrics({"epoch": 2})
+    monkeypatch.undo()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+    assert run.position == position
+    run.metrics({"epoch": 2})
+    assert read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+class Full:
+    """A file on a disk that takes five bytes more."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def write(self, line):
+        with open(self.path, "ab") as file:
+            file.write(line[:5])
+        broken()
+
+
+def test_metrics_are_cut_back_to_a_position(tmp_path):
+    run = RunDirectory(tmp_path, {})
+    run.metrics({"epoch": 1})
+    position = run.position
+    run.metrics({"epoch": 2})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')
+    again = RunDirectory(tmp_path, {}, resume=True)
+    assert again.rewind(position) == [{"epoch": 1}]
+    assert again.position == position
+    again.metrics({"epoch": 2})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1}\n{"epoch": 2}\n'
+    assert again.position == run.position
+    assert again.rewind(None) == []
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+
+
+def test_metrics_that_do_not_reach_the_position_are_refused_and_kept(tmp_path):
+    run = RunDirectory(tmp_path, {})
+    run.metrics({"epoch": 1})
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 7}\nmore')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl is not what it was when the checkpoint was saved"):
+        run.rewind(run.position)
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 7}\nmore'
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"epoch": 3}', '{"epoch": 3, "name": "\\u00'])
+def test_a_torn_last_line_is_not_read(torn, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n' + torn)
+    assert read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_a_torn_line_in_the_middle_is_an_error(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n')
+    with pytest.raises(ValueError, match="delimiter"):
+        read_metrics(tmp_path)
+
+
+def test_the_metrics_hash_sees_everything_but_the_times():
+    lines = [{"epoch": 1, "loss": 0.1, "seconds": 2.0}, {"epoch": 2, "loss": 0.2, "seconds": 2.0}]
+    same = [{"seconds": 9.0, "loss": 0.1, "epoch": 1}, lines[1]]
+    assert metrics_hash(lines) == metrics_hash(same)
+    nearly = np.nextafter(0.1, 1)
+    for other in ([{**lines[0], "loss": nearly}, lines[1]], lines[:1], lines[::-1], [{**lines[0], "new": 1}, lines[1]]):
+        assert metrics_hash(other) != metrics_hash(lines)
+
+
+def test_a_resumed_run_keeps_the_manifest_of_its_start(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path, {"seed": 3})
+    start = read_manifest(tmp_path)
+    run.finish("failed", reason="no room")
+    monkeypatch.setattr(sys, "argv", ["again.py", "--resume"])
+    monkeypatch.setenv("XLA_FLAGS", "--other=1")
+    manifest = RunDirectory(tmp_path, {"seed": 3}, resume=True).manifest
+    assert manifest == read_manifest(tmp_path)
+    (resumed,) = manifest.pop("resumed")
+    assert manifest == start  # running again, without the end of the first attempt
+    assert resumed["command"] == "again.py --resume"
+    assert resumed["changed"] == {"xla_flags": [start["xla_flags"], "--other=1"]}
+    assert len(RunDirectory(tmp_path, {"seed": 3}, resume=True).manifest["resumed"]) == 2
+
+
+def test_what_changed_is_what_bits_depend_on(monkeypatch):
+    then = environment()
+    assert changed_environment(then) == {}
+    assert changed_environment({**then, "command": "another", "started": "earlier", "git": None}) == {}
+    older = {**then, "packages": {**then["packages"], "jax": "0.1"}, "device": "abacus"}
+    assert changed_environment(older) == {
+        "packages.jax": ["0.1", jax.__version__],
+        "device": ["abacus", then["device"]],
+    }
 
 
 @pytest.mark.parametrize("content", [None, "", "{", b"\xff\xfe"], ids=["none", "empty", "half", "not text"])

@@ -16,9 +16,9 @@ import pytest
 
 from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
-from convnet.record import parameter_hash
+from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
 from convnet.run import RunResult, Trainer, build_loss
-from convnet.train import EpochRecord, NonFiniteLoss
+from convnet.train import EpochRecord, NonFiniteLoss, OtherConfig
 
 EPOCHS = 4
 BASE = RunConfig(
@@ -391,3 +391,91 @@ def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
     assert [type(v) for v in vars(loaded.records[0]).values()] == [type(v) for v in
                                                                    vars(base_result().records[0]).values()]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["result.npz"]
+
+
+# --- a run directory --------------------------------------------------------------------------------------------------
+
+
+class Interrupted(Exception):
+    """Stands for whatever may stop a run."""
+
+
+def stop_in(epoch):
+    def on_epoch(record):
+        if record.epoch == epoch:
+            raise Interrupted
+
+    return on_epoch
+
+
+def test_a_run_directory_changes_nothing_and_holds_everything(tmp_path):
+    result = trainer().run(directory=tmp_path)
+    assert fingerprint(result) == fingerprint(base_result())
+    assert fingerprint(run.load_result(BASE, tmp_path)) == fingerprint(result)
+    manifest, lines = read_manifest(tmp_path), read_metrics(tmp_path)
+    assert (manifest["status"], manifest["config"]) == ("finished", to_dict(BASE))
+    assert manifest["parameter_hash"] == parameter_hash(result.variables)
+    assert manifest["test_accuracy"] == result.test_accuracy
+    assert lines[result.best_epoch - 1]["parameter_hash"] == parameter_hash(result.variables)
+    assert [EpochRecord(**{k: v for k, v in line.items() if k != "parameter_hash"}) for line in lines] == list(
+        result.records
+    )
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+@pytest.mark.parametrize("changes", [{}, {"cnn": True, "model__precision": "float64"}], ids=["mlp", "cnn in float64"])
+def test_a_run_interrupted_and_resumed_is_the_uninterrupted_one(epoch, changes, tmp_path):
+    """Its dropout and augmentation would differ if a step were lost or done twice."""
+    with pytest.raises(Interrupted):
+        trainer(**changes).run(directory=tmp_path, every_epoch=True, on_epoch=stop_in(epoch))
+    seen = []
+    result = trainer(**changes).run(directory=tmp_path, resume=True, every_epoch=True, on_epoch=seen.append)
+    assert fingerprint(result) == fingerprint(trainer(**changes).run())
+    assert list(result.records) == seen  # those taken over, too
+    assert metrics_hash(read_metrics(tmp_path)) == read_manifest(tmp_path)["metrics_hash"]
+
+
+def test_resuming_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        trainer().run(directory=tmp_path, every_epoch=True, on_epoch=stop_in(4))
+    epochs, program = [], trainer()._epoch
+    monkeypatch.setattr(trainer(), "_epoch", lambda *args: epochs.append(1) or program(*args))
+    trainer().run(directory=tmp_path, resume=True)
+    assert len(epochs) == 1
+    trainer().run(directory=tmp_path)
+    assert len(epochs) == 1 + EPOCHS  # without `resume` it starts anew
+
+
+def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
+    first = trainer().run(directory=tmp_path)
+    monkeypatch.setattr(trainer(), "_epoch", None)
+    seen = []
+    again = trainer().run(directory=tmp_path, resume=True, on_epoch=seen.append)
+    assert fingerprint(again) == fingerprint(first)
+    assert list(first.records) == seen
+
+
+def test_another_seed_is_another_run_and_refused(tmp_path):
+    trainer().run(directory=tmp_path)
+    with pytest.raises(OtherConfig, match=r"holds a run of another config: seed \(2 there, 3 here\)"):
+        trainer().run(seed=3, directory=tmp_path, resume=True)
+
+
+def test_a_diverged_run_says_so_in_its_directory(tmp_path):
+    with pytest.raises(NonFiniteLoss):
+        trainer(optim__learning_rate=1e30).run(directory=tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert manifest["status"] == "diverged"
+    assert "is not finite at step" in manifest["reason"]
+
+
+def test_a_result_that_finds_no_room_can_be_resumed(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_result", full)
+        with pytest.raises(OSError, match="No space left"):
+            trainer().run(directory=tmp_path, every_epoch=True)
+    assert read_manifest(tmp_path)["status"] == "failed"
+    assert fingerprint(trainer().run(directory=tmp_path, resume=True)) == fingerprint(base_result())

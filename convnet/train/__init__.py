@@ -3,6 +3,7 @@
 Model, optimiser and loss come in as arguments; nothing here knows how they were chosen.
 """
 
+from convnet.train.checkpoint import Checkpoint, Checkpoints, OtherConfig
 from convnet.train.epoch import make_epoch, make_evaluate
 from convnet.train.loop import EpochRecord, Fit, NonFiniteLoss, fit
 from convnet.train.state import STREAMS, TrainState, init_state, stream
@@ -10,9 +11,12 @@ from convnet.train.step import make_train_step
 
 __all__ = [
     "STREAMS",
+    "Checkpoint",
+    "Checkpoints",
     "EpochRecord",
     "Fit",
     "NonFiniteLoss",
+    "OtherConfig",
     "TrainState",
     "fit",
     "init_state",

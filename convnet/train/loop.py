@@ -43,7 +43,8 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Fit:
-    """The end of training, and the parameters that were best on the validation set."""
+    """Where training stands after the epochs of `records`: the state, and the parameters that were best on the
+    validation set."""
 
     state: TrainState
     best_params: Any
@@ -52,47 +53,59 @@ class Fit:
 
 
 def fit(
-    state: TrainState,
+    start: TrainState | Fit,
     epoch: Callable[[TrainState], tuple[TrainState, dict[str, Array]]],
     validate: Callable[[Any], dict[str, Array]],
     epochs: int,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    keep: Callable[[Fit], None] = lambda fit: None,
 ) -> Fit:
     """Train for `epochs` epochs; keep the parameters with the best validation accuracy (then loss, then the earliest).
 
+    start: the first state, or where an earlier call stood; what follows is then what would have followed there.
     epoch: compiled; may consume the state it is given.  validate(params) -> {loss, accuracy}.
-    on_epoch: called after each epoch, for metrics and progress.
+    on_epoch: called after each epoch, for progress.
+    keep: called after it with where training stands, to be written down before it returns (the next epoch consumes it).
 
     Raises NonFiniteLoss, after the epoch it happened in; on_epoch has seen every epoch before.
     """
-    best, best_params, records = None, None, []
-    for number in range(1, epochs + 1):
-        start = time.perf_counter()
-        state, infos = jax.block_until_ready(epoch(state))
-        seconds = time.perf_counter() - start
-        infos = {name: np.asarray(values) for name, values in infos.items()}
-        _check_finite(infos, number, int(state.step))
-        validation = validate(state.params)
-        loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
-        if not np.isfinite(loss):  # the epoch's last update did it: its own loss was taken before
-            raise NonFiniteLoss(int(state.step), number, int(state.step) - len(infos["loss"]) + 1, int(state.step))
-        records.append(
-            EpochRecord(
-                epoch=number,
-                step=int(state.step),
-                train_loss=float(infos["loss"].mean()),
-                train_accuracy=float(infos["accuracy"].mean()),
-                grad_norm=float(infos["grad_norm"].mean()),
-                validation_loss=loss,
-                validation_accuracy=accuracy,
-                seconds=seconds,
-            )
-        )
-        if best is None or (accuracy, -loss) > (best[0], best[1]):
+    now = start if isinstance(start, Fit) else Fit(state=start, best_params=None, best_epoch=0, records=())
+    for number in range(len(now.records) + 1, epochs + 1):
+        state, record = _run_epoch(now.state, epoch, validate, number)
+        best_params, best_epoch = now.best_params, now.best_epoch
+        if best_epoch == 0 or _merit(record) > _merit(now.records[best_epoch - 1]):
             # A copy: the next epoch overwrites the state's own buffers.
-            best, best_params = (accuracy, -loss, number), jax.tree.map(jnp.copy, state.params)
-        on_epoch(records[-1])
-    return Fit(state=state, best_params=best_params, best_epoch=best[2], records=tuple(records))
+            best_params, best_epoch = jax.tree.map(jnp.copy, state.params), number
+        now = Fit(state, best_params, best_epoch, (*now.records, record))
+        on_epoch(record)
+        keep(now)
+    return now
+
+
+def _merit(record: EpochRecord) -> tuple[float, float]:
+    return record.validation_accuracy, -record.validation_loss
+
+
+def _run_epoch(state: TrainState, epoch: Callable, validate: Callable, number: int) -> tuple[TrainState, EpochRecord]:
+    start = time.perf_counter()
+    state, infos = jax.block_until_ready(epoch(state))
+    seconds = time.perf_counter() - start
+    infos = {name: np.asarray(values) for name, values in infos.items()}
+    _check_finite(infos, number, int(state.step))
+    validation = validate(state.params)
+    loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
+    if not np.isfinite(loss):  # the epoch's last update did it: its own loss was taken before
+        raise NonFiniteLoss(int(state.step), number, int(state.step) - len(infos["loss"]) + 1, int(state.step))
+    return state, EpochRecord(
+        epoch=number,
+        step=int(state.step),
+        train_loss=float(infos["loss"].mean()),
+        train_accuracy=float(infos["accuracy"].mean()),
+        grad_norm=float(infos["grad_norm"].mean()),
+        validation_loss=loss,
+        validation_accuracy=accuracy,
+        seconds=seconds,
+    )
 
 
 def _check_finite(infos: dict[str, np.ndarray], epoch: int, last: int) -> None:

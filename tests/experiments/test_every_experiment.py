@@ -43,5 +43,5 @@ def test_runs_quickly(path, tmp_path):
 def test_help_explains_every_option(path, tmp_path):
     done = run(path, "--help", cwd=tmp_path)
     assert done.returncode == 0
-    for option in ("--quick", "--out", "--seeds"):
+    for option in ("--quick", "--out", "--seed"):
         assert option in done.stdout

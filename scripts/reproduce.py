@@ -1,0 +1,119 @@
+"""Does a stored run come out again, bit for bit?
+
+    python scripts/reproduce.py runs/train/cnn
+    python scripts/reproduce.py runs/compare/digits/1f0c…        one cell of a comparison
+
+Trains the run again from its manifest, somewhere else, and compares every epoch's figures and parameter hash, the test
+figures and the final parameters. Prints OK (exit code 0), or exactly what differs and what in the environment changed
+since (exit code 1). Times are not compared.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tqdm import tqdm
+
+from convnet import data
+from convnet.cli import run_command
+from convnet.config import RunConfig, differences, from_dict
+from convnet.record import TIMES, environment, read_manifest, read_metrics
+from convnet.run import Trainer
+from convnet.train import NonFiniteLoss
+
+OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "best_epoch")
+CIRCUMSTANCES = ("packages", "python", "platform", "cpus", "device", "backend", "xla_flags", "git", "code")
+LINES = 20
+"""Differences that are printed; of the others, their number."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Train a stored run again from its manifest and verify that every figure and every parameter is the same."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Directory of the run, with manifest.json and metrics.jsonl."""
+
+
+def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """Config and manifest of the run in `path`. Raises ValueError where there is none that came to an end."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise ValueError(f"run is {str(path)!r}: it has no manifest.json that can be read")
+    status = manifest.get("status")
+    if status not in ("finished", "diverged"):
+        raise ValueError(f"run is {str(path)!r}: its status is {status!r}; resume it first, then reproduce it")
+    return from_dict(RunConfig, manifest["config"]), manifest
+
+
+def train_again(config: RunConfig, directory: Path) -> dict[str, Any]:
+    """Run `config` in `directory`; returns the manifest that it leaves there. Divergence is an outcome, too."""
+    trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
+    bar = tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+    with bar, suppress(NonFiniteLoss):
+        trainer.run(on_epoch=lambda record: bar.update(), directory=directory)
+    return read_manifest(directory)
+
+
+def differing_results(stored: Path, manifest: dict[str, Any], again: Path, repeated: dict[str, Any]) -> list[str]:
+    """One line for every figure that differs. What the stored run did not record is not compared."""
+    found = []
+    lines, repeats = read_metrics(stored), read_metrics(again)
+    if len(lines) != len(repeats):
+        found.append(f"epochs: {len(lines)} stored, {len(repeats)} now")
+    for line, repeat in zip(lines, repeats, strict=False):
+        names = [name for name in line if name not in TIMES]
+        for name, (then, now) in differences(*({n: x.get(n) for n in names} for x in (line, repeat))).items():
+            found.append(f"epoch {line['epoch']}, {name}: {then!r} stored, {now!r} now")
+    names = [name for name in OUTCOME if name in manifest]
+    for name, (then, now) in differences(*({n: x.get(n) for n in names} for x in (manifest, repeated))).items():
+        found.append(f"{name}: {then!r} stored, {now!r} now")
+    return found
+
+
+def changed_circumstances(manifest: dict[str, Any]) -> list[str]:
+    """What of the environment is not what it was when the run was made."""
+    now = environment()
+    changed = differences(*({name: facts.get(name) for name in CIRCUMSTANCES} for facts in (manifest, now)))
+    lines = [f"{name}: {then!r} then, {here!r} now" for name, (then, here) in changed.items()]
+    for i, resumed in enumerate(manifest.get("resumed", []), 1):
+        lines += [
+            f"{name}: {a!r} at its start, {b!r} when resumed ({i})" for name, (a, b) in resumed["changed"].items()
+        ]
+    return lines
+
+
+def reproduce(settings: Reproduce) -> int:
+    config, manifest = stored_run(settings.run)
+    with tempfile.TemporaryDirectory(prefix="convnet-reproduce-") as directory:
+        repeated = train_again(config, Path(directory))
+        found = differing_results(settings.run, manifest, Path(directory), repeated)
+    changed = changed_circumstances(manifest)
+    if found:
+        print(f"DIFFERENT: {len(found)} figures of {settings.run}")
+        print("\n".join(f"  {line}" for line in found[:LINES]))
+        if len(found) > LINES:
+            print(f"  and {len(found) - LINES} more")
+    else:
+        result = f"parameters {manifest['parameter_hash']}" if "parameter_hash" in manifest else manifest.get("reason")
+        print(f"OK: {config.train.epochs} epochs bit for bit; {result}")
+    if changed:
+        print("changed since the run was made:")
+        print("\n".join(f"  {line}" for line in changed))
+    elif found:
+        print("nothing that was recorded of its environment has changed")
+    return 1 if found else 0
+
+
+def main(args: list[str] | None = None) -> int:
+    return run_command(Reproduce, reproduce, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""One run from the command line: interrupted, resumed, refused."""
+
+import json
+
+import pytest
+from convnet.experiments import train
+
+from convnet.record import metrics_hash, read_manifest, read_metrics
+
+FAST = ["--model.name", "linear", "--train.epochs", "3", "--seed", "4", "--every-epoch"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "new" / "run"
+    assert train.main([*FAST, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_directory_holds_the_run(finished):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"manifest.json", "metrics.jsonl", "checkpoints", "result.npz", "report.html", "figures"}
+    manifest = read_manifest(finished)
+    assert (manifest["status"], manifest["config"]["seed"]) == ("finished", 4)
+    assert [line["epoch"] for line in read_metrics(finished)] == [1, 2, 3]
+    assert "One run of linear on digits" in (finished / "report.html").read_text()
+    assert [path.name for path in sorted((finished / "checkpoints").iterdir())] == ["00000002", "00000003"]
+
+
+def test_what_is_printed_is_what_is_stored(finished, capsys):
+    assert train.main([*FAST, "--out", str(finished), "--resume"]) == 0
+    output, manifest = capsys.readouterr().out, read_manifest(finished)
+    assert f"test accuracy   {manifest['test_accuracy']:.4%}" in output
+    assert f"parameter hash  {manifest['parameter_hash']}" in output
+    assert str(finished / "report.html") in output
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
+    """Interrupted as Ctrl-C does it, in the second epoch."""
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+
+        def interrupt(bar, **figures):
+            if bar.n == 1:
+                raise KeyboardInterrupt
+
+        patch.setattr(train.tqdm, "set_postfix", interrupt)
+        assert train.main([*FAST, "--out", str(out)]) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert read_manifest(out)["status"] == "failed"
+    assert train.main([*FAST, "--out", str(out), "--resume"]) == 0
+    assert metrics_hash(read_metrics(out)) == metrics_hash(read_metrics(finished))
+    assert read_manifest(out)["parameter_hash"] == read_manifest(finished)["parameter_hash"]
+
+
+REFUSED = {
+    "a directory that holds a run": ([*FAST], "holds a run already; go on with it (--resume) or choose another"),
+    "another config": ([*FAST[:4], "--seed", "5", "--resume"], "holds a run of another config: seed (4 there, 5 here)"),
+}
+
+
+@pytest.mark.parametrize(("args", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_there_is_not_overwritten(args, message, finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert train.main([*args, "--out", str(finished)]) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+BAD = {
+    "unknown data set": (["--data.name", "minst"], "data.name is 'minst': expected one of digits, mnist, cifar10"),
+    "unknown model": (["--model.name", "vit"], "model.name is 'vit': expected one of linear, mlp, cnn"),
+    "limit above the data": (["--data.limit", "5000"], "5000"),
+    "a batch that is too large": (
+        ["--train.batch-size", "2000"],
+        "train.batch_size is 2000: expected at most the 1079",
+    ),
+}
+
+
+@pytest.mark.parametrize(("args", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(args, message, tmp_path, capsys):
+    assert train.main([*args, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_diverging_run_is_one_line(tmp_path, capsys):
+    assert train.main([*FAST, "--optim.learning-rate", "1e38", "--out", str(tmp_path / "out")]) == 1
+    assert "is not finite at step" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["status"] == "diverged"

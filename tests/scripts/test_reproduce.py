@@ -1,0 +1,127 @@
+"""A stored run comes out again; and when it does not, every difference is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convnet.experiments import compare
+
+from convnet import data
+from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.record import read_manifest
+from convnet.run import Trainer
+from convnet.train import NonFiniteLoss
+from scripts import reproduce
+
+CONFIG = RunConfig(model=ModelConfig("linear"), train=TrainConfig(epochs=2), seed=3)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    Trainer(CONFIG, data.load("digits")).run(directory=path)
+    return path
+
+
+@pytest.fixture
+def run(stored, tmp_path):
+    """A copy to be changed."""
+    return Path(shutil.copytree(stored, tmp_path / "run"))
+
+
+def edit(path, change):
+    manifest = read_manifest(path)
+    change(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_same_bits_are_ok(run, capsys):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert reproduce.main([str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"OK: 2 epochs bit for bit; parameters {read_manifest(run)['parameter_hash']}"
+    )
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_figure_of_one_epoch_in_its_last_bit(run, capsys):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    true = lines[1]["train_loss"]
+    lines[1]["train_loss"] = float(np.nextafter(true, 9))
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert reproduce.main([str(run)]) == 1
+    output = capsys.readouterr().out
+    assert output.startswith(f"DIFFERENT: 1 figures of {run}\n")
+    assert f"  epoch 2, train_loss: {lines[1]['train_loss']!r} stored, {true!r} now\n" in output
+    assert "nothing that was recorded of its environment has changed" in output
+
+
+def test_another_config_behind_the_same_results_is_noticed(run, capsys):
+    """As if the code computed something else: every figure differs, in the metrics and in the end."""
+    edit(run, lambda manifest: manifest["config"].update(seed=4))
+    assert reproduce.main([str(run)]) == 1
+    output = capsys.readouterr().out
+    for name in ("epoch 1, train_loss", "epoch 1, parameter_hash", "epoch 2, validation_loss", "\n  parameter_hash: "):
+        assert name in output
+
+
+def test_what_changed_in_the_environment_is_said(run, capsys):
+    def change(manifest):
+        manifest["packages"]["jax"] = "0.1"
+        manifest.update(xla_flags="--old=1", device="abacus", git={"commit": "abc", "dirty": False}, parameter_hash="0")
+        manifest["resumed"] = [{"changed": {"python": ["2.7", "3.0"]}}]
+
+    now = read_manifest(run)
+    edit(run, change)
+    assert reproduce.main([str(run)]) == 1
+    output = capsys.readouterr().out
+    for line in (
+        f"parameter_hash: '0' stored, '{now['parameter_hash']}' now",
+        "changed since the run was made:",
+        f"packages.jax: '0.1' then, '{now['packages']['jax']}' now",
+        "xla_flags: '--old=1' then,",
+        "device: 'abacus' then,",
+        "git.commit: 'abc' then,",
+        "python: '2.7' at its start, '3.0' when resumed (1)",
+    ):
+        assert line in output
+
+
+def test_metrics_of_an_older_version_are_compared_as_far_as_they_go(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["parameter_hash"]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    edit(run, lambda manifest: manifest.pop("metrics_hash"))
+    assert reproduce.main([str(run)]) == 0
+
+
+def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
+    config = RunConfig(
+        model=ModelConfig("linear"), optim=OptimConfig(learning_rate=1e38), train=TrainConfig(epochs=2), seed=3
+    )
+    with pytest.raises(NonFiniteLoss):
+        Trainer(config, data.load("digits")).run(directory=tmp_path / "run")
+    assert reproduce.main([str(tmp_path / "run")]) == 0
+    assert "is not finite at step" in capsys.readouterr().out
+    edit(tmp_path / "run", lambda manifest: manifest.update(reason="at step 0"))
+    assert reproduce.main([str(tmp_path / "run")]) == 1
+
+
+def test_a_cell_of_a_comparison(tmp_path):
+    assert compare.main(["--models", "linear", "--seeds", "1", "--epochs", "2", "--out", str(tmp_path)]) == 0
+    (cell,) = tmp_path.glob("*/manifest.json")
+    assert reproduce.main([str(cell.parent)]) == 0
+
+
+def test_what_cannot_be_reproduced_is_refused(run, tmp_path, capsys):
+    assert reproduce.main([str(tmp_path / "nowhere")]) == 2
+    assert "it has no manifest.json that can be read" in capsys.readouterr().err
+    edit(run, lambda manifest: manifest.update(status="running"))
+    assert reproduce.main([str(run)]) == 2
+    assert "its status is 'running'; resume it first" in capsys.readouterr().err
+    edit(run, lambda manifest: manifest.update(status="finished", config={"modle": {}}))
+    assert reproduce.main([str(run)]) == 2
+    assert "unknown key 'modle'" in capsys.readouterr().err
