@@ -71,14 +71,12 @@ def train(settings: Train) -> int:
     check_writable(out)
     dataset = data.load(config.data.name, limit=config.data.limit)
     trainer = Trainer(config, dataset)
-    bar = tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
     try:
-        result = _train(trainer, out, settings, bar)
+        with tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+            result = _train(trainer, out, settings, bar)
     except NonFiniteLoss as diverged:
         print(f"diverged: {diverged}", file=sys.stderr)
         return 1
-    finally:
-        bar.close()
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), RECIPES[config.data.name].target)
     title = f"One run of {config.model.name} on {dataset.name}"
     write_comparison(out / "report.html", [family], dataset, title=title)

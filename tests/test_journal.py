@@ -42,7 +42,7 @@ def validate(params):
 
 def start():
     params = {"w": jnp.arange(5.0)}
-    return TrainState(params, OPTIMIZER.init(params), jnp.zeros((), jnp.int32), jax.random.key(8))
+    return TrainState(params, OPTIMIZER.init(params), jnp.zeros((), jnp.int32), jax.random.key(0))
 
 
 class Interrupted(Exception):
