@@ -152,7 +152,7 @@ def check_path(path: str) -> None:
     if path == "seed":
         raise ValueError("seed is no factor: it numbers the replicates of every arm")
     if path not in FIELDS:
-        raise ValueError(f"unknown setting {path!r}: {_suggestion(path, FIELDS)}")
+        raise ValueError(f"unknown setting {path!r}: {suggestion(path, FIELDS)}")
 
 
 def check(settings: Settings) -> None:
@@ -164,7 +164,7 @@ def check(settings: Settings) -> None:
         ]
         words = list(NAMES.get(path, words))
         if isinstance(value, str) and value not in words and (path in NAMES or _nearest(value, words)):
-            raise ValueError(f"{path} is {value!r}: {_suggestion(value, words)}")
+            raise ValueError(f"{path} is {value!r}: {suggestion(value, words)}")
         apply(RunConfig(), {path: value})
 
 
@@ -172,7 +172,8 @@ def _nearest(word: str, known: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
 
 
-def _suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message: the names that look like `word`, or else all."""
     near = _nearest(word, known)
     return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known)}"
 
