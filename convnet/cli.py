@@ -27,6 +27,9 @@ def run_command(settings: type, run: Callable[[Any], Any], args: Sequence[str] |
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; --resume goes on from the finished runs", file=sys.stderr)
+        print(
+            "\ninterrupted; what is finished is kept, and taken over next time (by compare with --resume)",
+            file=sys.stderr,
+        )
         return 130
     return code if isinstance(code, int) else 0

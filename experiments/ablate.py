@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from convnet.experiments.ablate_cells import cells_of, check_comparable, parse_shard, read, run_cells, share
+from convnet.experiments.ablate_cells import Work, cells_of, check_comparable, parse_shard, read, share
 from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, quickened
 from convnet.experiments.ablate_report import write_ablation
 from tqdm import tqdm
@@ -90,31 +90,27 @@ def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
     return replace(plan, seeds=min(plan.seeds, QUICK_SEEDS)), quickened(arms)
 
 
-def claim(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
-    """Make `out` the directory of this plan; how many seeds its report is to cover (more may have been done before).
+def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
+    """How many seeds the report in `out` is to cover: the plan's, or more that an earlier run of it asked for.
 
-    Raises ValueError where it holds another ablation, or something else.
+    Raises ValueError where `out` holds another ablation, or something else, or cannot be written.
     """
     check_writable(out)
-    path, own = out / "plan.json", describe(plan, arms)
+    path, name = out / "plan.json", str(out)
     if not path.exists():
         if out.exists() and any(out.iterdir()):
-            raise ValueError(f"out is {str(out)!r}: holds files that are no ablation's; choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(path, own)
+            raise ValueError(f"out is {name!r}: holds files that are no ablation's; choose another --out")
         return plan.seeds
     try:
         stored = json.loads(path.read_text())
-        theirs = {arm["name"]: arm["hash"] for arm in stored["arms"]}
+        theirs, seeds = {arm["name"]: arm["hash"] for arm in stored["arms"]}, int(stored["seeds"])
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"out is {str(out)!r}: its plan.json cannot be read; choose another --out") from None
-    ours = {arm["name"]: arm["hash"] for arm in own["arms"]}
+        raise ValueError(f"out is {name!r}: its plan.json cannot be read; choose another --out") from None
+    ours = {arm["name"]: arm["hash"] for arm in describe(plan, arms)["arms"]}
     if list(theirs.items()) != list(ours.items()):
-        name = next((n for n in [*ours, *theirs] if ours.get(n) != theirs.get(n)), "their order")
-        raise ValueError(f"out is {str(out)!r}: holds another ablation (arm {name!r} differs); choose another --out")
-    if plan.seeds > stored["seeds"]:
-        write_json(path, own)
-    return max(plan.seeds, stored["seeds"])
+        differing = next((n for n in [*ours, *theirs] if ours.get(n) != theirs.get(n)), "order")
+        raise ValueError(f"out is {name!r}: holds another ablation (arm {differing!r} differs); choose another --out")
+    return max(plan.seeds, seeds)
 
 
 def ablate(settings: Ablate) -> None:
@@ -123,20 +119,20 @@ def ablate(settings: Ablate) -> None:
     require(settings.chunk >= 1, "chunk", settings.chunk, "1 or more")
     shard = parse_shard(settings.shard, dict(os.environ))
     out = settings.directory(plan)
-    seeds = claim(out, plan, arms)
+    seeds = seeds_of(out, plan, arms)
     everything = cells_of(arms, range(seeds), out)
     if not settings.accept_versions:
         check_comparable(done for cell in everything if (done := read(cell)))
-    mine = share(cells_of(arms, range(plan.seeds), out), shard)
-    missing = [] if settings.report_only else [cell for cell in mine if read(cell) is None]
-    if missing:
-        epochs = sum(cell.config.train.epochs for cell in missing)
-        print(
-            f"{len(missing)} of {len(mine)} cells to do, {len(arms)} arms × {plan.seeds} seeds in all", file=sys.stderr
-        )
-        with tqdm(total=epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
-            vmapped = {"auto": None, "vmapped": True, "in-turn": False}[settings.replicates]
-            run_cells(missing, vmapped=vmapped, traced=settings.traced, chunk=settings.chunk, bar=bar)
+    if not settings.report_only:
+        mine = share(cells_of(arms, range(plan.seeds), out), shard)
+        vmapped = {"auto": None, "vmapped": True, "in-turn": False}[settings.replicates]
+        missing = [cell for cell in mine if read(cell) is None]
+        work = Work.of(missing, vmapped=vmapped, traced=settings.traced, chunk=settings.chunk)
+        print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))
+        with tqdm(total=work.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+            work.run(bar)
     done = [found for cell in everything if (found := read(cell))]
     require(bool(done), "finished cells", 0, "one or more to report on")
     print(write_ablation(out, describe(replace(plan, seeds=seeds), arms), done))

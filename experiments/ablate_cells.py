@@ -16,6 +16,7 @@ from convnet.ablation import Arm, Replicates
 from convnet.ablation.grid import apply
 from convnet.ablation.replicates import TRACEABLE, Outcome
 from convnet.config import RunConfig, content_hash, require, to_dict
+from convnet.data import Dataset
 from convnet.record import RunDirectory, environment, parameter_hash, read_manifest
 from convnet.train import EpochRecord, NonFiniteLoss
 
@@ -99,32 +100,47 @@ def _differing(there: Any, here: Any) -> str:
     return f"{there} there and {here} here"
 
 
-def run_cells(cells: Sequence[Cell], *, vmapped: bool | None, traced: bool, chunk: int, bar: tqdm) -> None:
-    """Train all `cells`, writing each as it is done.
+@dataclass(frozen=True)
+class Work:
+    """Cells to be done, in groups that share a program.
 
-    traced: arms that differ in TRACEABLE settings only share one program.
-
-    Raises ValueError, before any is trained, for a config that does not fit its data.
+    traced: arms that differ in TRACEABLE settings only share one.
     """
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(content_hash(_program(cell.arm.config) if traced else cell.arm.config), []).append(cell)
-    datasets = {
-        settings: data.load(settings[0], limit=settings[1])
-        for settings in {(cell.config.data.name, cell.config.data.limit): None for cell in cells}
-    }
-    for compiling in (False, True):  # without compiling, all arms are checked in the time that one takes to compile
-        for group in groups.values():
-            config = replace(group[0].config, seed=0)
-            trainer = Replicates(
-                config,
-                datasets[config.data.name, config.data.limit],
-                traced=TRACEABLE if traced else (),
-                vmapped=vmapped,
-                chunk=chunk,
-            )
-            if compiling:
-                _run_group(trainer, group, bar)
+
+    groups: tuple[tuple[Cell, ...], ...]
+    datasets: dict[tuple[str, int | None], Dataset]
+    vmapped: bool | None
+    traced: bool
+    chunk: int
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], *, vmapped: bool | None, traced: bool, chunk: int) -> Work:
+        """Raises ValueError, before anything is compiled, for a config that does not fit its data."""
+        groups: dict[str, list[Cell]] = {}
+        for cell in cells:
+            key = content_hash(_program(cell.arm.config) if traced else cell.arm.config)
+            groups.setdefault(key, []).append(cell)
+        names = dict.fromkeys((cell.config.data.name, cell.config.data.limit) for cell in cells)
+        datasets = {(name, limit): data.load(name, limit=limit) for name, limit in names}
+        work = cls(tuple(map(tuple, groups.values())), datasets, vmapped, traced, chunk)
+        for group in work.groups:
+            work.trainer(group)
+        return work
+
+    @property
+    def epochs(self) -> int:
+        return sum(cell.config.train.epochs for group in self.groups for cell in group)
+
+    def trainer(self, group: Sequence[Cell]) -> Replicates:
+        config = group[0].config
+        dataset = self.datasets[config.data.name, config.data.limit]
+        traced = TRACEABLE if self.traced else ()
+        return Replicates(config, dataset, traced=traced, vmapped=self.vmapped, chunk=self.chunk)
+
+    def run(self, bar: tqdm) -> None:
+        """Train all cells, writing each as it is done."""
+        for group in self.groups:
+            _run_group(self.trainer(group), group, bar)
 
 
 def _program(config: RunConfig) -> RunConfig:
