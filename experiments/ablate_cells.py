@@ -95,8 +95,8 @@ def check_comparable(done: Iterable[Done]) -> None:
 
 def _differing(there: Any, here: Any) -> str:
     if isinstance(there, dict) and isinstance(here, dict):
-        name = next(name for name in here if there.get(name) != here[name])
-        return f"{name} {there.get(name)} there and {here[name]} here"
+        name = next(name for name in here | there if there.get(name) != here.get(name))
+        return f"{name} {there.get(name)} there and {here.get(name)} here"
     return f"{there} there and {here} here"
 
 

@@ -53,7 +53,7 @@ def test_figures_can_be_drawn(count):
     arms = [f"arm {i}" for i in range(count)]
     line = (np.arange(1, 3), np.ones(2), np.ones(2), np.ones(2))
     for figure in (
-        effects.bands(dict.fromkeys(arms, {"loss": line}), {"loss": "loss (log)"}, "epoch"),
+        effects.bands({arm: {"loss": line} for arm in arms}, {"loss": "loss (log)"}, "epoch"),
         effects.forest(dict.fromkeys(arms, (0.0, 0.0, 0.0, 0.0, False)), "points"),
         effects.interaction(np.zeros((1, count)), ["only"], arms, ("a", "b")),
         effects.costs(dict.fromkeys(arms, np.ones(1)), "seconds"),
