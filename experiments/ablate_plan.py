@@ -8,7 +8,18 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from convnet.ablation.grid import Arm, Factor, apply, expand, factor, flat, parse_factor, parse_setting, suggestion
+from convnet.ablation.grid import (
+    Arm,
+    Factor,
+    apply,
+    checked,
+    expand,
+    factor,
+    flat,
+    parse_factor,
+    parse_setting,
+    suggestion,
+)
 from convnet.config import RunConfig, content_hash, require, to_dict
 
 PRESETS = Path(__file__).resolve().parent / "presets"
@@ -92,7 +103,7 @@ def read_preset(name: str) -> Plan:
         require(isinstance(getattr(preset, key), kind), f"{path.stem}.{key}", getattr(preset, key), kind.__name__)
     return Plan(
         name=path.stem,
-        base=apply(RunConfig(), flat(preset.base)),
+        base=apply(RunConfig(), checked(flat(preset.base))),
         factors=tuple(factor(name, levels) for name, levels in preset.factors.items()),
         **{f.name: getattr(preset, f.name) for f in fields(_Preset) if f.name not in ("base", "factors")},
     )

@@ -110,11 +110,8 @@ def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> str
 
 def table(results: Sequence[ArmResult]) -> list[list[str]]:
     """An ablation for people, first row headings."""
-    base = results[0].name
-    rows = [
-        ["arm", "seeds", "diverged", "test accuracy %", "95 % interval", f"− {base}", "95 % interval", "p", "p Holm"]
-    ]
-    rows[0].append("detectable")
+    head = ["arm", "seeds", "diverged", "test accuracy %", "95 % interval"]
+    rows = [[*head, "difference", "95 % interval", "p", "p Holm", "detectable"]]
     for r in results:
         row = [r.name, f"{len(r.cells)}", f"{r.diverged or ''}", f"{100 * r.score.mean:.2f}", _ends(r.score)]
         if r.effect is None:
@@ -233,7 +230,7 @@ def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section 
         return None
     return Section(
         "Paired differences",
-        figure=effects.forest(lines, f"test accuracy − that of {results[0].name}, in percentage points"),
+        figure=effects.forest(lines, f"test accuracy − that of {plan['arms'][0]['name']}, in percentage points"),
         caption="Mean difference with its 95 % interval; filled and orange where p Holm < 0.05. Grey: differences that "
         "so many seeds would probably have missed.",
     )

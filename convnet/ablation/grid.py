@@ -82,7 +82,7 @@ def parse_setting(text: str) -> Settings:
 
 
 def parse_level(path: str, text: str) -> Any:
-    """`text` as a value of the field `path`; what does not look like its type is left for `check` to refuse."""
+    """`text` as a value of the field `path`; what does not look like its type is left for `checked` to refuse."""
     check_path(path)
     for option in _options(FIELDS[path]):
         value = _parsed(text, option)
@@ -125,7 +125,7 @@ def factor(name: str, levels: Sequence[Any] | Mapping[str, Mapping]) -> Factor:
         named = {label: {name: level} for label, level in zip(labels, levels, strict=True)}
     require(bool(named), f"factor {name}", levels, "one level or more")
     for settings in named.values():
-        check(settings)
+        checked(settings)
     return Factor(name, named)
 
 
@@ -155,8 +155,8 @@ def check_path(path: str) -> None:
         raise ValueError(f"unknown setting {path!r}: {suggestion(path, FIELDS)}")
 
 
-def check(settings: Settings) -> None:
-    """ValueError for an unknown path (the nearest are named), a value of another type, and an unknown name."""
+def checked(settings: Settings) -> Settings:
+    """`settings`; ValueError for an unknown path (the nearest are named), a value of another type, and an unknown name."""
     for path, value in settings.items():
         check_path(path)
         words = [
@@ -166,6 +166,7 @@ def check(settings: Settings) -> None:
         if isinstance(value, str) and value not in words and (path in NAMES or _nearest(value, words)):
             raise ValueError(f"{path} is {value!r}: {suggestion(value, words)}")
         apply(RunConfig(), {path: value})
+    return settings
 
 
 def _nearest(word: str, known: Iterable[str]) -> list[str]:

@@ -273,6 +273,7 @@ BAD_PRESETS = {
     "unknown key": ("sead = 3", "a key of preset own is 'sead': expected one of question"),
     "unknown setting": ("[factors]\n'model.kernl' = [3]", "unknown setting 'model.kernl': did you mean model.kernel"),
     "wrong type": ("[factors]\n'model.kernel' = ['3']", "model.kernel is '3': expected int"),
+    "unknown base": ("[base.model]\nkernl = 3\n[factors]\n'model.depth' = [1]", "'model.kernl': did you mean"),
     "bad base": ("[base.model]\nkernel = 'x'\n[factors]\n'model.depth' = [1]", "model.kernel is 'x': expected int"),
     "no factors": ("seeds = 3", "factors is (): expected one factor or more"),
     "seeds in words": ("seeds = 'ten'\n[factors]\n'model.depth' = [1]", "own.seeds is 'ten': expected int"),
@@ -363,8 +364,7 @@ def test_a_preset_asks_a_question_and_expands(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_runs(name, tmp_path):
-    small = [] if name in ("gradients", "first-layer") else ["--replicates", "in-turn"]
-    assert run("--preset", name, "--quick", *small, out=tmp_path / "out") == 0
+    assert run("--preset", name, "--quick", out=tmp_path / "out") == 0
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
 
 
