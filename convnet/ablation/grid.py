@@ -156,7 +156,7 @@ def check_path(path: str) -> None:
 
 
 def checked(settings: Settings) -> Settings:
-    """`settings`; ValueError for an unknown path (the nearest are named), a value of another type, and an unknown name."""
+    """`settings`. Raises ValueError for an unknown path or name (the nearest are named) and a value of another type."""
     for path, value in settings.items():
         check_path(path)
         words = [
@@ -220,15 +220,8 @@ def expand(
     Raises ValueError for factors that share a path or a name, two arms of one config, and more than `max_cells` arms ×
     seeds (before any is made).
     """
-    require(design in DESIGNS, "design", design, f"one of {', '.join(DESIGNS)}")
     require(seeds >= 1, "seeds", seeds, "1 or more")
-    require(bool(factors), "factors", factors, "one factor or more")
-    require(design != "random" or sample is not None, "sample", sample, "the number of arms of a random design")
-    require(sample is None or sample >= 1, "sample", sample, "1 arm or more")
-    for one, other in itertools.combinations(factors, 2):
-        if shared := sorted(one.paths & other.paths):
-            raise ValueError(f"factors {one.name} and {other.name} both set {shared[0]}")
-        require(one.name != other.name, "factor", one.name, "to be given once")
+    _check_design(factors, design, sample)
     combinations = math.prod(len(f.levels) for f in factors)
     size = {
         "grid": combinations,
@@ -246,6 +239,17 @@ def expand(
         arms = [_arm(base, factors, _labels(factors, index)) for index in chosen]
     _refuse_twins(arms)
     return tuple(arms)
+
+
+def _check_design(factors: Sequence[Factor], design: str, sample: int | None) -> None:
+    require(design in DESIGNS, "design", design, f"one of {', '.join(DESIGNS)}")
+    require(bool(factors), "factors", factors, "one factor or more")
+    require(design != "random" or sample is not None, "sample", sample, "the number of arms of a random design")
+    require(sample is None or sample >= 1, "sample", sample, "1 arm or more")
+    for one, other in itertools.combinations(factors, 2):
+        if shared := sorted(one.paths & other.paths):
+            raise ValueError(f"factors {one.name} and {other.name} both set {shared[0]}")
+        require(one.name != other.name, "factor", one.name, "to be given once")
 
 
 def _drawn(combinations: int, size: int, seed: int) -> list[int]:
