@@ -11,8 +11,12 @@ from typing import Any
 import tyro
 
 
-def run_command(settings: type, run: Callable[[Any], Any], args: Sequence[str] | None = None) -> int:
+def run_command(
+    settings: type, run: Callable[[Any], Any], args: Sequence[str] | None = None, *, going_on: str = ""
+) -> int:
     """Read `settings` from the command line and `run` them.
+
+    going_on: what to add to the command, or do, to go on after an interruption; empty where it starts anew.
 
     Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input
     (ValueError, OSError); 130 when interrupted. The environment variable CONVNET_TRACEBACK=1 lets the exception through
@@ -27,6 +31,7 @@ def run_command(settings: type, run: Callable[[Any], Any], args: Sequence[str] |
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; --resume goes on from here", file=sys.stderr)
+        hint = f"; {going_on} goes on from here" if going_on else ""
+        print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     return code if isinstance(code, int) else 0

@@ -5,11 +5,13 @@ The update of step t is  clip → + λw (coupled decay) → direction → + λw 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jax
 import optax
+from jax import Array
 
 from convnet.config import OptimConfig
 
@@ -31,6 +33,10 @@ OPTIMIZERS: dict[str, Rule] = {
     "adam": Rule(lambda config: optax.scale_by_adam(b1=config.momentum)),
     "adamw": Rule(lambda config: optax.scale_by_adam(b1=config.momentum), decoupled=True),
 }
+
+
+TRACED = ("learning_rate", "momentum", "weight_decay")
+"""Settings that may be inputs of a compiled program; the others decide which program it is."""
 
 
 def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -64,21 +70,29 @@ def weights_only(params):
     return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 
-def build(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+def build(config: OptimConfig, steps: int, traced: Mapping[str, Array] | None = None) -> optax.GradientTransformation:
     """The optimiser of `config` for a run of `steps` updates.
+
+    traced: scalars that stand for the config's own numbers, by the names in TRACED. A program that takes them as inputs
+    serves every value, and vmap over them trains a grid at once.
 
     Raises ValueError for an unknown name, listing the known ones.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(f"optim.name is {config.name!r}: expected one of {', '.join(OPTIMIZERS)}")
+    if unknown := set(traced or ()) - set(TRACED):
+        raise ValueError(f"traced holds {sorted(unknown)[0]!r}: expected one of {', '.join(TRACED)}")
     rule = OPTIMIZERS[config.name]
-    decay = optax.add_decayed_weights(config.weight_decay, mask=weights_only) if config.weight_decay else None
+    decays = bool(config.weight_decay) or "weight_decay" in (traced or ())
     decoupled = rule.decoupled or config.decoupled
+    # A config checks the values it holds, and a traced one has none to be checked.
+    settings = SimpleNamespace(**vars(config) | dict(traced or {}))
+    decay = optax.add_decayed_weights(settings.weight_decay, mask=weights_only) if decays else None
     links = (
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
         None if decoupled else decay,
-        rule.direction(config),
+        rule.direction(settings),
         decay if decoupled else None,
-        optax.scale_by_learning_rate(schedule(config, steps)),
+        optax.scale_by_learning_rate(schedule(settings, steps)),
     )
     return optax.chain(*(link for link in links if link is not None))

@@ -197,7 +197,7 @@ def _csv(families: list[Family]) -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    return run_command(Compare, compare, args)
+    return run_command(Compare, compare, args, going_on="--resume")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def _train(trainer: Trainer, out: Path, settings: Train, bar: tqdm) -> RunResult
 
 
 def main(args: list[str] | None = None) -> int:
-    return run_command(Train, train, args)
+    return run_command(Train, train, args, going_on="--resume")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ def problem(rng):
     return params, grads
 
 
-def trajectory(config, params, grads):
+def trajectory(config, params, grads, traced=None):
     """Parameters after each step, by the library."""
-    optimizer = build(config, STEPS)
+    optimizer = build(config, STEPS, traced)
     params = jax.tree.map(jnp.asarray, params)
     state, history = optimizer.init(params), []
     update = jax.jit(optimizer.update, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
@@ -168,6 +168,24 @@ def test_float32_parameters_stay_float32(name):
     optimizer = build(config, STEPS)
     updates, _ = jax.eval_shape(optimizer.update, params, jax.eval_shape(optimizer.init, params), params)
     assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
+@pytest.mark.parametrize("name", RULES)
+def test_traced_settings_are_those_of_a_config(name, after, rng, x64):
+    """As inputs of a compiled update, whatever the config itself holds in their place."""
+    params, grads = problem(rng)
+    kept = dict(name=name, schedule=after, warmup=0.34, clip_norm=2.0)
+    values = dict(learning_rate=0.07, momentum=0.6, weight_decay=0.02)
+    expected = trajectory(OptimConfig(**kept, **values), params, grads)
+    found = trajectory(OptimConfig(**kept), params, grads, jax.tree.map(jnp.asarray, values))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_only_numbers_of_the_update_are_traced():
+    with pytest.raises(ValueError, match="traced holds 'clip_norm': expected one of learning_rate, momentum"):
+        build(OptimConfig(), STEPS, {"clip_norm": jnp.ones(())})
 
 
 @pytest.mark.parametrize("name", ["lion", "", "SGD"])

@@ -1,5 +1,31 @@
-"""Comparing runs with each other."""
+"""Comparing runs with each other: arms that differ in named factors, many seeds of each, and what they say."""
 
-from convnet.ablation.stats import Interval, mean_interval
+from convnet.ablation.grid import Arm, Factor, expand
+from convnet.ablation.replicates import Replicates
+from convnet.ablation.stats import (
+    Effect,
+    Interval,
+    bootstrap_interval,
+    divergence_p,
+    holm,
+    mean_interval,
+    paired_effects,
+    paired_p,
+    smallest_detectable,
+)
 
-__all__ = ["Interval", "mean_interval"]
+__all__ = [
+    "Arm",
+    "Effect",
+    "Factor",
+    "Interval",
+    "Replicates",
+    "bootstrap_interval",
+    "divergence_p",
+    "expand",
+    "holm",
+    "mean_interval",
+    "paired_effects",
+    "paired_p",
+    "smallest_detectable",
+]

@@ -1,0 +1,296 @@
+"""Factors and their levels -> arms: named RunConfigs that differ in those factors only."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from convnet import data, initializers, models, optim
+from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
+
+Settings = dict[str, Any]
+"""Paths such as optim.learning_rate -> values."""
+
+DESIGNS = ("grid", "one-at-a-time", "random")
+NAMES = {
+    "data.name": data.DATASETS,
+    "model.name": models.MODELS,
+    "model.initializer": initializers.INITIALIZERS,
+    "optim.name": optim.OPTIMIZERS,
+}
+"""Paths whose values are names of a table."""
+
+
+def _fields(cls: type = RunConfig, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for name, hint in get_type_hints(cls).items():
+        found |= _fields(hint, f"{name}.") if dataclasses.is_dataclass(hint) else {prefix + name: hint}
+    return found
+
+
+FIELDS: dict[str, Any] = {path: hint for path, hint in _fields().items() if path != "seed"}
+"""Every path that may be a factor -> its type. The seed is none: it numbers the replicates."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What is varied: label of a level -> the settings it stands for (one path, or several that change together)."""
+
+    name: str
+    levels: Mapping[str, Settings]
+
+    @property
+    def paths(self) -> set[str]:
+        return {path for settings in self.levels.values() for path in settings}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One config of an ablation; levels: factor -> label, empty for the base of a one-at-a-time design."""
+
+    name: str
+    levels: Mapping[str, str]
+    config: RunConfig
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def parse_factor(text: str) -> Factor:
+    """`model.kernel=3,5` as a factor; in a level that is a tuple, + joins the items: `model.widths=16,16+32`.
+
+    Raises ValueError for text of another form, an unknown path, and a level that is none of its type.
+    """
+    path, equals, levels = text.partition("=")
+    require(bool(equals and levels), "factor", text, "PATH=LEVEL,LEVEL,…")
+    return factor(path, [parse_level(path, level) for level in levels.split(",")])
+
+
+def parse_setting(text: str) -> Settings:
+    """`train.epochs=5` as a setting. Raises ValueError as `parse_factor` does."""
+    path, equals, level = text.partition("=")
+    require(bool(equals), "set", text, "PATH=VALUE")
+    return {path: parse_level(path, level)}
+
+
+def parse_level(path: str, text: str) -> Any:
+    """`text` as a value of the field `path`; what does not look like its type is left for `checked` to refuse."""
+    check_path(path)
+    for option in _options(FIELDS[path]):
+        value = _parsed(text, option)
+        if value is not _NOT:
+            return value
+    return text
+
+
+_NOT = object()
+
+
+def _parsed(text: str, option: Any) -> Any:
+    if option is types.NoneType:
+        return None if text.lower() == "none" else _NOT
+    if option is bool:
+        return {"true": True, "false": False}.get(text.lower(), _NOT)
+    if get_origin(option) is tuple:
+        items = [_parsed(item, get_args(option)[0]) for item in text.split("+")]
+        return _NOT if _NOT in items else tuple(items)
+    if get_origin(option) is Literal:
+        return text if text in get_args(option) else _NOT
+    try:
+        return option(text)
+    except ValueError:
+        return _NOT
+
+
+def factor(name: str, levels: Sequence[Any] | Mapping[str, Mapping]) -> Factor:
+    """A factor from plain values: a list of levels of the path `name`, or a mapping from labels to settings.
+
+    Raises ValueError for an unknown path, a bad level, no levels, or one level twice.
+    """
+    if isinstance(levels, Mapping):
+        named = {label: flat(settings) for label, settings in levels.items()}
+    else:
+        require(isinstance(levels, list | tuple), f"factor {name}", levels, "a list of levels, or a table of settings")
+        labels = [label(level) for level in levels]
+        if twice := [label for label in labels if labels.count(label) > 1]:
+            raise ValueError(f"factor {name} has the level {twice[0]} twice")
+        named = {label: {name: level} for label, level in zip(labels, levels, strict=True)}
+    require(bool(named), f"factor {name}", levels, "one level or more")
+    for settings in named.values():
+        checked(settings)
+    return Factor(name, named)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Nested settings by path: {"model": {"kernel": 3}} as {"model.kernel": 3}."""
+    require(isinstance(settings, Mapping), prefix.rstrip(".") or "settings", settings, "a table of settings")
+    found = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
+
+
+def label(value: Any) -> str:
+    """A level as the command line spells it."""
+    if isinstance(value, list | tuple):
+        return "+".join(map(label, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else f"{value}"
+
+
+# --- checking ---------------------------------------------------------------------------------------------------------
+
+
+def check_path(path: str) -> None:
+    if path == "seed":
+        raise ValueError("seed is no factor: it numbers the replicates of every arm")
+    if path not in FIELDS:
+        raise ValueError(f"unknown setting {path!r}: {suggestion(path, FIELDS)}")
+
+
+def checked(settings: Settings) -> Settings:
+    """`settings`. Raises ValueError for an unknown path or name (the nearest are named) and a value of another type."""
+    for path, value in settings.items():
+        check_path(path)
+        words = [
+            word for option in _options(FIELDS[path]) for word in get_args(option) if get_origin(option) is Literal
+        ]
+        words = list(NAMES.get(path, words))
+        if isinstance(value, str) and value not in words and (path in NAMES or _nearest(value, words)):
+            raise ValueError(f"{path} is {value!r}: {suggestion(value, words)}")
+        apply(RunConfig(), {path: value})
+    return settings
+
+
+def _nearest(word: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message: the names that look like `word`, or else all."""
+    near = _nearest(word, known)
+    return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known)}"
+
+
+def _options(hint: Any) -> tuple:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def apply(config: RunConfig, settings: Settings) -> RunConfig:
+    """`config` with `settings`, all changed at once. Raises ValueError for what a config refuses."""
+    nested: dict[str, Any] = {}
+    for path, value in settings.items():
+        section, _, name = path.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    return from_dict(RunConfig, nested, base=config)
+
+
+def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Paths at which two configs differ -> both values."""
+    a, b = (flat(to_dict(config)) for config in (one, other))
+    return {path: (a[path], b[path]) for path in a if a[path] != b[path]}
+
+
+# --- designs ----------------------------------------------------------------------------------------------------------
+
+
+def expand(
+    base: RunConfig,
+    factors: Sequence[Factor],
+    design: str = "grid",
+    *,
+    seeds: int = 1,
+    max_cells: int | None = None,
+    sample: int | None = None,
+    sample_seed: int = 0,
+) -> tuple[Arm, ...]:
+    """The arms of a design; the first is the one that the others are compared with.
+
+    grid: every combination of levels, the first being that of the first levels.
+    one-at-a-time: `base` itself, then each level of each factor alone (levels that `base` has already are `base`).
+    random: the first combination, and others drawn without replacement by `sample_seed`, `sample` in all.
+
+    Raises ValueError for factors that share a path or a name, two arms of one config, and more than `max_cells` arms ×
+    seeds (before any is made).
+    """
+    require(seeds >= 1, "seeds", seeds, "1 or more")
+    _check_design(factors, design, sample)
+    combinations = math.prod(len(f.levels) for f in factors)
+    size = {
+        "grid": combinations,
+        "one-at-a-time": 1 + sum(len(f.levels) for f in factors),
+        "random": min(sample or 0, combinations),
+    }[design]
+    if max_cells is not None and size * seeds > max_cells:
+        raise ValueError(
+            f"{size} arms × {seeds} seeds are {size * seeds} cells: expected at most max_cells = {max_cells}"
+        )
+    if design == "one-at-a-time":
+        arms = _one_at_a_time(base, factors)
+    else:
+        chosen = range(combinations) if design == "grid" else _drawn(combinations, size, sample_seed)
+        arms = [_arm(base, factors, _labels(factors, index)) for index in chosen]
+    _refuse_twins(arms)
+    return tuple(arms)
+
+
+def _check_design(factors: Sequence[Factor], design: str, sample: int | None) -> None:
+    require(design in DESIGNS, "design", design, f"one of {', '.join(DESIGNS)}")
+    require(bool(factors), "factors", factors, "one factor or more")
+    require(design != "random" or sample is not None, "sample", sample, "the number of arms of a random design")
+    require(sample is None or sample >= 1, "sample", sample, "1 arm or more")
+    for one, other in itertools.combinations(factors, 2):
+        if shared := sorted(one.paths & other.paths):
+            raise ValueError(f"factors {one.name} and {other.name} both set {shared[0]}")
+        require(one.name != other.name, "factor", one.name, "to be given once")
+
+
+def _drawn(combinations: int, size: int, seed: int) -> list[int]:
+    """0, and size − 1 others in rising order; the range is never written out, so it may be huge."""
+    rng, chosen = np.random.default_rng(seed), {0}
+    while len(chosen) < size:
+        chosen.add(int(rng.integers(combinations)))
+    return sorted(chosen)
+
+
+def _labels(factors: Sequence[Factor], index: int) -> dict[str, str]:
+    """Combination number `index`, the last factor turning fastest."""
+    labels = {}
+    for f in reversed(factors):
+        index, level = divmod(index, len(f.levels))
+        labels[f.name] = list(f.levels)[level]
+    return {f.name: labels[f.name] for f in factors}
+
+
+def _one_at_a_time(base: RunConfig, factors: Sequence[Factor]) -> list[Arm]:
+    arms = [Arm("base", {}, base)]
+    for f in factors:
+        alone = [_arm(base, factors, {f.name: label}) for label in f.levels]
+        arms += [arm for arm in alone if arm.config != base]
+    return arms
+
+
+def _arm(base: RunConfig, factors: Sequence[Factor], labels: Mapping[str, str]) -> Arm:
+    settings = {path: v for f in factors if f.name in labels for path, v in f.levels[labels[f.name]].items()}
+    short = [name.removesuffix(".name").rpartition(".")[2] for name in labels]
+    shown = [s if short.count(s) == 1 else name for s, name in zip(short, labels, strict=True)]
+    if len(factors) == 1:
+        return Arm(*labels.values(), labels, apply(base, settings))
+    pairs = zip(shown, labels.values(), strict=True)
+    return Arm(", ".join(f"{name} {label}" for name, label in pairs), labels, apply(base, settings))
+
+
+def _refuse_twins(arms: Sequence[Arm]) -> None:
+    seen: dict[str, str] = {}
+    for arm in arms:
+        key = content_hash(arm.config)
+        if key in seen:
+            raise ValueError(f"arms {seen[key]!r} and {arm.name!r} are the same config")
+        seen[key] = arm.name

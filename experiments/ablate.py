@@ -1,0 +1,147 @@
+"""Does it matter? Vary settings of a run, each level with the same seeds, and see what changes, and how surely.
+
+    python experiments/ablate.py --preset initializers                  one of experiments/presets/, or your own file
+    python experiments/ablate.py --factor model.kernel=3,5 --factor optim.name=sgd,nesterov --set train.epochs=10
+    python experiments/ablate.py --preset initializers --shard 2/8       one part; the last to end has the whole report
+    python experiments/ablate.py --quick                                 does everything run?
+
+The same command again skips what is finished. Measured answers stand in docs/ablations.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from convnet.experiments.ablate_cells import Work, cells_of, check_comparable, parse_shard, read, share
+from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, quickened
+from convnet.experiments.ablate_report import write_ablation
+from tqdm import tqdm
+
+from convnet.ablation import Arm
+from convnet.cli import run_command
+from convnet.config import require
+from convnet.record import check_writable, write_json
+
+DEFAULT_PRESET = "initializers"
+
+
+@dataclass(frozen=True)
+class Ablate:
+    """Vary settings of a training run, with the same seeds for every arm; tell which differences hold. Writes
+    results.csv (a row per arm and seed), summary.json and a self-contained report.html. The same command again skips
+    finished cells."""
+
+    factor: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """PATH=LEVEL,LEVEL,…, such as model.kernel=3,5 or model.widths=16,16+32; may be given several times."""
+    preset: str | None = None
+    """A question of the field (a name in experiments/presets/), or a TOML file of your own."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """PATH=VALUE: changes the base that everything else is taken from; may be given several times."""
+    design: Literal["grid", "one-at-a-time", "random"] | None = None
+    """Every combination; or each level alone, beside the base; or a random subset of the grid."""
+    sample: int | None = None
+    """Arms of a random design."""
+    reference: str | None = None
+    """The arm that the others are compared with, by its name. Default: the preset's, else the first."""
+    seeds: int | None = None
+    """Seeds of every arm, 0, 1, …: paired, with the same data order. Default: the preset's, else 10."""
+    max_cells: int = 1000
+    """Refuse a plan of more arms × seeds than this."""
+    shard: str | None = None
+    """i/n: do part i of n (from 1). Default: all, or the part of Slurm's job array."""
+    replicates: Literal["auto", "vmapped", "in-turn"] = "auto"
+    """Seeds side by side in one program, or one after the other through it (auto: in turn on CPUs)."""
+    chunk: int = 16
+    """Seeds side by side at once, to fit memory."""
+    traced: bool = False
+    """Arms that differ in learning rate, momentum, weight decay or initial scale only share one compiled program."""
+    accept_versions: bool = False
+    """Keep finished cells that other code or other versions of packages computed."""
+    report_only: bool = False
+    """Train nothing; report on what is finished."""
+    out: Path | None = None
+    """Directory of the results. Default: runs/ablate/NAME."""
+    quick: bool = False
+    """Two seeds, two epochs, three arms: a check that everything runs, not a result."""
+
+    def directory(self, plan: Plan) -> Path:
+        return self.out or Path("runs", "ablate", plan.name + ("-quick" if self.quick else ""))
+
+
+def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
+    """What `settings` ask for, checked as far as it can be without data."""
+    preset = settings.preset or (None if settings.factor else DEFAULT_PRESET)
+    plan = make_plan(preset, settings.factor, settings.set)
+    given = {
+        key: value
+        for key in ("design", "sample", "reference", "seeds")
+        if (value := getattr(settings, key)) is not None
+    }
+    plan = replace(plan, **given)
+    arms = plan.arms(settings.max_cells)
+    if not settings.quick:
+        return plan, arms
+    return replace(plan, seeds=min(plan.seeds, QUICK_SEEDS)), quickened(arms)
+
+
+def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
+    """How many seeds the report in `out` is to cover: the plan's, or more that an earlier run of it asked for.
+
+    Raises ValueError where `out` holds another ablation, or something else, or cannot be written.
+    """
+    check_writable(out)
+    path, name = out / "plan.json", str(out)
+    if not path.exists():
+        if out.exists() and any(out.iterdir()):
+            raise ValueError(f"out is {name!r}: holds files that are no ablation's; choose another --out")
+        return plan.seeds
+    try:
+        stored = json.loads(path.read_text())
+        theirs, seeds = {arm["name"]: arm["hash"] for arm in stored["arms"]}, int(stored["seeds"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"out is {name!r}: its plan.json cannot be read; choose another --out") from None
+    ours = {arm["name"]: arm["hash"] for arm in describe(plan, arms)["arms"]}
+    if list(theirs.items()) != list(ours.items()):
+        differing = next((n for n in [*ours, *theirs] if ours.get(n) != theirs.get(n)), "order")
+        raise ValueError(f"out is {name!r}: holds another ablation (arm {differing!r} differs); choose another --out")
+    return max(plan.seeds, seeds)
+
+
+def ablate(settings: Ablate) -> None:
+    """Run the ablation, or this shard of it, and write the report of all that is finished."""
+    plan, arms = plan_of(settings)
+    require(settings.chunk >= 1, "chunk", settings.chunk, "1 or more")
+    shard = parse_shard(settings.shard, dict(os.environ))
+    out = settings.directory(plan)
+    seeds = seeds_of(out, plan, arms)
+    everything = cells_of(arms, range(seeds), out)
+    if not settings.accept_versions:
+        check_comparable(done for cell in everything if (done := read(cell)))
+    if not settings.report_only:
+        mine = share(cells_of(arms, range(plan.seeds), out), shard)
+        vmapped = {"auto": None, "vmapped": True, "in-turn": False}[settings.replicates]
+        missing = [cell for cell in mine if read(cell) is None]
+        work = Work.of(missing, vmapped=vmapped, traced=settings.traced, chunk=settings.chunk)
+        print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))
+        with tqdm(total=work.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+            work.run(bar)
+    done = [found for cell in everything if (found := read(cell))]
+    require(bool(done), "finished cells", 0, "one or more to report on")
+    print(write_ablation(out, describe(replace(plan, seeds=seeds), arms), done))
+    print(f"\nreport: {out / 'report.html'}")
+
+
+def main(args: list[str] | None = None) -> int:
+    return run_command(Ablate, ablate, args, going_on="the same command")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

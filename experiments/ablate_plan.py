@@ -1,0 +1,157 @@
+"""What an ablation asks: a question, a base, factors, seeds. From the command line or from a preset file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from convnet.ablation.grid import (
+    Arm,
+    Factor,
+    apply,
+    checked,
+    expand,
+    factor,
+    flat,
+    parse_factor,
+    parse_setting,
+    suggestion,
+)
+from convnet.config import RunConfig, content_hash, require, to_dict
+
+PRESETS = Path(__file__).resolve().parent / "presets"
+QUICK_ARMS, QUICK_EPOCHS, QUICK_SEEDS, QUICK_LIMIT = 3, 2, 2, 2000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation before it is expanded.
+
+    answer: what a stored run of it found, in words; measured: when, where and in which time.
+    sample: number of arms of a random design.
+    reference: name of the arm that the others are compared with; None: the first.
+    """
+
+    name: str
+    base: RunConfig
+    factors: tuple[Factor, ...]
+    question: str = ""
+    answer: str = ""
+    measured: str = ""
+    design: str = "grid"
+    seeds: int = 10
+    sample: int | None = None
+    reference: str | None = None
+
+    def arms(self, max_cells: int | None = None) -> tuple[Arm, ...]:
+        """The arms, the reference first.
+
+        Raises ValueError for what `ablation.expand` refuses, and for an unknown reference.
+        """
+        settings = dict(seeds=self.seeds, max_cells=max_cells, sample=self.sample)
+        arms = expand(self.base, self.factors, self.design, **settings)
+        if self.reference is None:
+            return arms
+        first = [arm for arm in arms if arm.name == self.reference]
+        if not first:
+            raise ValueError(
+                f"unknown reference {self.reference!r}: {suggestion(self.reference, [a.name for a in arms])}"
+            )
+        return (*first, *(arm for arm in arms if arm.name != self.reference))
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """The keys of a preset file."""
+
+    question: str = ""
+    answer: str = ""
+    measured: str = ""
+    design: str = "grid"
+    seeds: int = 10
+    sample: int | None = None
+    reference: str | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+    factors: dict[str, Any] = field(default_factory=dict)
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def read_preset(name: str) -> Plan:
+    """The plan of a preset by its name, or of a TOML file by its path.
+
+    Raises ValueError for an unknown name (the nearest are named), a file that cannot be read, an unknown key, and for
+    settings that `ablation.factor` refuses.
+    """
+    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if path.parent == PRESETS and not path.exists():
+        raise ValueError(f"unknown preset {name!r}: {suggestion(name, preset_names())}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"preset {name!r} cannot be read ({error})") from None
+    known = [f.name for f in fields(_Preset)]
+    for key in values:
+        require(key in known, f"a key of preset {path.stem}", key, f"one of {', '.join(known)}")
+    preset = _Preset(**values)
+    for key, kind in (("seeds", int), ("question", str), ("design", str), ("base", dict), ("factors", dict)):
+        require(isinstance(getattr(preset, key), kind), f"{path.stem}.{key}", getattr(preset, key), kind.__name__)
+    return Plan(
+        name=path.stem,
+        base=apply(RunConfig(), checked(flat(preset.base))),
+        factors=tuple(factor(name, levels) for name, levels in preset.factors.items()),
+        **{f.name: getattr(preset, f.name) for f in fields(_Preset) if f.name not in ("base", "factors")},
+    )
+
+
+def make_plan(preset: str | None, factors: Sequence[str], settings: Sequence[str]) -> Plan:
+    """The plan of a preset, or of `--factor` texts; `settings` (`--set` texts) change the base of either.
+
+    Raises ValueError for both a preset and factors, and for neither.
+    """
+    require(bool(preset) != bool(factors), "preset", preset, "a preset, or at least one --factor, not both")
+    changes = {path: value for text in settings for path, value in parse_setting(text).items()}
+    if preset:
+        plan = read_preset(preset)
+        return replace(plan, base=apply(plan.base, changes))
+    parsed = tuple(parse_factor(text) for text in factors)
+    return Plan(name="+".join(f.name for f in parsed), base=apply(RunConfig(), changes), factors=parsed)
+
+
+def quickened(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The first arms with little to do: does everything run?"""
+    short, seen = [], set()
+    for arm in arms:
+        run = arm.config
+        limit = QUICK_LIMIT if run.data.limit is None and run.data.name != "digits" else run.data.limit
+        config = replace(
+            run,
+            data=replace(run.data, limit=limit),
+            train=replace(run.train, epochs=min(run.train.epochs, QUICK_EPOCHS)),
+        )
+        if (key := content_hash(config)) not in seen:
+            seen.add(key)
+            short.append(replace(arm, config=config))
+    return tuple(short[:QUICK_ARMS])
+
+
+def describe(plan: Plan, arms: Sequence[Arm]) -> dict[str, Any]:
+    """The plan as it is stored beside its results: what is compared with what, config by config."""
+    return {
+        "name": plan.name,
+        "question": plan.question,
+        "design": plan.design,
+        "factors": {f.name: dict(f.levels) for f in plan.factors},
+        "base": to_dict(plan.base),
+        "seeds": plan.seeds,
+        "arms": [
+            {"name": arm.name, "levels": dict(arm.levels), "hash": content_hash(arm.config)}
+            | {"config": to_dict(arm.config)}
+            for arm in arms
+        ],
+    }

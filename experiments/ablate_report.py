@@ -1,0 +1,293 @@
+"""The tables and the page of `ablate`, from whatever cells are finished."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from convnet.experiments.ablate_cells import Done
+
+from convnet.ablation import Effect, Interval, bootstrap_interval, divergence_p, paired_effects
+from convnet.record import environment, write_atomically, write_json
+from convnet.report import Section, effects, text_table, write_report
+
+LEVEL = 0.05
+CURVES = {
+    "train_loss": "training loss (log)",
+    "validation_loss": "validation loss (log)",
+    "validation_error": "validation error (log)",
+}
+SCORE = (
+    "Test accuracy: mean over all seeds, with its 95 % bootstrap interval (BCa); the test images were looked at once "
+    "per run, with the parameters of the epoch that was best on the validation images. A run that diverged counts as "
+    "guessing, 1 / number of classes."
+)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """An arm's finished cells, and what they say. effect: against the base, None for the base itself and where no
+    seed is shared."""
+
+    name: str
+    levels: dict[str, str]
+    cells: tuple[Done, ...]
+    score: Interval
+    effect: Effect | None
+    divergence_p: float
+
+    @property
+    def diverged(self) -> int:
+        return sum(done.diverged for done in self.cells)
+
+    @property
+    def survivors(self) -> list[Done]:
+        return [done for done in self.cells if not done.diverged]
+
+    def summary(self) -> dict[str, Any]:
+        seconds = [done.facts["train_seconds"] for done in self.survivors]
+        return _plain(
+            {
+                "arm": self.name,
+                "levels": self.levels,
+                "seeds": len(self.cells),
+                "diverged": self.diverged,
+                "divergence_p": self.divergence_p,
+                "test_accuracy": self.score.mean,
+                "interval95": self.score[1:],
+                "effect": self.effect and asdict(self.effect) | {"difference": self.effect.difference},
+                "parameters": self.cells[0].facts["parameters"],
+                "epochs": self.cells[0].cell.config.train.epochs,
+                "train_seconds": float(np.median(seconds)) if seconds else None,
+                "compile_seconds": float(np.median([done.facts["compile_seconds"] for done in self.cells])),
+            }
+        )
+
+
+def analyse(plan: dict[str, Any], done: Sequence[Done]) -> list[ArmResult]:
+    """The arms of `plan` that have finished cells, in its order; each beside the plan's first, paired by seed."""
+    cells = {arm["name"]: tuple(d for d in done if d.cell.arm.name == arm["name"]) for arm in plan["arms"]}
+    scores = {name: {d.cell.seed: score(d) for d in found} for name, found in cells.items()}
+    diverged = {name: {d.cell.seed: d.diverged for d in found} for name, found in cells.items()}
+    base = plan["arms"][0]["name"]
+    found = paired_effects(scores[base], {name: by_seed for name, by_seed in scores.items() if name != base})
+    results = []
+    for arm in plan["arms"]:
+        name = arm["name"]
+        if not cells[name]:
+            continue
+        shared = sorted(diverged[base].keys() & diverged[name].keys())
+        pairs = [[diverged[which][seed] for seed in shared] for which in (base, name)]
+        interval = bootstrap_interval(list(scores[name].values()))
+        results.append(ArmResult(name, arm["levels"], cells[name], interval, found.get(name), divergence_p(*pairs)))
+    return results
+
+
+def score(done: Done) -> float:
+    """Test accuracy; that of guessing where training diverged, so that no arm gains by losing its bad runs."""
+    return 1 / done.facts["classes"] if done.diverged else done.facts["test_accuracy"]
+
+
+def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> str:
+    """Write results.csv, summary.json and report.html; the table, as text."""
+    results = analyse(plan, done)
+    planned = len(plan["arms"]) * plan["seeds"]
+    counts = {"planned": planned, "finished": len(done), "diverged": sum(d.diverged for d in done)}
+    write_atomically(out / "results.csv", _csv(plan, results))
+    summary = {"environment": environment(), "plan": plan, "cells": counts, "arms": [r.summary() for r in results]}
+    write_json(out / "summary.json", summary)
+    title = f"Ablation of {', '.join(plan['factors'])}"
+    write_report(out / "report.html", title, _facts(plan, counts, results), _sections(plan, results))
+    missing = f"\n{planned - len(done)} of {planned} cells are not finished" if planned > len(done) else ""
+    return text_table(table(results)) + missing
+
+
+def table(results: Sequence[ArmResult]) -> list[list[str]]:
+    """An ablation for people, first row headings."""
+    head = ["arm", "seeds", "diverged", "test accuracy %", "95 % interval"]
+    rows = [[*head, "difference", "95 % interval", "p", "p Holm", "detectable"]]
+    for r in results:
+        row = [r.name, f"{len(r.cells)}", f"{r.diverged or ''}", f"{100 * r.score.mean:.2f}", _ends(r.score)]
+        if r.effect is None:
+            row += [""] * 5
+        else:
+            e = r.effect
+            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, "+"), _p(e.p), _p(e.p_holm)]
+            row.append("" if math.isnan(e.detectable) else f"{100 * e.detectable:.2f}")
+        rows.append(row)
+    return rows
+
+
+def _ends(interval: Interval, sign: str = "") -> str:
+    return "" if math.isnan(interval.low) else f"{100 * interval.low:{sign}.2f} … {100 * interval.high:{sign}.2f}"
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """For JSON, which has no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(plan: dict[str, Any], results: Sequence[ArmResult]) -> str:
+    """One tidy row per arm and seed; what a diverged run does not have stays empty."""
+    rows = []
+    for result in results:
+        for done in sorted(result.cells, key=lambda d: d.cell.seed):
+            facts, best = done.facts, done.facts.get("best_epoch")
+            rows.append(
+                {
+                    "arm": result.name,
+                    **{name: result.levels.get(name, "") for name in plan["factors"]},
+                    "seed": done.cell.seed,
+                    "status": facts["status"],
+                    "score": score(done),
+                    "test_accuracy": facts.get("test_accuracy"),
+                    "test_loss": facts.get("test_loss"),
+                    "validation_accuracy": best and done.records[best - 1].validation_accuracy,
+                    "best_epoch": best,
+                    "epochs": done.cell.config.train.epochs,
+                    "diverged_at_step": facts.get("at_step"),
+                    "train_seconds": facts.get("train_seconds"),
+                    "compile_seconds": facts["compile_seconds"],
+                    "program": facts["program"],
+                    "parameter_hash": facts.get("parameter_hash"),
+                    "cell": done.cell.path.name,
+                }
+            )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _facts(plan: dict[str, Any], counts: dict[str, int], results: Sequence[ArmResult]) -> dict[str, str]:
+    where, devices = environment(), sorted({d.facts["device"] for r in results for d in r.cells})
+    levels = [f"{name}: {', '.join(levels)}" for name, levels in plan["factors"].items()]
+    data = plan["base"]["data"]
+    limit = f", {data['limit']} training images" if data["limit"] else ""
+    question = {"question": plan["question"]} if plan["question"] else {}
+    return question | {
+        "data": f"{data['name']}{limit}",
+        "factors": "; ".join(levels),
+        "design": f"{plan['design']}: {len(plan['arms'])} arms × {plan['seeds']} seeds, paired",
+        "compared with": plan["arms"][0]["name"],
+        "cells": f"{counts['finished']} of {counts['planned']} finished, {counts['diverged']} of them diverged",
+        "machine": f"{', '.join(devices)}, {where['cpus']} CPU cores, {where['platform']}",
+        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
+        "date": where["started"][:10],
+        "command": where["command"],
+    }
+
+
+def _sections(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section]:
+    makers = (_differences, _curves, _interaction, _costs)
+    return [_results(results), *(s for make in makers if (s := make(plan, results)) is not None)]
+
+
+def _results(results: Sequence[ArmResult]) -> Section:
+    return Section(
+        "Results",
+        table=table(results),
+        caption=f"{SCORE} The difference is paired by seed: the same seed has the same data order in every arm (where "
+        "batches are equal) and, where shapes agree, the same random numbers behind its initial weights. Its interval "
+        "and p are those of Student's paired t; p Holm is corrected for the number of arms. Detectable: the smallest "
+        "true difference that one test of so many pairs would find at 5 % in four of five ablations; what is smaller "
+        f"may well exist. All in percentage points.{_divergences(results)}",
+    )
+
+
+def _divergences(results: Sequence[ArmResult]) -> str:
+    """Who diverged more often than the base, beyond chance."""
+    found = [f"{r.name} (p = {r.divergence_p:.2g})" for r in results if r.diverged and r.divergence_p < LEVEL]
+    listed = ", ".join(found)
+    return f" Diverged more or less often than the base, by McNemar's exact test: {listed}." if found else ""
+
+
+def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
+    lines = {
+        r.name: (*(100 * x for x in e.difference), 100 * e.detectable, e.p_holm < LEVEL)
+        for r in results
+        if (e := r.effect) is not None
+    }
+    if not lines:
+        return None
+    return Section(
+        "Paired differences",
+        figure=effects.forest(lines, f"test accuracy − that of {plan['arms'][0]['name']}, in percentage points"),
+        caption="Mean difference with its 95 % interval; filled and orange where p Holm < 0.05. Grey: differences that "
+        "so many seeds would probably have missed.",
+    )
+
+
+def _curves(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
+    trained = [r for r in results if r.survivors]
+    if not trained:
+        return None
+    by_epoch = len({r.cells[0].cell.config.train.epochs for r in trained}) == 1
+    curves = {}
+    for r in trained:
+        records = [done.records for done in r.survivors]
+        x = np.array([record.epoch if by_epoch else record.step for record in records[0]])
+        values = {
+            name: np.array([[getattr(record, name) for record in lines] for lines in records])
+            for name in ("train_loss", "validation_loss", "validation_accuracy")
+        }
+        # One example less than the resolution of the split keeps an error of zero on a logarithmic axis.
+        values["validation_error"] = np.maximum(1 - values.pop("validation_accuracy"), 1e-4)
+        curves[r.name] = {name: (x, *_band(lines)) for name, lines in values.items()}
+    return Section(
+        "Curves",
+        figure=effects.bands(curves, CURVES, "epoch" if by_epoch else "updates"),
+        caption="Geometric mean over the seeds that did not diverge, and the band from the lowest to the highest of "
+        "them. The training loss is the mean over an epoch's steps, with augmentation and dropout.",
+    )
+
+
+def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Middle, lowest and highest over the seeds of [seeds, epochs]; the middle suits a logarithmic axis."""
+    positive = np.maximum(values, 1e-12)
+    return np.exp(np.log(positive).mean(axis=0)), positive.min(axis=0), positive.max(axis=0)
+
+
+def _interaction(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
+    if len(plan["factors"]) != 2 or plan["design"] == "one-at-a-time":
+        return None
+    (row_name, rows), (column_name, columns) = ((name, list(levels)) for name, levels in plan["factors"].items())
+    values = np.full((len(rows), len(columns)), np.nan)
+    for r in results:
+        values[rows.index(r.levels[row_name]), columns.index(r.levels[column_name])] = 100 * r.score.mean
+    return Section(
+        "Interaction",
+        figure=effects.interaction(values, rows, columns, (row_name, column_name)),
+        caption="Mean test accuracy of each combination. Without interaction, all rows differ by the same amount in "
+        "every column.",
+    )
+
+
+def _costs(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
+    seconds = {r.name: np.array([d.facts["train_seconds"] for d in r.survivors]) for r in results if r.survivors}
+    if not seconds:
+        return None
+    return Section(
+        "Cost",
+        figure=effects.costs(seconds, "seconds of training per run"),
+        caption="Each point is a run, the bar ends at their median, which stands at the right. Compilation (once per "
+        "arm) and evaluation are not in it.",
+    )

@@ -1,0 +1,89 @@
+"""Are the statistics of ablations honest? Compare an arm with itself, again and again: what differs is chance alone.
+
+python scripts/aa_test.py                  200 comparisons of two identical arms, 10 disjoint seeds each
+python scripts/aa_test.py --repeats 20     fewer
+
+Of tests at 5 %, 5 % must object. Many more would be false discoveries, many fewer a test that sees nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+from tqdm import tqdm
+
+from convnet import data
+from convnet.ablation import Replicates, bootstrap_interval, paired_effects
+from convnet.cli import run_command
+from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, require
+from convnet.train import NonFiniteLoss
+
+LEVEL = 0.05
+CONFIG = RunConfig(
+    data=DataConfig("digits", limit=300),
+    model=ModelConfig("linear"),
+    optim=OptimConfig("sgd", learning_rate=0.02, schedule="constant"),
+    train=TrainConfig(epochs=2, batch_size=30),
+)
+"""Fast, and far from the end of training, so that the initial weights and the order show in the accuracy."""
+
+
+@dataclass(frozen=True)
+class AATest:
+    """Repeat an ablation of two identical arms and count how often it reports a difference."""
+
+    repeats: int = 200
+    """Ablations."""
+    seeds: int = 10
+    """Seeds of each arm; no two arms share one, for equal seeds would give equal bits."""
+    first_seed: int = 0
+    """The lowest seed."""
+
+
+def accuracies(count: int, first_seed: int) -> np.ndarray:
+    """Test accuracies of CONFIG for `count` seeds: [count]."""
+    dataset = data.load(CONFIG.data.name, limit=CONFIG.data.limit)
+    trainer = Replicates(CONFIG, dataset, vmapped=False)
+    found = []
+    configs = [replace(CONFIG, seed=first_seed + i) for i in range(count)]
+    for _, outcome in tqdm(trainer.run_all(configs), total=count, unit="run", file=sys.stderr, dynamic_ncols=True):
+        if isinstance(outcome, NonFiniteLoss):
+            raise outcome
+        found.append(outcome.test_accuracy)
+    return np.array(found)
+
+
+def judge(arms: np.ndarray) -> dict[str, int]:
+    """arms: [repeats, 2, seeds] -> in how many repeats each statistic reports a difference that is not there."""
+    objections = {"paired t test (p < 0.05)": 0, "95 % bootstrap interval of the differences": 0}
+    for one, other in arms:
+        effect = paired_effects(dict(enumerate(one)), {"again": dict(enumerate(other))})["again"]
+        interval = bootstrap_interval(other - one)
+        objections["paired t test (p < 0.05)"] += effect.p_holm < LEVEL
+        objections["95 % bootstrap interval of the differences"] += not interval.low <= 0 <= interval.high
+    return {name: int(count) for name, count in objections.items()}
+
+
+def aa_test(settings: AATest) -> None:
+    from scipy import stats
+
+    for name in ("repeats", "seeds"):
+        least = {"repeats": 1, "seeds": 2}[name]
+        require(getattr(settings, name) >= least, name, getattr(settings, name), f"{least} or more")
+    values = accuracies(2 * settings.repeats * settings.seeds, settings.first_seed)
+    print(
+        f"{settings.repeats} ablations of two identical arms × {settings.seeds} seeds: test accuracy "
+        f"{values.mean():.2%}, standard deviation between seeds {100 * values.std():.2f} points"
+    )
+    for name, count in judge(values.reshape(settings.repeats, 2, settings.seeds)).items():
+        ends = stats.binomtest(count, settings.repeats).proportion_ci(method="exact")
+        print(
+            f"{name}: {count} of {settings.repeats} report a difference, {count / settings.repeats:.1%} "
+            f"(95 % interval {ends.low:.1%} … {ends.high:.1%}; 5 % expected)"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(AATest, aa_test))

@@ -1,0 +1,235 @@
+"""Replicates, together or in turn, are the runs that `Trainer` makes alone; and one that diverges disturbs nobody."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from convnet import data, run
+from convnet.ablation import Replicates
+from convnet.ablation.grid import apply
+from convnet.ablation.replicates import TRACEABLE
+from convnet.config import RunConfig
+from convnet.record import parameter_hash
+from convnet.run import Trainer
+from convnet.train import NonFiniteLoss
+
+MLP = apply(
+    RunConfig(),
+    {
+        "model.name": "mlp",
+        "model.widths": (6,),
+        "model.dropout": 0.2,
+        "data.shift": 1,
+        "optim.learning_rate": 0.1,
+        "optim.schedule": "constant",
+        "train.epochs": 4,
+        "train.batch_size": 4,
+    },
+)
+CNN = apply(MLP, {"model.name": "cnn", "model.widths": (2,), "model.head": "global_avg", "data.shift": 0})
+SEEDS = (0, 1, 5)
+
+
+@cache
+def dataset() -> data.Dataset:
+    """Three classes by brightness of a row, under much noise."""
+    rng = np.random.default_rng(7)
+
+    def split(n):
+        labels = np.arange(n) % 3
+        bright = np.arange(6)[:, None] == 2 * labels[:, None, None]
+        return data.Split((rng.integers(1, 100, (n, 6, 6)) + 40 * bright)[..., None].astype(np.uint8), labels)
+
+    return data.Dataset("tiny", split(22), split(17), split(14), ("a", "b", "c"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Half the time, for programs that run for milliseconds. Evaluation has more than one batch, and a remainder."""
+    compile_ = jax.stages.Lowered.compile
+    with pytest.MonkeyPatch.context() as patch:
+        options = {"xla_backend_optimization_level": 0}
+        patch.setattr(jax.stages.Lowered, "compile", lambda self: compile_(self, compiler_options=options))
+        patch.setattr(run, "EVALUATION_BATCH", 4)
+        patch.setattr("convnet.ablation.replicates.EVALUATION_BATCH", 4)
+        yield
+
+
+@cache
+def alone(config, seed):
+    return _trainer(config).run(seed)
+
+
+@cache
+def _trainer(config):
+    return Trainer(config, dataset())
+
+
+@cache
+def replicates(config=MLP, **settings):
+    return Replicates(config, dataset(), **settings)
+
+
+def fingerprint(result):
+    """Everything but the times, floats exactly."""
+    records = [replace(record, seconds=0.0) for record in result.records]
+    choice = (result.best_epoch, result.test_loss, result.test_accuracy)
+    return result.config, parameter_hash(result.variables), result.test_logits.tobytes(), records, choice
+
+
+def seeded(config=MLP, seeds=SEEDS):
+    return [replace(config, seed=seed) for seed in seeds]
+
+
+# --- they are the single runs -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
+def test_in_turn_they_are_the_single_runs_bit_for_bit(config):
+    found = list(replicates(config, vmapped=False).run_all(seeded(config)))
+    assert [asked.seed for asked, _ in found] == list(SEEDS)
+    for asked, outcome in found:
+        assert fingerprint(outcome) == fingerprint(alone(config, asked.seed))
+
+
+def assert_close(outcome, expected):
+    """To the rounding of a few dozen steps; the choices made from them, exactly."""
+    assert (outcome.config, outcome.best_epoch) == (expected.config, expected.best_epoch)
+    assert outcome.test_accuracy == expected.test_accuracy
+    for one, other in zip(*(jax.tree.leaves(r.variables) for r in (outcome, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(outcome.records, expected.records, strict=True):
+        for name in ("epoch", "step", "validation_accuracy"):
+            assert getattr(one, name) == getattr(other, name)
+        for name in ("train_loss", "train_accuracy", "grad_norm", "validation_loss"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-5)
+
+
+@pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
+def test_side_by_side_they_are_the_single_runs_to_rounding(config):
+    for asked, outcome in replicates(config, vmapped=True).run_all(seeded(config)):
+        assert_close(outcome, alone(config, asked.seed))
+
+
+def test_chunks_are_the_whole():
+    """Five in chunks of two: three programs' runs, the last filled up with one that nobody sees."""
+    seen = []
+    small = replicates(vmapped=True, chunk=2)
+    found = list(small.run_all(seeded(seeds=(0, 1, 5, 1, 7)), lambda config, record: seen.append(config.seed)))
+    assert [outcome.config.seed for _, outcome in found] == [0, 1, 5, 1, 7]
+    assert sorted(seen) == sorted([0, 1, 5, 1, 7] * MLP.train.epochs)
+    assert parameter_hash(found[1][1].variables) == parameter_hash(found[3][1].variables)
+    assert_close(found[4][1], alone(MLP, 7))
+
+
+@pytest.mark.parametrize(
+    ("n", "largest", "widths"), [(10, 16, [10]), (10, 4, [4, 4, 4]), (17, 16, [9, 9]), (1, 1, [1]), (0, 4, [])]
+)
+def test_chunks_are_of_one_width(n, largest, widths):
+    from convnet.ablation.replicates import _chunks
+
+    found = _chunks(n, largest)
+    assert [width for _, width in found] == widths
+    assert [start for start, _ in found] == [i * widths[0] for i in range(len(widths))]
+
+
+def test_replicates_differ_from_each_other():
+    outcomes = [outcome for _, outcome in replicates(vmapped=True).run_all(seeded())]
+    assert len({parameter_hash(outcome.variables) for outcome in outcomes}) == 3
+
+
+def test_results_come_as_they_are_done():
+    runs = replicates(vmapped=False).run_all(seeded())
+    assert next(runs)[0].seed == 0
+    assert next(runs)[0].seed == 1
+
+
+def test_one_run_is_as_of_a_trainer():
+    assert fingerprint(replicates(vmapped=False).run(5)) == fingerprint(alone(MLP, 5))
+
+
+def test_float64():
+    wide = apply(MLP, {"model.precision": "float64", "train.epochs": 2})
+    ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=True).run_all([wide])
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(outcome.variables)} == {"float64"}
+    for one, other in zip(*(jax.tree.leaves(r.variables) for r in (outcome, alone(wide, 0))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+# --- traced settings --------------------------------------------------------------------------------------------------
+
+GRID = [
+    apply(MLP, {"optim.learning_rate": rate, "optim.momentum": momentum, "optim.weight_decay": decay,
+                "model.initializer_scale": scale})
+    for rate, momentum, decay, scale in [(0.1, 0.9, 0.0, 1.0), (0.03, 0.5, 0.01, 0.5), (0.2, 0.0, 0.001, 2.0)]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("vmapped", [False, True], ids=["in turn", "side by side"])
+def test_a_grid_of_traced_settings_is_one_program(vmapped):
+    """Each value has the effect that it has as a constant; and all of them are one compilation."""
+    trainer = replicates(traced=TRACEABLE, vmapped=vmapped)
+    for asked, outcome in trainer.run_all(GRID):
+        assert_close(outcome, alone(asked, 0))
+    assert len(trainer._programs) == 1
+    hashes = {parameter_hash(alone(config, 0).variables) for config in GRID}
+    assert len(hashes) == 3  # the settings do make a difference
+
+
+def test_the_usual_scale_stands_for_none():
+    trainer = replicates(traced=("model.initializer_scale",), vmapped=False)
+    ((_, outcome),) = trainer.run_all([MLP])
+    assert_close(outcome, alone(MLP, 0))
+
+
+def test_what_is_not_traced_must_be_equal():
+    with pytest.raises(ValueError, match=r"optim\.learning_rate differs between replicates"):
+        replicates(traced=("optim.momentum",), vmapped=False).run_all([apply(MLP, {"optim.learning_rate": 0.3})])
+    with pytest.raises(ValueError, match=r"model\.widths differs between replicates"):
+        replicates(vmapped=False).run_all([apply(MLP, {"model.widths": (7,)})])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(traced=("train.batch_size",)), r"traced is 'train\.batch_size': expected one of optim\.learning_rate"),
+        (dict(chunk=0), "chunk is 0: expected 1 or more"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Replicates(MLP, dataset(), **settings)
+
+
+def test_a_config_that_does_not_fit_is_refused_without_compiling():
+    with pytest.raises(ValueError, match=r"train\.batch_size is 23: expected at most the 22 training examples"):
+        Replicates(apply(MLP, {"train.batch_size": 23}), dataset())
+
+
+# --- divergence -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vmapped", [False, True], ids=["in turn", "side by side"])
+def test_one_that_diverges_is_an_outcome_and_disturbs_nobody(vmapped):
+    wild = apply(MLP, {"optim.learning_rate": 1e30})
+    seen = []
+    trainer = replicates(traced=("optim.learning_rate",), vmapped=vmapped)
+    found = list(trainer.run_all([MLP, wild, replace(MLP, seed=1)], lambda *args: seen.append(args)))
+    assert [type(outcome) for _, outcome in found][1] is NonFiniteLoss
+    with pytest.raises(NonFiniteLoss) as expected:
+        alone(wild, 0)
+    assert str(found[1][1]) == str(expected.value)
+    for i, seed in ((0, 0), (2, 1)):
+        assert_close(found[i][1], alone(MLP, seed))
+    assert [record.epoch for config, record in seen if config == wild] == list(range(1, expected.value.epoch))
+
+
+def test_all_may_diverge():
+    wild = apply(MLP, {"optim.learning_rate": 1e30})
+    trainer = replicates(traced=("optim.learning_rate",), vmapped=True)
+    assert all(isinstance(outcome, NonFiniteLoss) for _, outcome in trainer.run_all(seeded(wild)))
+    with pytest.raises(NonFiniteLoss, match="is not finite at step"):
+        Replicates(wild, dataset(), vmapped=True).run()

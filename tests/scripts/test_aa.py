@@ -1,0 +1,56 @@
+"""The A/A test: its arms are disjoint, its count is right, and a test that is too eager is seen."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "aa_test.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+def test_prints_the_share_of_false_discoveries():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--repeats", "3", "--seeds", "3"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "3 ablations of two identical arms × 3 seeds" in done.stdout
+    assert "of 3 report a difference" in done.stdout
+    assert "5 % expected" in done.stdout
+
+
+def test_no_two_arms_share_a_seed(script, monkeypatch):
+    asked = []
+    monkeypatch.setitem(
+        script["aa_test"].__globals__,
+        "accuracies",
+        lambda count, first: asked.append((count, first)) or np.random.default_rng(0).normal(size=count),
+    )
+    script["aa_test"](script["AATest"](repeats=4, seeds=5, first_seed=7))
+    assert asked == [(40, 7)]
+
+
+def test_the_paired_test_objects_in_five_of_a_hundred(script):
+    noise = np.random.default_rng(1).normal(size=(1000, 2, 10))
+    found = script["judge"](noise)["paired t test (p < 0.05)"] / 1000
+    assert found == pytest.approx(0.05, abs=0.028)  # four standard errors
+
+
+def test_a_difference_that_is_there_is_counted(script):
+    noise = np.random.default_rng(1).normal(size=(20, 2, 10))
+    noise[:, 1] += 5
+    assert set(script["judge"](noise).values()) == {20}
+
+
+@pytest.mark.parametrize(("args", "message"), [(["--repeats", "0"], "repeats is 0"), (["--seeds", "1"], "seeds is 1")])
+def test_bad_input_is_one_line(args, message):
+    done = subprocess.run([sys.executable, str(SCRIPT), *args], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error: {message}: expected")
