@@ -62,6 +62,9 @@ class ModelConfig:
     pool: Literal["max", "avg", "stride", "none"] = "max"
     """How a stage halves its map: max or average pooling, a convolution of stride 2, or not at all."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu"] = "relu"
+    norm: Literal["none", "batch", "layer", "local_response"] = "none"
+    """Batch or layer normalisation before each activation, or local response normalisation after that of each
+    convolution (across channels)."""
     dropout: float = 0.0
     """Probability of dropping an activation before each dense layer that does not read the image itself."""
     head: Literal["dense", "global_avg"] = "dense"

@@ -68,13 +68,13 @@ class Journal:
         self._warn_of_changes()
         names = [field.name for field in fields(EpochRecord)]
         records = tuple(EpochRecord(**{name: line[name] for name in names}) for line in lines)
-        return Fit(found.state, found.best_params, found.best_epoch, records)
+        return Fit(found.state, found.best_variables, found.best_epoch, records)
 
     def keep(self, fit: Fit) -> None:
         """Write down the latest epoch. Raises OSError where there is no room; what was written before stays."""
         # A copy: a view of a buffer would keep the next epoch from using it again.
-        params = jax.tree.map(np.array, fit.state.params)
-        self._run.metrics({**asdict(fit.records[-1]), "parameter_hash": parameter_hash({"params": params})})
+        variables = jax.tree.map(np.array, fit.state.variables)
+        self._run.metrics({**asdict(fit.records[-1]), "parameter_hash": parameter_hash(variables)})
         if self.every_epoch or self._due():
             self._run.sync()
             self._saved_at = time.perf_counter()

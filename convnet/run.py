@@ -120,8 +120,8 @@ class Trainer:
         start = time.perf_counter()
         self._compiled_init = jax.jit(self._init).lower(jax.random.key(0)).compile()
         self._epoch = epoch.lower(self._state, *self._train).compile()
-        self._validate = evaluate.lower(self._state.params, *self._validation).compile()
-        self._examine = evaluate.lower(self._state.params, *self._test).compile()
+        self._validate = evaluate.lower(self._state.variables, *self._validation).compile()
+        self._examine = evaluate.lower(self._state.variables, *self._test).compile()
         self.compile_seconds = time.perf_counter() - start
 
     def run(
@@ -167,8 +167,8 @@ class Trainer:
         def epoch(state):
             return self._epoch(state, *self._train)
 
-        def validate(params):
-            return self._validate(params, *self._validation)[0]
+        def validate(variables):
+            return self._validate(variables, *self._validation)[0]
 
         with self._precision():
             start = self._compiled_init(jax.random.key(config.seed))
@@ -178,11 +178,11 @@ class Trainer:
                     on_epoch(record)
             keep = (lambda fit: None) if journal is None else journal.keep
             fit = train.fit(start, epoch, validate, config.train.epochs, on_epoch, keep)
-            test, logits = self._examine(fit.best_params, *self._test)
+            test, logits = self._examine(fit.best_variables, *self._test)
         return RunResult(
             config=config,
             records=fit.records,
-            variables={"params": fit.best_params},
+            variables=fit.best_variables,
             best_epoch=fit.best_epoch,
             test_loss=float(test["loss"]),
             test_accuracy=float(test["accuracy"]),

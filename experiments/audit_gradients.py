@@ -32,6 +32,7 @@ NETWORKS = {
     "mlp": ("mlp", dict(widths=(32, 16))),
     "cnn": ("cnn", dict(widths=(8, 16), head_width=32)),
     "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh")),
+    "cnn, batch norm": ("cnn", dict(widths=(8,), head_width=16, norm="batch")),
 }
 
 
@@ -103,14 +104,14 @@ def audit_model(name: str):
     images, labels = np.asarray(dataset.train.images[:8], np.float64) / 16, np.asarray(dataset.train.labels[:8])
     model = models.build(family, num_classes=len(dataset.class_names), precision="float64", **settings)
     with jax.enable_x64(True):
-        variables = model.init(jax.random.key(0), images)
+        start = model.init(jax.random.key(0), images)
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), variables)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), start.pop("params"))
 
-    def apply(ops, variables, images):
-        return model.clone(ops=ops).apply(variables, images)
+    def apply(ops, params, images):
+        return model.clone(ops=ops).apply({"params": params, **start}, images, train=True)
 
-    return audit_network(apply, variables, images, labels, name=name)
+    return audit_network(apply, params, images, labels, name=name)
 
 
 def tasks_of(settings: Audit) -> list[Task]:

@@ -36,7 +36,8 @@ def epoch_of_noise(state):
     return jax.lax.scan(step, state, None, length=3)
 
 
-def validate(params):
+def validate(variables):
+    params = variables["params"]
     return {"loss": jnp.abs(params["w"]).sum(), "accuracy": jnp.round(jnp.sin(7 * params["w"][0]), 1) / 2 + 0.5}
 
 
@@ -60,14 +61,14 @@ def go(path, *, stop_in=0, config=CONFIG, before=lambda epoch: None, **options):
             log.keep(now)
 
         end = fit(log.begin(start()), epoch_of_noise, validate, EPOCHS, keep=keep)
-        log.finish({"params": end.best_params}, best_epoch=end.best_epoch)
+        log.finish(end.best_variables, best_epoch=end.best_epoch)
     return end
 
 
 def outcome(path, end):
     """Everything but the times."""
     records = [replace(line, seconds=0.0) for line in end.records]
-    whole = {"state": end.state, "best": end.best_params}
+    whole = {"state": end.state, "best": end.best_variables}
     leaves = jax.tree.map(
         lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, whole
     )
@@ -319,7 +320,7 @@ def test_a_finished_run_is_one_of_the_same_config_and_environment(tmp_path, monk
     assert not is_finished(tmp_path, CONFIG)
     end = go(tmp_path)
     manifest = read_manifest(tmp_path)
-    assert manifest["parameter_hash"] == parameter_hash({"params": end.best_params})
+    assert manifest["parameter_hash"] == parameter_hash(end.best_variables)
     assert manifest["metrics_hash"] == metrics_hash(read_metrics(tmp_path))
     assert manifest["config"] == to_dict(CONFIG)
     assert is_finished(tmp_path, CONFIG)

@@ -139,8 +139,8 @@ class Replicates(Trainer):
         return _Programs(
             init=jax.jit(init).lower(*inputs).compile(),
             epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *self._train).compile(),
-            validate=jax.jit(evaluate).lower(state.params, *self._validation).compile(),
-            examine=jax.jit(evaluate).lower(state.params, *self._test).compile(),
+            validate=jax.jit(evaluate).lower(state.variables, *self._validation).compile(),
+            examine=jax.jit(evaluate).lower(state.variables, *self._test).compile(),
         )
 
     def _inputs(self, configs: Sequence[RunConfig], batched: bool):
@@ -158,33 +158,33 @@ class Replicates(Trainer):
             fit = train.fit(
                 programs.init(key, values),
                 lambda state: programs.epoch(state, values, *self._train),
-                lambda params: programs.validate(params, *self._validation)[0],
+                lambda variables: programs.validate(variables, *self._validation)[0],
                 self.config.train.epochs,
                 lambda record: on_epoch(config, record),
             )
         except NonFiniteLoss as diverged:
             return diverged
-        test, logits = programs.examine(fit.best_params, *self._test)
-        return self._result(config, fit.records, fit.best_epoch, fit.best_params, test, np.asarray(logits))
+        test, logits = programs.examine(fit.best_variables, *self._test)
+        return self._result(config, fit.records, fit.best_epoch, fit.best_variables, test, np.asarray(logits))
 
     def _run_together(self, configs: list[RunConfig], wanted: int, on_epoch: OnEpoch) -> list[Outcome]:
         """Outcomes of the first `wanted` of `configs`, all trained in lockstep."""
         programs = self._programs_of(len(configs))
         keys, values = self._inputs(configs, True)
         states = programs.init(keys, values)
-        best = jax.tree.map(jnp.copy, states.params)
+        best = jax.tree.map(jnp.copy, states.variables)
         lanes = [_Lane() for _ in configs]
         for number in range(1, self.config.train.epochs + 1):
             start = time.perf_counter()
             states, infos = jax.block_until_ready(programs.epoch(states, values, *self._train))
             seconds = (time.perf_counter() - start) / len(configs)
-            validation, _ = programs.validate(states.params, *self._validation)
+            validation, _ = programs.validate(states.variables, *self._validation)
             infos, validation = jax.tree.map(np.asarray, (infos, validation))
             last = int(states.step[0])
             better = [
                 lane.add(number, last, _of(infos, i), _of(validation, i), seconds) for i, lane in enumerate(lanes)
             ]
-            best = _keep(jnp.asarray(better), states.params, best)
+            best = _keep(jnp.asarray(better), states.variables, best)
             for config, lane in zip(configs[:wanted], lanes, strict=False):
                 if lane.failure is None:
                     on_epoch(config, lane.records[-1])
@@ -197,11 +197,11 @@ class Replicates(Trainer):
             for i, (config, lane) in enumerate(zip(configs[:wanted], lanes, strict=False))
         ]
 
-    def _result(self, config, records, best_epoch, params, test, logits) -> RunResult:
+    def _result(self, config, records, best_epoch, variables, test, logits) -> RunResult:
         return RunResult(
             config=config,
             records=records,
-            variables={"params": params},
+            variables=variables,
             best_epoch=best_epoch,
             test_loss=float(test["loss"]),
             test_accuracy=float(test["accuracy"]),
@@ -213,7 +213,7 @@ class Replicates(Trainer):
 @dataclass(frozen=True)
 class _Programs:
     """init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
-    validate and examine(params, images, labels) -> (info, logits)."""
+    validate and examine(variables, images, labels) -> (info, logits)."""
 
     init: Callable
     epoch: Callable

@@ -38,7 +38,8 @@ class CNN(Model):
                 layer += 1
                 side = (self.first_kernel or self.kernel) if layer == 1 else self.kernel
                 stride = (self.stride if layer == 1 else 1) * (2 if last and self.pool == "stride" else 1)
-                x = self.activate(f"conv{layer}", self.conv(f"conv{layer}", x, width, side, stride))
+                name, biased = f"conv{layer}", self.norm != "batch"
+                x = self.activate(name, self.conv(name, x, width, side, stride, biased=biased), train)
             if self.pool in ("max", "avg"):
                 pool = self.ops.max_pool if self.pool == "max" else self.ops.avg_pool
                 x = self.show(f"pool{stage}", pool(x, 2))
@@ -51,5 +52,5 @@ class CNN(Model):
         x = flatten(x)
         if not self.head_width:
             return x
-        x = self.dense("dense1", self.drop(x, train), self.head_width)
-        return self.activate("dense1", x)
+        x = self.dense("dense1", self.drop(x, train), self.head_width, biased=self.norm != "batch")
+        return self.activate("dense1", x, train)

@@ -20,6 +20,6 @@ class MLP(Model):
         x = flatten(x).astype(self.precision)
         widths = self.widths or (256,)
         for i, width in enumerate([width for width in widths for _ in range(self.depth)], start=1):
-            x = self.activate(f"dense{i}", self.dense(f"dense{i}", x, width))
+            x = self.activate(f"dense{i}", self.dense(f"dense{i}", x, width, biased=self.norm != "batch"), train)
             x = self.drop(x, train)
         return self.logits(x)

@@ -49,7 +49,7 @@ class Checkpoint:
 
     epoch: int
     state: TrainState
-    best_params: Any
+    best_variables: Any
     best_epoch: int
     position: dict[str, Any]
 
@@ -103,7 +103,7 @@ class Checkpoints:
             "config": self.config,
             "config_hash": content_hash(self.config),
         }
-        self._saving = self._writer.submit(self._write, _to_host(fit.state, fit.best_params), facts, start)
+        self._saving = self._writer.submit(self._write, _to_host(fit.state, fit.best_variables), facts, start)
 
     def wait(self) -> None:
         """Until no save is under way. Raises OSError if the latest one failed."""
@@ -132,8 +132,8 @@ class Checkpoints:
             except Exception as error:  # whatever a reader of damaged files may stumble over
                 self._set_aside(path, error)
                 continue
-            state, best_params = _from_host(arrays, template, path)
-            return Checkpoint(epoch, state, best_params, facts["best_epoch"], facts["position"])
+            state, best_variables = _from_host(arrays, template, path)
+            return Checkpoint(epoch, state, best_variables, facts["best_epoch"], facts["position"])
         return None
 
     def clear(self) -> None:
@@ -197,9 +197,9 @@ def _not_from_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-def _leaves(state: TrainState, best_params: Any) -> dict[str, Any]:
+def _leaves(state: TrainState, best_variables: Any) -> dict[str, Any]:
     """Every array by its name, such as state.params.dense1.kernel."""
-    leaves = jax.tree_util.tree_leaves_with_path({"state": state, "best_params": best_params})
+    leaves = jax.tree_util.tree_leaves_with_path({"state": state, "best_variables": best_variables})
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
@@ -207,16 +207,16 @@ def _is_key(leaf) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _to_host(state: TrainState, best_params: Any) -> dict[str, np.ndarray]:
+def _to_host(state: TrainState, best_variables: Any) -> dict[str, np.ndarray]:
     """Copies, never views: the next epoch overwrites the device's buffers (and could not reuse them under a view)."""
-    leaves = _leaves(state, best_params)
+    leaves = _leaves(state, best_variables)
     return {name: np.array(jax.random.key_data(x) if _is_key(x) else x) for name, x in leaves.items()}
 
 
 def _from_host(arrays: dict[str, np.ndarray], template: TrainState, path: Path) -> tuple[TrainState, Any]:
     """The state and the best parameters, each leaf with the dtype and on the device of the template's."""
-    like = {"state": template, "best_params": template.params}
-    wanted = _leaves(template, template.params)
+    like = {"state": template, "best_variables": template.variables}
+    wanted = _leaves(template, template.variables)
     expected = {name: _kind(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in wanted.items()}
     found = {name: _kind(array) for name, array in arrays.items()}
     if found != expected:
@@ -230,7 +230,7 @@ def _from_host(arrays: dict[str, np.ndarray], template: TrainState, path: Path) 
 
     leaves = [place(name, leaf) for name, leaf in wanted.items()]
     tree = jax.tree.unflatten(jax.tree.structure(like), leaves)
-    return tree["state"], tree["best_params"]
+    return tree["state"], tree["best_variables"]
 
 
 def _kind(array) -> str:

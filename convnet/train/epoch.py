@@ -34,13 +34,14 @@ def make_epoch(train_step: Callable, batch_size: int) -> Callable[[TrainState, A
 
 
 def make_evaluate(model, loss: Callable, prepare: Callable[[Array], Array], batch_size: int) -> Callable:
-    """`evaluate(params, images uint8 [N, H, W, C], labels [N]) -> (info, logits [N, K])`: every image once, for any N.
+    """`evaluate(variables, images uint8 [N, H, W, C], labels [N]) -> (info, logits [N, K])`: every image once.
 
+    variables: the model's, such as `TrainState.variables`; any N.
     info: mean loss and accuracy over all N; batch_size only bounds the memory.
     """
 
-    def evaluate(params, images: Array, labels: Array) -> tuple[Info, Array]:
-        logits = batched_map(lambda batch: model.apply({"params": params}, prepare(batch)), images, batch_size)
+    def evaluate(variables, images: Array, labels: Array) -> tuple[Info, Array]:
+        logits = batched_map(lambda batch: model.apply(variables, prepare(batch)), images, batch_size)
         hits = jnp.argmax(logits, axis=1) == labels
         return {"loss": jnp.mean(loss(logits, labels)), "accuracy": jnp.mean(hits)}, logits
 

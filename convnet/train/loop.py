@@ -43,11 +43,11 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Fit:
-    """Where training stands after the epochs of `records`: the state, and the parameters that were best on the
+    """Where training stands after the epochs of `records`: the state, and the variables that were best on the
     validation set."""
 
     state: TrainState
-    best_params: Any
+    best_variables: Any
     best_epoch: int
     records: tuple[EpochRecord, ...]
 
@@ -60,23 +60,23 @@ def fit(
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     keep: Callable[[Fit], None] = lambda fit: None,
 ) -> Fit:
-    """Train for `epochs` epochs; keep the parameters with the best validation accuracy (then loss, then the earliest).
+    """Train for `epochs` epochs; keep the variables with the best validation accuracy (then loss, then the earliest).
 
     start: the first state, or where an earlier call stood; what follows is then what would have followed there.
-    epoch: compiled; may consume the state it is given.  validate(params) -> {loss, accuracy}.
+    epoch: compiled; may consume the state it is given.  validate(variables) -> {loss, accuracy}.
     on_epoch: called after each epoch, for progress.
     keep: called after it with where training stands, to be written down before it returns (the next epoch consumes it).
 
     Raises NonFiniteLoss, after the epoch it happened in; on_epoch has seen every epoch before.
     """
-    now = start if isinstance(start, Fit) else Fit(state=start, best_params=None, best_epoch=0, records=())
+    now = start if isinstance(start, Fit) else Fit(state=start, best_variables=None, best_epoch=0, records=())
     for number in range(len(now.records) + 1, epochs + 1):
         state, record = _run_epoch(now.state, epoch, validate, number)
-        best_params, best_epoch = now.best_params, now.best_epoch
+        best_variables, best_epoch = now.best_variables, now.best_epoch
         if best_epoch == 0 or _merit(record) > _merit(now.records[best_epoch - 1]):
             # A copy: the next epoch overwrites the state's own buffers.
-            best_params, best_epoch = jax.tree.map(jnp.copy, state.params), number
-        now = Fit(state, best_params, best_epoch, (*now.records, record))
+            best_variables, best_epoch = jax.tree.map(jnp.copy, state.variables), number
+        now = Fit(state, best_variables, best_epoch, (*now.records, record))
         on_epoch(record)
         keep(now)
     return now
@@ -92,7 +92,7 @@ def _run_epoch(state: TrainState, epoch: Callable, validate: Callable, number: i
     seconds = time.perf_counter() - start
     infos = {name: np.asarray(values) for name, values in infos.items()}
     _check_finite(infos, number, int(state.step))
-    validation = validate(state.params)
+    validation = validate(state.variables)
     loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
     if not np.isfinite(loss):  # the epoch's last update did it: its own loss was taken before
         raise NonFiniteLoss(int(state.step), number, int(state.step) - len(infos["loss"]) + 1, int(state.step))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,12 +16,24 @@ STREAMS = {"init": 0, "order": 1, "augment": 2, "dropout": 3}
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Parameters, optimiser state, number of updates made, and the run's root key (which never changes)."""
+    """Parameters, optimiser state, number of updates made, the run's root key (which never changes), and the running
+    statistics of batch norm (empty for a model without)."""
 
     params: Any
     opt_state: Any
     step: Array
     key: Array
+    batch_stats: Any = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model is applied with."""
+        return variables(self.params, self.batch_stats)
+
+
+def variables(params: Any, batch_stats: Any) -> dict[str, Any]:
+    """The collections of a Flax model; one that is empty is left out."""
+    return {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
 
 
 def stream(key: Array, name: str, index: Array | int = 0) -> Array:
@@ -31,5 +43,7 @@ def stream(key: Array, name: str, index: Array | int = 0) -> Array:
 
 def init_state(model, optimizer, key: Array, image_shape: tuple[int, int, int]) -> TrainState:
     """The state before the first update, a pure function of the root `key`; images are [H, W, C] = `image_shape`."""
-    params = model.init(stream(key, "init"), jnp.zeros((1, *image_shape)))["params"]
-    return TrainState(params=params, opt_state=optimizer.init(params), step=jnp.zeros((), jnp.int32), key=key)
+    start = model.init(stream(key, "init"), jnp.zeros((1, *image_shape)))
+    params, batch_stats = start["params"], start.get("batch_stats", {})
+    opt_state, step = optimizer.init(params), jnp.zeros((), jnp.int32)
+    return TrainState(params=params, opt_state=opt_state, step=step, key=key, batch_stats=batch_stats)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from convnet.train.state import TrainState, stream
+from convnet.train.state import TrainState, stream, variables
 
 Batch = tuple[Array, Array]
 Info = dict[str, Array]
@@ -28,15 +29,20 @@ def make_train_step(
     info: loss, accuracy (both before the update) and grad_norm, scalars.
     """
 
-    def objective(params, images: Array, labels: Array, dropout_key: Array):
-        logits = model.apply({"params": params}, images, train=True, rngs={"dropout": dropout_key})
-        return jnp.mean(loss(logits, labels)), logits
+    def objective(params, batch_stats, images: Array, labels: Array, dropout_key: Array):
+        settings = dict(train=True, rngs={"dropout": dropout_key})
+        if batch_stats:
+            settings["mutable"] = ["batch_stats"]
+        found = model.apply(variables(params, batch_stats), images, **settings)
+        logits, changed = found if batch_stats else (found, {"batch_stats": {}})
+        return jnp.mean(loss(logits, labels)), (logits, changed["batch_stats"])
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Info]:
         images, labels = batch
         images = prepare(stream(state.key, "augment", state.step), images)
         dropout_key = stream(state.key, "dropout", state.step)
-        (value, logits), grads = jax.value_and_grad(objective, has_aux=True)(state.params, images, labels, dropout_key)
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (value, (logits, batch_stats)), grads = gradient(state.params, state.batch_stats, images, labels, dropout_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         info = {
             "loss": value,
@@ -44,6 +50,6 @@ def make_train_step(
             "grad_norm": optax.tree.norm(grads),
         }
         params = optax.apply_updates(state.params, updates)
-        return TrainState(params=params, opt_state=opt_state, step=state.step + 1, key=state.key), info
+        return replace(state, params=params, opt_state=opt_state, step=state.step + 1, batch_stats=batch_stats), info
 
     return train_step

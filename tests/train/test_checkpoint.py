@@ -29,14 +29,15 @@ def state_of(seed, *, impl="threefry2x32"):
         "norm": {"scale": jnp.asarray(rng.standard_normal(4), jnp.bfloat16)},
     }
     moments = jax.tree.map(lambda p: jnp.asarray(rng.standard_normal(p.shape), p.dtype), params)
+    stats = {"norm": {"mean": jnp.asarray(rng.standard_normal(4), jnp.float32)}}
     opt_state = ((), Trace(moments, jnp.int32(seed)))
-    return TrainState(params, opt_state, jnp.int32(7 * seed), jax.random.key(seed, impl=impl))
+    return TrainState(params, opt_state, jnp.int32(7 * seed), jax.random.key(seed, impl=impl), stats)
 
 
 def fit_of(epoch, state=None):
     """Where training stands after `epoch` epochs; the best parameters are others than the latest."""
     records = tuple(EpochRecord(n, 7 * n, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6) for n in range(1, epoch + 1))
-    return Fit(state or state_of(epoch), state_of(100 + epoch).params, max(1, epoch - 1), records)
+    return Fit(state or state_of(epoch), state_of(100 + epoch).variables, max(1, epoch - 1), records)
 
 
 def bits(tree):
@@ -78,7 +79,7 @@ def test_every_bit_comes_back(saved, checkpoints):
             found = store.restore(state_of(0))
     assert (found.epoch, found.best_epoch, found.position) == (4, 3, {"bytes": 400})
     assert bits(found.state) == bits(state_of(4))
-    assert bits(found.best_params) == bits(state_of(104).params)
+    assert bits(found.best_variables) == bits(state_of(104).variables)
     assert jax.tree.structure(found.state) == jax.tree.structure(state_of(4))
     assert isinstance(found.state.opt_state[1], Trace)
 
@@ -98,11 +99,11 @@ def test_float64_survives_although_the_writer_is_another_thread(checkpoints, x64
     double = jax.tree.map(lambda p: p.astype(jnp.float64) / 3, state_of(1).params)
     state = replace(state_of(1), params=double)
     with checkpoints() as store:
-        store.save(replace(fit_of(1, state), best_params=double), {})
+        store.save(replace(fit_of(1, state), best_variables=state.variables), {})
         store.wait()
         found = store.restore(state)
     assert {x.dtype for x in jax.tree.leaves(found.state.params)} == {jnp.dtype("float64")}
-    assert bits(found.best_params) == bits(double)
+    assert bits(found.best_variables) == bits(state.variables)
 
 
 def test_keys_of_another_kind_survive(checkpoints):

@@ -126,7 +126,7 @@ def test_evaluation_counts_every_example_once(batch_size, problem, random_state,
     evaluate = make_evaluate(
         model, HAND.softmax_cross_entropy, lambda images: images.astype(jnp.float64) / 255, batch_size
     )
-    info, logits = jax.jit(evaluate, compiler_options=QUICK)(params, problem.images, problem.labels)
+    info, logits = jax.jit(evaluate, compiler_options=QUICK)({"params": params}, problem.images, problem.labels)
     x = np.asarray(problem.images, np.float64).reshape(23, -1) / 255
     w, b = (np.asarray(params["logits"][name]) for name in ("kernel", "bias"))
     z, y = x @ w + b, np.asarray(problem.labels)
@@ -142,5 +142,5 @@ def test_evaluation_drops_nothing(problem, random_state):
     model = models.build("mlp", num_classes=3, widths=(4,), dropout=1.0)
     params = random_state(model, optax.identity()).params
     evaluate = make_evaluate(model, HAND.softmax_cross_entropy, lambda images: images.astype(jnp.float32), 8)
-    _, logits = jax.jit(evaluate, compiler_options=QUICK)(params, problem.images, problem.labels)
+    _, logits = jax.jit(evaluate, compiler_options=QUICK)({"params": params}, problem.images, problem.labels)
     assert np.asarray(logits).std(0).min() > 0.1

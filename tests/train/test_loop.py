@@ -28,8 +28,8 @@ def validations(*figures):
     """validate, returning one (accuracy, loss) after the other, and the parameters it was asked about."""
     asked, left = [], iter(figures)
 
-    def validate(params):
-        asked.append(float(params["w"][0]))
+    def validate(variables):
+        asked.append(float(variables["params"]["w"][0]))
         accuracy, loss = next(left)
         return {"accuracy": jnp.asarray(accuracy), "loss": jnp.asarray(loss)}
 
@@ -52,7 +52,7 @@ def test_the_best_epoch_on_the_validation_set_is_kept(figures, best):
     validate, asked = validations(*figures)
     got = fit(start(), pretend, validate, len(figures))
     assert got.best_epoch == best
-    np.testing.assert_array_equal(got.best_params["w"], np.full(3, best))
+    np.testing.assert_array_equal(got.best_variables["params"]["w"], np.full(3, best))
     np.testing.assert_array_equal(got.state.params["w"], np.full(3, len(figures)))
     assert asked == list(range(1, len(figures) + 1))  # once per epoch, with the parameters after it
 
@@ -65,7 +65,7 @@ def test_the_best_parameters_outlive_the_state_they_came_from():
     assert consumed.params["w"].is_deleted()  # else this test shows nothing
     validate, _ = validations((0.5, 1.0), (0.9, 1.0), (0.1, 1.0), (0.1, 1.0))
     got = fit(start(), epoch, validate, 4)
-    np.testing.assert_array_equal(got.best_params["w"], np.full(3, 2))
+    np.testing.assert_array_equal(got.best_variables["params"]["w"], np.full(3, 2))
     np.testing.assert_array_equal(got.state.params["w"], np.full(3, 4))
 
 
