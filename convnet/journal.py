@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -39,12 +40,21 @@ class Journal:
 
     resume: go on with what is there; else start anew and remove it.
     every_epoch: save a checkpoint after every epoch, whatever it costs; else as often as `SHARE` allows.
+    facts: what else the manifest is to say from the beginning.
 
     Raises OtherConfig, before anything is written, where `path` holds a run of another config that is to be resumed.
     """
 
-    def __init__(self, path: Path, config: RunConfig, *, resume: bool = False, every_epoch: bool = False):
-        self.path, self.every_epoch, self._resume = path, every_epoch, resume
+    def __init__(
+        self,
+        path: Path,
+        config: RunConfig,
+        *,
+        resume: bool = False,
+        every_epoch: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ):
+        self.path, self.every_epoch, self._resume, self._ended = path, every_epoch, resume, False
         settings = to_dict(config)
         manifest = read_manifest(path) if resume else None
         if manifest is not None and manifest.get("config") != settings:
@@ -53,7 +63,7 @@ class Journal:
         self._checkpoints = Checkpoints(path / "checkpoints", settings, parameter_hash)
         if not resume:
             self._checkpoints.clear()  # before the metrics: a checkpoint must not outlive the lines it counts on
-        self._run = RunDirectory(path, settings, resume=resume)
+        self._run = RunDirectory(path, settings, resume=resume, facts=facts)
         self._saved_at = time.perf_counter()
 
     def begin(self, state: TrainState) -> TrainState | Fit:
@@ -72,13 +82,17 @@ class Journal:
 
     def keep(self, fit: Fit) -> None:
         """Write down the latest epoch. Raises OSError where there is no room; what was written before stays."""
-        # A copy: a view of a buffer would keep the next epoch from using it again.
-        variables = jax.tree.map(np.array, fit.state.variables)
-        self._run.metrics({**asdict(fit.records[-1]), "parameter_hash": parameter_hash(variables)})
+        self.write(fit.records[-1], fit.state.variables)
         if self.every_epoch or self._due():
             self._run.sync()
             self._saved_at = time.perf_counter()
             self._checkpoints.save(fit, self._run.position)
+
+    def write(self, record: EpochRecord, variables: Any) -> None:
+        """The line of an epoch, with the hash of the variables after it. Raises OSError as `keep` does."""
+        # A copy: a view of a buffer would keep the next epoch from using it again.
+        values = parameter_hash(jax.tree.map(np.array, variables))
+        self._run.metrics({**asdict(record), "parameter_hash": values})
 
     def _warn_of_changes(self) -> None:
         changed = self._run.manifest["resumed"][-1]["changed"] if "resumed" in self._run.manifest else {}
@@ -93,12 +107,24 @@ class Journal:
     def finish(self, variables: Any, **facts: Any) -> None:
         """The run is complete: its hashes and `facts` join the manifest."""
         self._checkpoints.wait()
+        self._ended = True
         self._run.finish(
             "finished",
             **facts,
             parameter_hash=parameter_hash(variables),
             metrics_hash=metrics_hash(read_metrics(self.path)),
         )
+
+    def fail(self, error: BaseException) -> None:
+        """The run ended otherwise: the manifest says how, unless it has said so already."""
+        if self._ended:
+            return
+        self._ended = True
+        with suppress(OSError):  # on a full disk this cannot be written either, and `error` is what matters
+            if isinstance(error, NonFiniteLoss):
+                self._run.finish("diverged", reason=str(error), at_step=error.at)
+            else:
+                self._run.finish("failed", reason=repr(error))
 
     def __enter__(self) -> Journal:
         return self
@@ -107,10 +133,7 @@ class Journal:
         """A run that ended before `finish` says in its manifest how."""
         self._checkpoints.__exit__(kind, error, trace)
         if error is not None:
-            with suppress(OSError):  # on a full disk this cannot be written either, and `error` is what matters
-                status = "diverged" if isinstance(error, NonFiniteLoss) else "failed"
-                reason = str(error) if status == "diverged" else repr(error)
-                self._run.finish(status, reason=reason)
+            self.fail(error)
 
 
 def is_finished(path: Path, config: RunConfig) -> bool:
@@ -120,4 +143,12 @@ def is_finished(path: Path, config: RunConfig) -> bool:
         manifest is not None
         and (manifest.get("status"), manifest.get("config")) == ("finished", to_dict(config))
         and not changed_environment(manifest)
+        and manifest.get("metrics_hash") == _metrics_hash(path)
     )
+
+
+def _metrics_hash(path: Path) -> str | None:
+    try:
+        return metrics_hash(read_metrics(path))
+    except (OSError, ValueError):
+        return None

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -67,14 +68,22 @@ class RunDirectory:
     """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end.
 
     resume: keep what is there. The manifest then tells under "resumed" when, and what had changed since the start.
+    facts: what else the manifest is to say.
     """
 
-    def __init__(self, path: Path, config: dict[str, Any], *, resume: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        config: dict[str, Any],
+        *,
+        resume: bool = False,
+        facts: Mapping[str, Any] | None = None,
+    ):
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._metrics = path / "metrics.jsonl"
         before = read_manifest(path) if resume else None
-        self.manifest = {"config": config, "status": "running", **environment()}
+        self.manifest = {"config": config, "status": "running", **environment(), **(facts or {})}
         if before is not None:
             now = {"started": self.manifest["started"], "command": self.manifest["command"]}
             now["changed"] = changed_environment(before)

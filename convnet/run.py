@@ -2,104 +2,146 @@
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from convnet import data, models, ops, optim, train
+from convnet import data, initializers, models, ops, optim, train
 from convnet.allocator import keep_memory
-from convnet.config import RunConfig, require
+from convnet.config import RunConfig, differences, require, to_dict
 from convnet.data import Dataset
 from convnet.journal import Journal, is_finished
 from convnet.ops import OpSet
-from convnet.record import write_atomically
+from convnet.result import RunResult, conclude, load_result
 
 EVALUATION_BATCH = 500
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run. The variables are those of the epoch that was best on the validation set, and the test set was
-    looked at once, with them."""
+TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
+"""Settings that a program can take as inputs. The others shape the program."""
 
-    config: RunConfig
-    records: tuple[train.EpochRecord, ...]
-    variables: Any
-    best_epoch: int
-    test_loss: float
-    test_accuracy: float
-    test_logits: np.ndarray
-    compile_seconds: float
-
-    @property
-    def seconds_per_epoch(self) -> float:
-        """Median over the epochs; compilation and evaluation are not in it."""
-        return float(np.median([record.seconds for record in self.records]))
-
-    def seconds_to(self, accuracy: float) -> float | None:
-        """Training time until the validation accuracy first reached `accuracy`; None if it never did."""
-        elapsed = np.cumsum([record.seconds for record in self.records])
-        reached = [t for t, record in zip(elapsed, self.records, strict=True) if record.validation_accuracy >= accuracy]
-        return float(reached[0]) if reached else None
+OnEpoch = Callable[[train.EpochRecord], None]
 
 
-def build_loss(config: RunConfig, opset: OpSet) -> Callable:
-    """The loss of `config`, per example: (logits [N, K], labels [N]) -> [N]."""
+class Programs(NamedTuple):
+    """init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
+    validate and examine(variables, values, images, labels) -> (info, logits)."""
+
+    init: Callable
+    epoch: Callable
+    validate: Callable
+    examine: Callable
+
+
+def build_loss(config: RunConfig, opset: OpSet, smoothing: Array | None = None) -> Callable:
+    """The loss of `config`, per example: (logits [N, K], labels [N]) -> [N].
+
+    smoothing: a traced number in the place of the config's `label_smoothing`.
+    """
+    cross_entropy = partial(opset.softmax_cross_entropy, label_smoothing=config.train.label_smoothing)
+
+    def smoothed(logits: Array, labels: Array) -> Array:
+        """Cross-entropy is affine in its targets and so in their smoothing: two values of that give all."""
+        at_0, at_half = (opset.softmax_cross_entropy(logits, labels, label_smoothing=ε) for ε in (0.0, 0.5))
+        return at_0 + 2 * smoothing * (at_half - at_0)
+
     return {
-        "softmax": partial(opset.softmax_cross_entropy, label_smoothing=config.train.label_smoothing),
+        "softmax": cross_entropy if smoothing is None else smoothed,
         "weston_watkins": opset.weston_watkins_hinge,
         "crammer_singer": opset.crammer_singer_hinge,
     }[config.train.loss]
 
 
 class Trainer:
-    """The programs of one config, compiled once, run for as many seeds as wanted.
+    """The programs of one config, compiled once, run for as many seeds as wanted, in several threads if wanted.
 
     opset: the ops to compute with; None: what `config.gradient` names.
+    traced: names in TRACEABLE that become inputs of the programs instead of constants in them, so that configs which
+        differ in nothing else share one compilation. A constant may be folded into its neighbours and an input not, so
+        results may part by rounding from those of programs without.
 
-    Raises ValueError at construction for anything in `config` that does not fit `dataset`.
+    Raises ValueError at construction for anything in `config` that does not fit `dataset`, and an unknown name in
+    `traced`.
     """
 
-    def __init__(self, config: RunConfig, dataset: Dataset, *, opset: OpSet | None = None):
+    def __init__(self, config: RunConfig, dataset: Dataset, *, opset: OpSet | None = None, traced: Sequence[str] = ()):
         keep_memory()
-        self.config, self.dataset = config, dataset
-        opset = ops.OPSETS[config.gradient] if opset is None else opset
+        self.config, self.dataset, self.traced = config, dataset, tuple(traced)
+        for name in self.traced:
+            require(name in TRACEABLE, "traced", name, f"one of {', '.join(TRACEABLE)}")
+        self._opset = ops.OPSETS[config.gradient] if opset is None else opset
         n = len(dataset.train)
-        batch_size = n if config.train.batch_size == "full" else config.train.batch_size
-        require(batch_size <= n, "train.batch_size", batch_size, f"at most the {n} training examples")
-        steps = config.train.epochs * data.num_batches(n, batch_size)
-        self.model = models.build(**asdict(config.model), num_classes=dataset.num_classes, ops=opset)
-        self.optimizer = optim.build(config.optim, steps)
-        self.loss = build_loss(config, opset)
+        self._batch_size = n if config.train.batch_size == "full" else config.train.batch_size
+        require(self._batch_size <= n, "train.batch_size", self._batch_size, f"at most the {n} training examples")
+        self.model = models.build(**asdict(config.model), num_classes=dataset.num_classes, ops=self._opset)
         self.image_shape = _input_shape(config, dataset)
         with self._precision():
             # Checks the whole network against the image's size without computing anything.
-            self._state = jax.eval_shape(self._init, jax.random.key(0))
-            self._place_data()
-            self._compile(batch_size)
+            self._state = jax.eval_shape(self._init, *self._inputs([config]))
+            splits = (dataset.train, dataset.validation, dataset.test)
+            self._train, self._validation, self._test = jax.device_put([(s.images, s.labels) for s in splits])
+            self._programs: dict[int, Programs] = {}
+            self.compile_seconds = 0.0
+            self._prepare()
 
     @property
     def parameters(self) -> int:
         """Number of trained values."""
         return models.count_parameters({"params": self._state.params})
 
+    # --- programs -----------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Compile what every run needs, so that no run's time holds it."""
+        self.programs()
+
+    def programs(self, replicates: int = 0) -> Programs:
+        """Compiled for so many replicates side by side, or (0) for one run, without an axis for them."""
+        if replicates not in self._programs:
+            start = time.perf_counter()
+            self._programs[replicates] = self._compile(replicates)
+            self.compile_seconds += time.perf_counter() - start
+        return self._programs[replicates]
+
     def _precision(self):
         return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
 
-    def _init(self, key):
-        return train.init_state(self.model, self.optimizer, key, self.image_shape)
+    def _parts(self, values: dict[str, Array]):
+        """Model, optimiser and loss, with the traced `values` in the place of the config's."""
+        scale = values.get("model.initializer_scale")
+        model = self.model if scale is None else self.model.clone(initializer_scale=scale)
+        chosen = {name.removeprefix("optim."): value for name, value in values.items() if name.startswith("optim.")}
+        steps = self.config.train.epochs * data.num_batches(len(self.dataset.train), self._batch_size)
+        loss = build_loss(self.config, self._opset, values.get("train.label_smoothing"))
+        return model, optim.build(self.config.optim, steps, chosen), loss
 
-    def _place_data(self) -> None:
-        splits = (self.dataset.train, self.dataset.validation, self.dataset.test)
-        self._train, self._validation, self._test = jax.device_put([(split.images, split.labels) for split in splits])
+    def _inputs(self, configs: Sequence[RunConfig], replicates: int = 0):
+        """Root keys and traced values of `configs`: arrays [R], or scalars of the only one."""
+        keys = jnp.stack([jax.random.key(config.seed) for config in configs])
+        values = {name: jnp.asarray([_value(config, name) for config in configs], float) for name in self.traced}
+        return (keys, values) if replicates else jax.tree.map(lambda x: x[0], (keys, values))
+
+    def _init(self, key, values):
+        model, optimizer, _ = self._parts(values)
+        return train.init_state(model, optimizer, key, self.image_shape)
+
+    def _epoch(self, state, values, images, labels):
+        step = train.make_train_step(*self._parts(values), self._prepare_training)
+        return train.make_epoch(step, self._batch_size)(state, images, labels)
+
+    def _evaluate(self, variables, values, images, labels):
+        model, _, loss = self._parts(values)
+        evaluate = train.make_evaluate(model, loss, self._prepare_evaluation, EVALUATION_BATCH)
+        return evaluate(variables, images, labels)
 
     def _prepare_training(self, key, images):
         settings = self.config.data
@@ -113,27 +155,40 @@ class Trainer:
             images = data.center_crop(images, size=self.config.data.crop)
         return data.normalize(images, self.dataset.mean, self.dataset.std)
 
-    def _compile(self, batch_size: int) -> None:
-        step = train.make_train_step(self.model, self.optimizer, self.loss, self._prepare_training)
-        epoch = jax.jit(train.make_epoch(step, batch_size), donate_argnums=0)
-        evaluate = jax.jit(train.make_evaluate(self.model, self.loss, self._prepare_evaluation, EVALUATION_BATCH))
-        start = time.perf_counter()
-        self._compiled_init = jax.jit(self._init).lower(jax.random.key(0)).compile()
-        self._epoch = epoch.lower(self._state, *self._train).compile()
-        self._validate = evaluate.lower(self._state.variables, *self._validation).compile()
-        self._examine = evaluate.lower(self._state.variables, *self._test).compile()
-        self.compile_seconds = time.perf_counter() - start
+    def _compile(self, replicates: int) -> Programs:
+        init, epoch, evaluate = self._init, self._epoch, self._evaluate
+        if replicates:
+            init = jax.vmap(init)
+            epoch, evaluate = (jax.vmap(f, in_axes=(0, 0, None, None)) for f in (epoch, evaluate))
+        inputs = self._inputs([self.config] * max(replicates, 1), replicates)
+        state, values = jax.eval_shape(init, *inputs), inputs[1]
+        evaluate = jax.jit(evaluate)
+        return Programs(
+            init=jax.jit(init).lower(*inputs).compile(),
+            epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *self._train).compile(),
+            validate=evaluate.lower(state.variables, values, *self._validation).compile(),
+            examine=evaluate.lower(state.variables, values, *self._test).compile(),
+        )
 
-    def run(
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def run(self, seed: int | None = None, on_epoch: OnEpoch = lambda record: None, **options: Any) -> RunResult:
+        """Train from `seed` (the config's own unless given), choose the epoch on validation, test once.
+
+        options: those of `run_as`, which tells what is raised.
+        """
+        return self.run_as(self.config if seed is None else replace(self.config, seed=seed), on_epoch, **options)
+
+    def run_as(
         self,
-        seed: int | None = None,
-        on_epoch: Callable[[train.EpochRecord], None] = lambda record: None,
+        config: RunConfig,
+        on_epoch: OnEpoch = lambda record: None,
         *,
         directory: Path | None = None,
         resume: bool = False,
         every_epoch: bool = False,
     ) -> RunResult:
-        """Train from `seed` (the config's own unless given), choose the epoch on validation, test once.
+        """As `run`, for a config that differs from the trainer's in its seed and traced settings only.
 
         directory: where to leave manifest, metrics, checkpoints and result; None: nowhere.
         resume: go on with what a run of the same config left there, which gives the same bits as if it had never been
@@ -141,9 +196,10 @@ class Trainer:
         every_epoch: a checkpoint after every epoch, instead of as often as a twentieth of the time allows.
 
         Raises NonFiniteLoss where training diverges; OSError where `directory` is full (what is there can be resumed);
-        ValueError (OtherConfig) where it holds a run of another config, metrics or parameters that do not belong to it.
+        ValueError for another config than the programs are of, and (OtherConfig) where `directory` holds a run of
+        another config, metrics or parameters that do not belong to it.
         """
-        config = self.config if seed is None else replace(self.config, seed=seed)
+        self.check_shared(config)
         if directory is None:
             return self._fit(config, on_epoch)
         if resume and is_finished(directory, config):
@@ -151,34 +207,46 @@ class Trainer:
             for record in result.records:
                 on_epoch(record)
             return result
-        with Journal(directory, config, resume=resume, every_epoch=every_epoch) as journal:
+        with self.journal(directory, config, resume=resume, every_epoch=every_epoch) as journal:
             result = self._fit(config, on_epoch, journal)
-            save_result(result, directory)
-            journal.finish(
-                result.variables,
-                test_accuracy=result.test_accuracy,
-                best_epoch=result.best_epoch,
-                compile_seconds=result.compile_seconds,
-                train_seconds=sum(record.seconds for record in result.records),
-            )
+            conclude(journal, result)
         return result
 
-    def _fit(self, config: RunConfig, on_epoch: Callable, journal: Journal | None = None) -> RunResult:
+    def check_shared(self, config: RunConfig) -> None:
+        """ValueError for a config that these programs cannot run, naming what differs."""
+        if others := sorted(differences(to_dict(self.config), to_dict(config)).keys() - {"seed", *self.traced}):
+            raise ValueError(f"{others[0]} is not as in the compiled program: expected only the seed to differ")
+
+    def journal(self, directory: Path, config: RunConfig, *, replicates: int = 0, **options: Any) -> Journal:
+        """A run's records in `directory`. replicates: how many are trained in one program with it; 0: none."""
+        facts = {
+            "replicates": replicates,
+            "traced": list(self.traced),
+            "parameters": self.parameters,
+            "classes": self.dataset.num_classes,
+            "compile_seconds": self.compile_seconds,
+        }
+        return Journal(directory, config, facts=facts, **options)
+
+    def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: Journal | None = None) -> RunResult:
+        programs = self.programs()
+
         def epoch(state):
-            return self._epoch(state, *self._train)
+            return programs.epoch(state, values, *self._train)
 
         def validate(variables):
-            return self._validate(variables, *self._validation)[0]
+            return programs.validate(variables, values, *self._validation)[0]
 
         with self._precision():
-            start = self._compiled_init(jax.random.key(config.seed))
+            key, values = self._inputs([config])
+            start = programs.init(key, values)
             if journal is not None:
                 start = journal.begin(start)
                 for record in start.records if isinstance(start, train.Fit) else ():
                     on_epoch(record)
             keep = (lambda fit: None) if journal is None else journal.keep
             fit = train.fit(start, epoch, validate, config.train.epochs, on_epoch, keep)
-            test, logits = self._examine(fit.best_variables, *self._test)
+            test, logits = programs.examine(fit.best_variables, values, *self._test)
         return RunResult(
             config=config,
             records=fit.records,
@@ -189,6 +257,12 @@ class Trainer:
             test_logits=np.asarray(logits),
             compile_seconds=self.compile_seconds,
         )
+
+
+def _value(config: RunConfig, path: str) -> float:
+    section, name = path.split(".")
+    value = getattr(getattr(config, section), name)
+    return initializers.INITIALIZERS[config.model.initializer][1] if value is None else value
 
 
 def _input_shape(config: RunConfig, dataset: Dataset) -> tuple[int, int, int]:
@@ -204,31 +278,3 @@ def run(config: RunConfig, **callbacks) -> RunResult:
     """Load, train, test: one run of `config`."""
     dataset = data.load(config.data.name, limit=config.data.limit)
     return Trainer(config, dataset).run(**callbacks)
-
-
-def save_result(result: RunResult, directory: Path) -> None:
-    """Write `result` as `result.npz`, from which `load_result` rebuilds it bit for bit; all of it or nothing."""
-    arrays = models.flatten(result.variables)
-    table = np.array([astuple(record) for record in result.records], np.float64)
-    facts = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
-    buffer = io.BytesIO()
-    np.savez(buffer, records=table, facts=facts, test_logits=result.test_logits, **arrays)
-    write_atomically(directory / "result.npz", buffer.getvalue())
-
-
-def load_result(config: RunConfig, directory: Path) -> RunResult:
-    """What `save_result` wrote for `config`."""
-    with np.load(directory / "result.npz") as file:
-        arrays = dict(file)
-    table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))
-    kinds = [int if f.type == "int" else float for f in fields(train.EpochRecord)]
-    return RunResult(
-        config=config,
-        records=tuple(train.EpochRecord(*(kind(x) for kind, x in zip(kinds, row, strict=True))) for row in table),
-        variables=models.unflatten(arrays),
-        best_epoch=int(facts[0]),
-        test_loss=float(facts[1]),
-        test_accuracy=float(facts[2]),
-        test_logits=logits,
-        compile_seconds=float(facts[3]),
-    )

@@ -55,12 +55,16 @@ class Ablate:
     """Refuse a plan of more arms × seeds than this."""
     shard: str | None = None
     """i/n: do part i of n (from 1). Default: all, or the part of Slurm's job array."""
-    replicates: Literal["auto", "vmapped", "in-turn"] = "auto"
-    """Seeds side by side in one program, or one after the other through it (auto: in turn on CPUs)."""
+    replicates: Literal["auto", "vmapped", "threads"] = "auto"
+    """Seeds in lockstep in one program; or each on its own, as many at a time as there are processors, through one
+    (auto: that on CPUs)."""
     chunk: int = 16
-    """Seeds side by side at once, to fit memory."""
+    """Seeds in lockstep at once, to fit memory."""
+    workers: int | None = None
+    """Threads. Default: one per processor."""
     traced: bool = False
-    """Arms that differ in learning rate, momentum, weight decay or initial scale only share one compiled program."""
+    """Arms that differ in learning rate, momentum, weight decay, initial scale or label smoothing only share one
+    compiled program."""
     accept_versions: bool = False
     """Keep finished cells that other code or other versions of packages computed."""
     report_only: bool = False
@@ -117,6 +121,7 @@ def ablate(settings: Ablate) -> None:
     """Run the ablation, or this shard of it, and write the report of all that is finished."""
     plan, arms = plan_of(settings)
     require(settings.chunk >= 1, "chunk", settings.chunk, "1 or more")
+    require(settings.workers is None or settings.workers >= 1, "workers", settings.workers, "1 or more")
     shard = parse_shard(settings.shard, dict(os.environ))
     out = settings.directory(plan)
     seeds = seeds_of(out, plan, arms)
@@ -125,9 +130,9 @@ def ablate(settings: Ablate) -> None:
         check_comparable(done for cell in everything if (done := read(cell)))
     if not settings.report_only:
         mine = share(cells_of(arms, range(plan.seeds), out), shard)
-        vmapped = {"auto": None, "vmapped": True, "in-turn": False}[settings.replicates]
+        vmapped = {"auto": None, "vmapped": True, "threads": False}[settings.replicates]
         missing = [cell for cell in mine if read(cell) is None]
-        work = Work.of(missing, vmapped=vmapped, traced=settings.traced, chunk=settings.chunk)
+        work = Work.of(missing, traced=settings.traced, vmapped=vmapped, chunk=settings.chunk, workers=settings.workers)
         print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))

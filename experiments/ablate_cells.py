@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ from tqdm import tqdm
 from convnet import data
 from convnet.ablation import Arm, Replicates
 from convnet.ablation.grid import apply
-from convnet.ablation.replicates import TRACEABLE, Outcome
 from convnet.config import RunConfig, content_hash, require, to_dict
 from convnet.data import Dataset
-from convnet.record import RunDirectory, environment, parameter_hash, read_manifest
+from convnet.record import environment, read_manifest, read_metrics
+from convnet.run import TRACEABLE
 from convnet.train import EpochRecord, NonFiniteLoss
 
 DONE = ("finished", "diverged")
@@ -69,9 +67,9 @@ def read(cell: Cell) -> Done | None:
         return None
     diverged = manifest["status"] == "diverged"
     try:
-        lines = [json.loads(line) for line in (cell.path / "metrics.jsonl").read_text().splitlines()]
         records = tuple(
-            EpochRecord(**{name: line[name] for name in EpochRecord.__dataclass_fields__}) for line in lines
+            EpochRecord(**{name: line[name] for name in EpochRecord.__dataclass_fields__})
+            for line in read_metrics(cell.path)
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -104,17 +102,16 @@ def _differing(there: Any, here: Any) -> str:
 class Work:
     """Cells to be done, in groups that share a program.
 
-    traced: arms that differ in TRACEABLE settings only share one.
+    traced: arms that differ in TRACEABLE settings only share one. settings: of `Replicates`.
     """
 
     groups: tuple[tuple[Cell, ...], ...]
     datasets: dict[tuple[str, int | None], Dataset]
-    vmapped: bool | None
     traced: bool
-    chunk: int
+    settings: dict[str, Any]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], *, vmapped: bool | None, traced: bool, chunk: int) -> Work:
+    def of(cls, cells: Sequence[Cell], *, traced: bool, **settings: Any) -> Work:
         """Raises ValueError, before anything is compiled, for a config that does not fit its data."""
         groups: dict[str, list[Cell]] = {}
         for cell in cells:
@@ -122,7 +119,7 @@ class Work:
             groups.setdefault(key, []).append(cell)
         names = dict.fromkeys((cell.config.data.name, cell.config.data.limit) for cell in cells)
         datasets = {(name, limit): data.load(name, limit=limit) for name, limit in names}
-        work = cls(tuple(map(tuple, groups.values())), datasets, vmapped, traced, chunk)
+        work = cls(tuple(map(tuple, groups.values())), datasets, traced, settings)
         for group in work.groups:
             work.trainer(group)
         return work
@@ -135,7 +132,7 @@ class Work:
         config = group[0].config
         dataset = self.datasets[config.data.name, config.data.limit]
         traced = TRACEABLE if self.traced else ()
-        return Replicates(config, dataset, traced=traced, vmapped=self.vmapped, chunk=self.chunk)
+        return Replicates(config, dataset, traced=traced, **self.settings)
 
     def run(self, bar: tqdm) -> None:
         """Train all cells, writing each as it is done."""
@@ -145,55 +142,21 @@ class Work:
 
 def _program(config: RunConfig) -> RunConfig:
     """What decides the compiled program: the config with one value in every traced place."""
-    return apply(config, dict.fromkeys(TRACEABLE, 0.1))
+    smooth = config.train.loss == "softmax"  # the others know no smoothing
+    return apply(config, {name: 0.1 for name in TRACEABLE if smooth or name != "train.label_smoothing"})
 
 
 def _run_group(trainer: Replicates, cells: Sequence[Cell], bar: tqdm) -> None:
     by_config = {cell.config: cell for cell in cells}
-    runs: dict[RunConfig, RunDirectory] = {}
 
-    def open_run(config: RunConfig) -> RunDirectory:
-        if config not in runs:
-            bar.set_postfix_str(f"{by_config[config].arm.name}, seed {config.seed}")
-            runs[config] = RunDirectory(by_config[config].path, to_dict(config))
-        return runs[config]
-
-    def on_epoch(config: RunConfig, record: EpochRecord) -> None:
-        open_run(config).metrics(asdict(record))
+    def show(config: RunConfig, record: EpochRecord) -> None:
+        bar.set_postfix_str(f"{by_config[config].arm.name}, seed {config.seed}")
         bar.update()
 
     bar.set_postfix_str(f"compiling {cells[0].arm.name}")
-    try:
-        for config, outcome in trainer.run_all(list(by_config), on_epoch):
-            _finish(open_run(config), outcome, trainer, bar)
-            del runs[config]
-    except BaseException as error:
-        for run in runs.values():
-            with contextlib.suppress(OSError):  # a full disk is why we are here
-                run.finish("failed", reason=repr(error))
-        raise
-
-
-def _finish(run: RunDirectory, outcome: Outcome, trainer: Replicates, bar: tqdm) -> None:
-    facts = {
-        "program": "vmapped" if trainer.vmapped else "traced" if trainer.traced else "alone",
-        "classes": trainer.dataset.num_classes,
-        "parameters": trainer.parameters,
-        "compile_seconds": trainer.compile_seconds,
-    }
-    if isinstance(outcome, NonFiniteLoss):
-        bar.update(trainer.config.train.epochs - outcome.epoch + 1)
-        run.finish("diverged", reason=str(outcome), at_step=outcome.at, **facts)
-        return
-    run.finish(
-        "finished",
-        test_accuracy=outcome.test_accuracy,
-        test_loss=outcome.test_loss,
-        best_epoch=outcome.best_epoch,
-        train_seconds=sum(record.seconds for record in outcome.records),
-        parameter_hash=parameter_hash(outcome.variables),
-        **facts,
-    )
+    for config, outcome in trainer.run_all(list(by_config), show, directory=lambda config: by_config[config].path):
+        if isinstance(outcome, NonFiniteLoss):
+            bar.update(config.train.epochs - outcome.epoch + 1)
 
 
 def parse_shard(text: str | None, variables: dict[str, str]) -> tuple[int, int]:

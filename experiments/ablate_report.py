@@ -162,7 +162,7 @@ def _csv(plan: dict[str, Any], results: Sequence[ArmResult]) -> str:
                     "diverged_at_step": facts.get("at_step"),
                     "train_seconds": facts.get("train_seconds"),
                     "compile_seconds": facts["compile_seconds"],
-                    "program": facts["program"],
+                    "replicates": facts["replicates"],
                     "parameter_hash": facts.get("parameter_hash"),
                     "cell": done.cell.path.name,
                 }
@@ -289,5 +289,5 @@ def _costs(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None
         "Cost",
         figure=effects.costs(seconds, "seconds of training per run"),
         caption="Each point is a run, the bar ends at their median, which stands at the right. Compilation (once per "
-        "arm) and evaluation are not in it.",
+        "arm) and evaluation are not in it. Runs that shared the processors with others took longer than alone.",
     )

@@ -15,9 +15,10 @@ import signal
 import sys
 from pathlib import Path
 
-from convnet import data, journal, run
+from convnet import data, journal, result
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.record import RunDirectory
+from convnet.run import Trainer
 
 
 def job(epochs: int) -> RunConfig:
@@ -60,14 +61,14 @@ def wound(kind: str, epoch: int, fraction: float) -> None:
 
     RunDirectory.metrics, journal.Checkpoints.save = torn_metrics, cut_save
     if kind == "result":
-        run.save_result = no_result
+        result.save_result = no_result
 
 
 def main(directory: str, epochs: str, kind: str = "", epoch: str = "0", fraction: str = "0") -> None:
     config = job(int(epochs))
     if kind:
         wound(kind, int(epoch), float(fraction))
-    trainer = run.Trainer(config, data.load(config.data.name, limit=config.data.limit))
+    trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
     trainer.run(
         on_epoch=lambda record: print(record.epoch, flush=True),
         directory=Path(directory),

@@ -1,7 +1,8 @@
 """Does a stored run come out again, bit for bit?
 
     python scripts/reproduce.py runs/train/cnn
-    python scripts/reproduce.py runs/compare/digits/1f0c…        one cell of a comparison
+    python scripts/reproduce.py runs/compare/digits/1f0c…              one cell of a comparison
+    python scripts/reproduce.py runs/ablate/depth/cells/1f0c…          or of an ablation
 
 Trains the run again from its manifest, somewhere else, and compares every epoch's figures and parameter hash, the test
 figures and the final parameters. Prints OK (exit code 0), or exactly what differs and what in the environment changed
@@ -12,8 +13,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +21,10 @@ import tyro
 from tqdm import tqdm
 
 from convnet import data
+from convnet.ablation import Replicates
 from convnet.cli import run_command
 from convnet.config import RunConfig, differences, from_dict
 from convnet.record import TIMES, environment, read_manifest, read_metrics
-from convnet.run import Trainer
-from convnet.train import NonFiniteLoss
 
 OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "best_epoch")
 CIRCUMSTANCES = ("packages", "python", "platform", "cpus", "device", "backend", "xla_flags", "git", "code")
@@ -52,13 +51,21 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     return from_dict(RunConfig, manifest["config"]), manifest
 
 
-def train_again(config: RunConfig, directory: Path) -> dict[str, Any]:
-    """Run `config` in `directory`; returns the manifest that it leaves there. Divergence is an outcome, too."""
-    trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
-    bar = tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True)
-    with bar, suppress(NonFiniteLoss):
-        trainer.run(on_epoch=lambda record: bar.update(), directory=directory)
-    return read_manifest(directory)
+def train_again(config: RunConfig, manifest: dict[str, Any], directory: Path) -> Path:
+    """Run `config` under `directory` through a program like that of the stored run; returns where. Divergence is an
+    outcome, too.
+
+    What was trained in lockstep gets as many siblings as it had: which seeds they have makes no difference to it.
+    """
+    dataset = data.load(config.data.name, limit=config.data.limit)
+    width = manifest.get("replicates", 0)
+    trainer = Replicates(config, dataset, traced=manifest.get("traced", ()), vmapped=bool(width), chunk=max(width, 1))
+    configs = [replace(config, seed=config.seed + i) for i in range(max(width, 1))]
+    total = config.train.epochs * len(configs)
+    with tqdm(total=total, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+        runs = trainer.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))
+        next(runs)
+    return directory / str(config.seed)
 
 
 def differing_results(stored: Path, manifest: dict[str, Any], again: Path, repeated: dict[str, Any]) -> list[str]:
@@ -92,8 +99,8 @@ def changed_circumstances(manifest: dict[str, Any]) -> list[str]:
 def reproduce(settings: Reproduce) -> int:
     config, manifest = stored_run(settings.run)
     with tempfile.TemporaryDirectory(prefix="convnet-reproduce-") as directory:
-        repeated = train_again(config, Path(directory))
-        found = differing_results(settings.run, manifest, Path(directory), repeated)
+        again = train_again(config, manifest, Path(directory))
+        found = differing_results(settings.run, manifest, again, read_manifest(again))
     changed = changed_circumstances(manifest)
     if found:
         print(f"DIFFERENT: {len(found)} figures of {settings.run}")

@@ -37,9 +37,6 @@ settings stand in [experiments/presets/](../experiments/presets). All arms of a 
   corrected for the number of arms (Holm).
 - **detectable**: the smallest true difference that one test of so many pairs would find at 5 % in four of five
   ablations. A smaller one may well exist.
-
-Normalisation layers (batch norm, local response normalisation) have ops but no place in the models yet, so no preset
-asks about them.
 """
 
 

@@ -16,6 +16,7 @@ ROWS = (
     ("gradcheck", "models", "data", "optim"),
     ("train", "analysis", "record"),
     ("journal",),
+    ("result",),
     ("run",),
     ("ablation", "report", "cli"),
     ("benchmarks",),

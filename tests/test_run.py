@@ -11,12 +11,14 @@ from dataclasses import replace
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
+from convnet.result import save_result
 from convnet.run import RunResult, Trainer, build_loss
 from convnet.train import EpochRecord, NonFiniteLoss, OtherConfig
 
@@ -138,17 +140,20 @@ def test_the_returned_variables_are_those_of_the_best_validation_epoch():
 def test_the_test_set_is_looked_at_once_with_the_best_variables(monkeypatch):
     """And validation once per epoch, never with the test set's images."""
     watched, calls = trainer(), []
-    programs = {name: getattr(watched, name) for name in ("_epoch", "_validate", "_examine")}
-    for name in programs:
 
-        def note(state, images, labels, name=name, program=programs[name]):
-            calls.append((name, len(labels), state if name == "_examine" else None))
-            return program(state, images, labels)
+    def noting(name, program):
+        def note(state, values, images, labels):
+            calls.append((name, len(labels), state if name == "examine" else None))
+            return program(state, values, images, labels)
 
-        monkeypatch.setattr(watched, name, note)
+        return note
+
+    programs = watched.programs()
+    noted = {name: noting(name, getattr(programs, name)) for name in ("epoch", "validate", "examine")}
+    monkeypatch.setattr(watched, "programs", lambda: programs._replace(**noted))
     result = watched.run()
-    assert [call[:2] for call in calls] == [("_epoch", 22), ("_validate", 17)] * EPOCHS + [("_examine", 14)]
-    assert parameter_hash({"params": calls[-1][2]}) == parameter_hash(result.variables)
+    assert [call[:2] for call in calls] == [("epoch", 22), ("validate", 17)] * EPOCHS + [("examine", 14)]
+    assert parameter_hash(calls[-1][2]) == parameter_hash(result.variables)
 
 
 def test_seconds():
@@ -230,11 +235,13 @@ def test_hand_and_auto_are_one_run():
 @pytest.mark.parametrize(("asked", "used"), [("full", 22), (22, 22), (1, 1), (4, 4)])
 def test_batch_sizes(asked, used, monkeypatch):
     """One step per epoch for a full batch; the learning rate's schedule counts steps accordingly."""
-    compiled, steps = [], []
-    monkeypatch.setattr(Trainer, "_compile", lambda self, batch_size: compiled.append(batch_size))
-    monkeypatch.setattr(run.optim, "build", lambda config, n, real=run.optim.build: steps.append(n) or real(config, n))
-    Trainer(replace(BASE, train=TrainConfig(epochs=3, batch_size=asked)), tiny_dataset())
-    assert (compiled, steps) == ([used], [3 * (22 // used)])
+    steps = []
+    monkeypatch.setattr(Trainer, "_prepare", lambda self: None)
+    monkeypatch.setattr(run.optim, "build", lambda *args, real=run.optim.build: steps.append(args[1]) or real(*args))
+    trainer = Trainer(replace(BASE, train=TrainConfig(epochs=3, batch_size=asked)), tiny_dataset())
+    _, infos = jax.eval_shape(trainer._epoch, trainer._state, {}, *trainer._train)
+    assert set(steps) == {3 * (22 // used)}
+    assert infos["loss"].shape == (22 // used,)
 
 
 def test_augmentation_is_for_training_and_evaluation_takes_the_centre():
@@ -275,11 +282,12 @@ def test_precision(cnn, precision, stored):
 
 def test_another_opset_may_be_given(monkeypatch):
     """The config names hand or auto; an experiment may bring its own, for the network and for the loss."""
-    monkeypatch.setattr(Trainer, "_compile", lambda self, batch_size: None)
+    monkeypatch.setattr(Trainer, "_prepare", lambda self: None)
     own = replace(ops.HAND, relu=ops.AUTO.relu, softmax_cross_entropy=ops.AUTO.softmax_cross_entropy)
     given = Trainer(BASE, tiny_dataset(), opset=own)
     assert given.model.ops is own
-    assert given.loss.func is own.softmax_cross_entropy
+    _, _, loss = given._parts({})
+    assert loss.func is own.softmax_cross_entropy
 
 
 LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2])
@@ -300,6 +308,16 @@ def test_losses(settings, expected, opset):
     loss = build_loss(RunConfig(train=TrainConfig(**settings)), opset)
     np.testing.assert_allclose(loss(LOGITS, LABELS), [expected(*row) for row in zip(LOGITS, LABELS, strict=True)],
                                rtol=1e-5)  # fmt: skip
+
+
+@pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.9])
+def test_a_traced_smoothing_has_the_value_and_gradient_of_a_fixed_one(smoothing, opset):
+    fixed = build_loss(RunConfig(train=TrainConfig(label_smoothing=smoothing)), opset)
+    traced = build_loss(RunConfig(), opset, jnp.float32(smoothing))
+    np.testing.assert_allclose(traced(LOGITS, LABELS), fixed(LOGITS, LABELS), rtol=1e-5)
+    slopes = [jax.grad(lambda z, loss=loss: loss(z, LABELS).sum())(LOGITS) for loss in (traced, fixed)]
+    np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-6)
 
 
 # --- compilation ------------------------------------------------------------------------------------------------------
@@ -381,7 +399,7 @@ def test_run_refuses_an_unknown_data_set():
 
 
 def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
-    run.save_result(base_result(), tmp_path)
+    save_result(base_result(), tmp_path)
     loaded = run.load_result(BASE, tmp_path)
     assert fingerprint(loaded) == fingerprint(base_result())
     for name in ("config", "records", "test_loss", "test_accuracy", "compile_seconds", "best_epoch"):
@@ -422,8 +440,11 @@ def test_a_run_directory_changes_nothing_and_holds_everything(tmp_path):
     )
 
 
+CHANGES = {"mlp": {}, "cnn in float64 with batch norm": dict(cnn=True, model__precision="float64", model__norm="batch")}
+
+
 @pytest.mark.parametrize("epoch", [1, 2, 3, 4])
-@pytest.mark.parametrize("changes", [{}, {"cnn": True, "model__precision": "float64"}], ids=["mlp", "cnn in float64"])
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 def test_a_run_interrupted_and_resumed_is_the_uninterrupted_one(epoch, changes, tmp_path):
     """Its dropout and augmentation would differ if a step were lost or done twice."""
     with pytest.raises(Interrupted):
@@ -438,8 +459,9 @@ def test_a_run_interrupted_and_resumed_is_the_uninterrupted_one(epoch, changes, 
 def test_resuming_goes_on_where_it_stopped(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         trainer().run(directory=tmp_path, every_epoch=True, on_epoch=stop_in(4))
-    epochs, program = [], trainer()._epoch
-    monkeypatch.setattr(trainer(), "_epoch", lambda *args: epochs.append(1) or program(*args))
+    epochs, programs = [], trainer().programs()
+    watched = programs._replace(epoch=lambda *args: epochs.append(1) or programs.epoch(*args))
+    monkeypatch.setattr(trainer(), "programs", lambda: watched)
     trainer().run(directory=tmp_path, resume=True)
     assert len(epochs) == 1
     trainer().run(directory=tmp_path)
@@ -448,7 +470,7 @@ def test_resuming_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
     first = trainer().run(directory=tmp_path)
-    monkeypatch.setattr(trainer(), "_epoch", None)
+    monkeypatch.setattr(trainer(), "programs", None)
     seen = []
     again = trainer().run(directory=tmp_path, resume=True, on_epoch=seen.append)
     assert fingerprint(again) == fingerprint(first)
@@ -474,7 +496,7 @@ def test_a_result_that_finds_no_room_can_be_resumed(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "save_result", full)
+        patch.setattr("convnet.result.save_result", full)
         with pytest.raises(OSError, match="No space left"):
             trainer().run(directory=tmp_path, every_epoch=True)
     assert read_manifest(tmp_path)["status"] == "failed"

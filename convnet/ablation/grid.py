@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from convnet import data, initializers, models, optim
-from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
+from convnet.config import RunConfig, content_hash, from_dict, require
 
 Settings = dict[str, Any]
 """Paths such as optim.learning_rate -> values."""
@@ -170,7 +170,8 @@ def checked(settings: Settings) -> Settings:
 
 
 def _nearest(word: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    known = list(known)
+    return difflib.get_close_matches(word, known, n=3, cutoff=0.5) or [k for k in known if word and word in k][:3]
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -190,12 +191,6 @@ def apply(config: RunConfig, settings: Settings) -> RunConfig:
         section, _, name = path.rpartition(".")
         (nested.setdefault(section, {}) if section else nested)[name] = value
     return from_dict(RunConfig, nested, base=config)
-
-
-def differences(one: RunConfig, other: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Paths at which two configs differ -> both values."""
-    a, b = (flat(to_dict(config)) for config in (one, other))
-    return {path: (a[path], b[path]) for path in a if a[path] != b[path]}
 
 
 # --- designs ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from convnet.ablation.grid import (
     FIELDS,
     Factor,
     apply,
-    differences,
     expand,
     factor,
     flat,
@@ -14,7 +13,7 @@ from convnet.ablation.grid import (
     parse_factor,
     parse_setting,
 )
-from convnet.config import RunConfig, content_hash, to_dict
+from convnet.config import RunConfig, content_hash, differences, to_dict
 
 KERNEL = parse_factor("model.kernel=3,5,7")
 OPTIM = parse_factor("optim.name=sgd,momentum")
@@ -120,7 +119,7 @@ def test_settings():
     assert flat({"a": {"b": 1, "c.d": 2}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert [label(x) for x in (None, True, (1, 2), "x", 0.1)] == ["none", "true", "1+2", "x", "0.1"]
     changed = apply(RunConfig(), {"model.kernel": 5, "gradient": "auto"})
-    assert differences(RunConfig(), changed) == {"model.kernel": (3, 5), "gradient": ("hand", "auto")}
+    assert differences(to_dict(RunConfig()), to_dict(changed)) == {"model.kernel": (3, 5), "gradient": ("hand", "auto")}
 
 
 def test_settings_that_only_fit_together_are_applied_together():
@@ -150,7 +149,7 @@ def test_one_at_a_time_starts_with_the_base_and_leaves_out_what_it_has():
     arms = expand(RunConfig(), [KERNEL, OPTIM], "one-at-a-time")  # the base has kernel 3 and nesterov
     assert [arm.name for arm in arms] == ["base", "kernel 5", "kernel 7", "optim sgd", "optim momentum"]
     assert arms[0].config == RunConfig()
-    assert all(len(differences(RunConfig(), arm.config)) == 1 for arm in arms[1:])
+    assert all(len(differences(to_dict(RunConfig()), to_dict(arm.config))) == 1 for arm in arms[1:])
 
 
 def test_a_random_design_is_a_seeded_part_of_the_grid_with_its_first_arm():

@@ -1,5 +1,6 @@
-"""Replicates, together or in turn, are the runs that `Trainer` makes alone; and one that diverges disturbs nobody."""
+"""Replicates, in lockstep or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
 
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -10,10 +11,9 @@ import pytest
 from convnet import data, run
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
-from convnet.ablation.replicates import TRACEABLE
-from convnet.config import RunConfig
-from convnet.record import parameter_hash
-from convnet.run import Trainer
+from convnet.config import RunConfig, to_dict
+from convnet.record import parameter_hash, read_manifest, read_metrics
+from convnet.run import TRACEABLE, Trainer
 from convnet.train import NonFiniteLoss
 
 MLP = apply(
@@ -54,7 +54,6 @@ def quick_compilation():
         options = {"xla_backend_optimization_level": 0}
         patch.setattr(jax.stages.Lowered, "compile", lambda self: compile_(self, compiler_options=options))
         patch.setattr(run, "EVALUATION_BATCH", 4)
-        patch.setattr("convnet.ablation.replicates.EVALUATION_BATCH", 4)
         yield
 
 
@@ -88,8 +87,9 @@ def seeded(config=MLP, seeds=SEEDS):
 
 
 @pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
-def test_in_turn_they_are_the_single_runs_bit_for_bit(config):
-    found = list(replicates(config, vmapped=False).run_all(seeded(config)))
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_on_its_own_they_are_the_single_runs_bit_for_bit(workers, config):
+    found = list(replicates(config, vmapped=False, workers=workers).run_all(seeded(config)))
     assert [asked.seed for asked, _ in found] == list(SEEDS)
     for asked, outcome in found:
         assert fingerprint(outcome) == fingerprint(alone(config, asked.seed))
@@ -109,7 +109,7 @@ def assert_close(outcome, expected):
 
 
 @pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
-def test_side_by_side_they_are_the_single_runs_to_rounding(config):
+def test_in_lockstep_they_are_the_single_runs_to_rounding(config):
     for asked, outcome in replicates(config, vmapped=True).run_all(seeded(config)):
         assert_close(outcome, alone(config, asked.seed))
 
@@ -163,12 +163,14 @@ def test_float64():
 
 GRID = [
     apply(MLP, {"optim.learning_rate": rate, "optim.momentum": momentum, "optim.weight_decay": decay,
-                "model.initializer_scale": scale})
-    for rate, momentum, decay, scale in [(0.1, 0.9, 0.0, 1.0), (0.03, 0.5, 0.01, 0.5), (0.2, 0.0, 0.001, 2.0)]
+                "model.initializer_scale": scale, "train.label_smoothing": smoothing})
+    for rate, momentum, decay, scale, smoothing in [
+        (0.1, 0.9, 0.0, 1.0, 0.0), (0.03, 0.5, 0.01, 0.5, 0.2), (0.2, 0.0, 0.001, 2.0, 0.7)
+    ]
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
 def test_a_grid_of_traced_settings_is_one_program(vmapped):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
     trainer = replicates(traced=TRACEABLE, vmapped=vmapped)
@@ -186,9 +188,9 @@ def test_the_usual_scale_stands_for_none():
 
 
 def test_what_is_not_traced_must_be_equal():
-    with pytest.raises(ValueError, match=r"optim\.learning_rate differs between replicates"):
+    with pytest.raises(ValueError, match=r"optim\.learning_rate is not as in the compiled program"):
         replicates(traced=("optim.momentum",), vmapped=False).run_all([apply(MLP, {"optim.learning_rate": 0.3})])
-    with pytest.raises(ValueError, match=r"model\.widths differs between replicates"):
+    with pytest.raises(ValueError, match=r"model\.widths is not as in the compiled program"):
         replicates(vmapped=False).run_all([apply(MLP, {"model.widths": (7,)})])
 
 
@@ -197,6 +199,7 @@ def test_what_is_not_traced_must_be_equal():
     [
         (dict(traced=("train.batch_size",)), r"traced is 'train\.batch_size': expected one of optim\.learning_rate"),
         (dict(chunk=0), "chunk is 0: expected 1 or more"),
+        (dict(workers=0), "workers is 0: expected 1 or more"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
@@ -212,7 +215,7 @@ def test_a_config_that_does_not_fit_is_refused_without_compiling():
 # --- divergence -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["in turn", "side by side"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
 def test_one_that_diverges_is_an_outcome_and_disturbs_nobody(vmapped):
     wild = apply(MLP, {"optim.learning_rate": 1e30})
     seen = []
@@ -232,4 +235,65 @@ def test_all_may_diverge():
     trainer = replicates(traced=("optim.learning_rate",), vmapped=True)
     assert all(isinstance(outcome, NonFiniteLoss) for _, outcome in trainer.run_all(seeded(wild)))
     with pytest.raises(NonFiniteLoss, match="is not finite at step"):
-        Replicates(wild, dataset(), vmapped=True).run()
+        Trainer(wild, dataset()).run()
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+def test_each_leaves_the_directory_of_a_run(vmapped, tmp_path):
+    wild = apply(MLP, {"optim.learning_rate": 1e30})
+    trainer = replicates(traced=("optim.learning_rate",), vmapped=vmapped)
+    configs = [*seeded(), wild]
+    where = {config: tmp_path / str(i) for i, config in enumerate(configs)}
+    outcomes = [outcome for _, outcome in trainer.run_all(configs, directory=where.get)]
+    for config, outcome in zip(configs[:3], outcomes, strict=False):
+        manifest, lines = read_manifest(where[config]), read_metrics(where[config])
+        assert (manifest["status"], manifest["config"]) == ("finished", to_dict(config))
+        assert (manifest["replicates"], manifest["traced"]) == (4 * vmapped, ["optim.learning_rate"])
+        assert manifest["parameter_hash"] == parameter_hash(outcome.variables)
+        assert lines[outcome.best_epoch - 1]["parameter_hash"] == parameter_hash(outcome.variables)
+        assert [line["train_loss"] for line in lines] == [record.train_loss for record in outcome.records]
+        assert fingerprint(run.load_result(config, where[config])) == fingerprint(outcome)
+    manifest = read_manifest(where[wild])
+    assert (manifest["status"], manifest["reason"]) == ("diverged", str(outcomes[3]))
+    assert manifest["at_step"] == outcomes[3].at
+
+
+def test_threads_go_on_with_what_was_left(tmp_path):
+    where = {config: tmp_path / str(config.seed) for config in seeded()}
+    trainer, seen = replicates(vmapped=False), []
+    runs = trainer.run_all(seeded(), directory=where.get)
+    next(runs)
+    runs.close()  # nobody waits for the others
+    assert read_manifest(where[seeded()[0]])["status"] == "finished"
+    found = list(trainer.run_all(seeded(), lambda config, record: seen.append(config.seed), directory=where.get))
+    assert sorted(seen) == sorted(SEEDS * MLP.train.epochs)
+    for config, outcome in found:
+        assert fingerprint(outcome) == fingerprint(alone(MLP, config.seed))
+
+
+def test_a_failure_stops_the_siblings_and_is_raised(tmp_path):
+    """Of many runs, those under way end at their next epoch, and those that wait never start."""
+    seen = []
+
+    def failing(config, record):
+        seen.append(config.seed)
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        list(replicates(vmapped=False, workers=2).run_all(seeded(seeds=range(50)), failing))
+    assert len(seen) < 10
+
+
+def test_nobody_is_told_of_two_epochs_at_once():
+    inside = []
+
+    def note(config, record):
+        inside.append(config.seed)
+        time.sleep(0.002)
+        assert inside == [config.seed]
+        inside.clear()
+
+    list(replicates(vmapped=False, workers=3).run_all(seeded(seeds=range(6)), note))

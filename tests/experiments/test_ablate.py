@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from convnet.experiments import ablate, ablate_cells
+from convnet.experiments import ablate
 from convnet.experiments.ablate_cells import parse_shard, share
 from convnet.experiments.ablate_plan import preset_names, quickened, read_preset
 
 from convnet import data
 from convnet.ablation import Replicates, bootstrap_interval
 from convnet.config import RunConfig, content_hash, from_dict
-from convnet.record import parameter_hash
+from convnet.record import RunDirectory, parameter_hash
 from convnet.run import Trainer
 
 BASE = [
@@ -57,9 +57,9 @@ def trained(monkeypatch):
     """(arm's optimiser, initialiser, seed) of every cell that is trained from now on."""
     cells, real = [], Replicates.run_all
 
-    def run_all(self, configs, on_epoch):
+    def run_all(self, configs, *args, **options):
         cells.extend((c.optim.name, c.model.initializer, c.seed) for c in configs)
-        return real(self, configs, on_epoch)
+        return real(self, configs, *args, **options)
 
     monkeypatch.setattr(Replicates, "run_all", run_all)
     return cells
@@ -134,12 +134,12 @@ def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
 
 
 def test_traced_arms_share_a_program(tmp_path, monkeypatch):
-    built, real = [], Replicates._build
-    monkeypatch.setattr(Replicates, "_build", lambda self, width: built.append(width) or real(self, width))
+    built, real = [], Replicates._compile
+    monkeypatch.setattr(Replicates, "_compile", lambda self, width: built.append(width) or real(self, width))
     factors = ["--factor", "optim.learning_rate=0.01,0.02", "--factor", "optim.momentum=0,0.9"]
     assert run(*BASE, *factors, "--seeds", "2", "--traced", "--replicates", "vmapped", out=tmp_path / "out") == 0
     assert built == [8]
-    assert {row["program"] for row in rows_of(tmp_path / "out")} == {"vmapped"}
+    assert {row["replicates"] for row in rows_of(tmp_path / "out")} == {"8"}
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
 def test_a_full_disk_costs_one_cell(finished, tmp_path, capsys, monkeypatch):
     """The disk fills up while the sixth cell is written; later there is room again."""
     out, calls = tmp_path / "out", []
-    finish = ablate_cells.RunDirectory.finish
+    finish = RunDirectory.finish
 
     def full(self, status, **facts):
         calls.append(status)
@@ -336,11 +336,11 @@ def test_a_full_disk_costs_one_cell(finished, tmp_path, capsys, monkeypatch):
         finish(self, status, **facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ablate_cells.RunDirectory, "finish", full)
+        patch.setattr(RunDirectory, "finish", full)
         assert run(*GRID, out=out) == 2
     assert last_line(capsys) == "error: [Errno 28] No space left on device"
     kept = {path: path.read_bytes() for path in out.glob("cells/*/manifest.json")}
-    assert len(kept) == 6
+    assert len(kept) >= 6  # others were under way
     assert run(*GRID, out=out) == 0
     assert rows_of(out) == rows_of(finished)
     assert sum(path.read_bytes() == content for path, content in kept.items()) == 5
@@ -362,7 +362,9 @@ def test_a_preset_asks_a_question_and_expands(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "loss" else pytest.mark.sweep) for n in preset_names()]
+)
 def test_a_preset_runs(name, tmp_path):
     assert run("--preset", name, "--quick", out=tmp_path / "out") == 0
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
@@ -371,7 +373,7 @@ def test_a_preset_runs(name, tmp_path):
 def test_the_presets_are_those_of_the_field():
     assert set(preset_names()) >= {
         "initializers", "batch-equal-epochs", "batch-equal-updates", "momentum", "learning-rate-batch-size", "depth",
-        "width", "first-layer", "activations", "pooling", "head", "loss", "gradients",
+        "width", "first-layer", "normalization", "activations", "pooling", "head", "loss", "gradients",
     }  # fmt: skip
 
 
@@ -387,5 +389,5 @@ def test_equal_updates_are_equal():
 def test_the_reference_comes_first():
     plan = read_preset("width")
     assert [arm.name for arm in plan.arms()] == ["16+32", "2+4", "4+8", "8+16", "32+64"]
-    with pytest.raises(ValueError, match="unknown reference '16': did you mean 16"):
+    with pytest.raises(ValueError, match=r"unknown reference '16': did you mean 8\+16 or 16\+32"):
         replace(plan, reference="16").arms()

@@ -23,10 +23,13 @@ def reference(tmp_path_factory):
     return path
 
 
+SWEPT = [("metrics", 1, 0.99, 0), ("between", 3, 0, 3), ("result", 4, 0, 4)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "epoch", "fraction", "lines"),
-    [("metrics", 3, 0.5, 2), ("metrics", 1, 0.99, 0), ("between", 3, 0, 3), ("saving", 2, 0, 2), ("result", 4, 0, 4)],
+    [("metrics", 3, 0.5, 2), ("saving", 2, 0, 2), *(pytest.param(*where, marks=pytest.mark.sweep) for where in SWEPT)],
 )
 def test_a_process_killed_at_a_chosen_place_is_resumed_to_the_same_bits(
     kind, epoch, fraction, lines, reference, tmp_path
@@ -40,7 +43,7 @@ def test_a_process_killed_at_a_chosen_place_is_resumed_to_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["step", "save"])
+@pytest.mark.parametrize("kind", [pytest.param("step", marks=pytest.mark.sweep), "save"])
 def test_a_process_killed_from_outside_at_a_random_moment(kind, reference, tmp_path, monkeypatch):
     monkeypatch.setattr(crash_test, "KINDS", (kind,))
     chance = random.Random(3)
@@ -49,7 +52,7 @@ def test_a_process_killed_from_outside_at_a_random_moment(kind, reference, tmp_p
     assert read_manifest(tmp_path)["status"] == "running"
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_few_kills_lose_nothing(capsys):
     assert crash_test.main(["--quick", "--epochs", "6", "--seed", "1"]) == 0
     output = capsys.readouterr().out

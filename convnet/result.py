@@ -1,0 +1,82 @@
+"""What a run comes to, in memory and on disk."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convnet import models, train
+from convnet.config import RunConfig
+from convnet.journal import Journal
+from convnet.record import write_atomically
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run. The variables are those of the epoch that was best on the validation set, and the test set was
+    looked at once, with them."""
+
+    config: RunConfig
+    records: tuple[train.EpochRecord, ...]
+    variables: Any
+    best_epoch: int
+    test_loss: float
+    test_accuracy: float
+    test_logits: np.ndarray
+    compile_seconds: float
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Median over the epochs; compilation and evaluation are not in it."""
+        return float(np.median([record.seconds for record in self.records]))
+
+    def seconds_to(self, accuracy: float) -> float | None:
+        """Training time until the validation accuracy first reached `accuracy`; None if it never did."""
+        elapsed = np.cumsum([record.seconds for record in self.records])
+        reached = [t for t, record in zip(elapsed, self.records, strict=True) if record.validation_accuracy >= accuracy]
+        return float(reached[0]) if reached else None
+
+
+def conclude(journal: Journal, result: RunResult, **facts: Any) -> None:
+    """Write `result` beside the metrics, then its figures and `facts` in the manifest: the run is complete."""
+    save_result(result, journal.path)
+    journal.finish(
+        result.variables,
+        test_accuracy=result.test_accuracy,
+        test_loss=result.test_loss,
+        best_epoch=result.best_epoch,
+        train_seconds=sum(record.seconds for record in result.records),
+        **facts,
+    )
+
+
+def save_result(result: RunResult, directory: Path) -> None:
+    """Write `result` as `result.npz`, from which `load_result` rebuilds it bit for bit; all of it or nothing."""
+    arrays = models.flatten(result.variables)
+    table = np.array([astuple(record) for record in result.records], np.float64)
+    facts = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
+    buffer = io.BytesIO()
+    np.savez(buffer, records=table, facts=facts, test_logits=result.test_logits, **arrays)
+    write_atomically(directory / "result.npz", buffer.getvalue())
+
+
+def load_result(config: RunConfig, directory: Path) -> RunResult:
+    """What `save_result` wrote for `config`."""
+    with np.load(directory / "result.npz") as file:
+        arrays = dict(file)
+    table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))
+    kinds = [int if f.type == "int" else float for f in fields(train.EpochRecord)]
+    return RunResult(
+        config=config,
+        records=tuple(train.EpochRecord(*(kind(x) for kind, x in zip(kinds, row, strict=True))) for row in table),
+        variables=models.unflatten(arrays),
+        best_epoch=int(facts[0]),
+        test_loss=float(facts[1]),
+        test_accuracy=float(facts[2]),
+        test_logits=logits,
+        compile_seconds=float(facts[3]),
+    )
