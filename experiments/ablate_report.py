@@ -111,14 +111,14 @@ def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> str
 def table(results: Sequence[ArmResult]) -> list[list[str]]:
     """An ablation for people, first row headings."""
     head = ["arm", "seeds", "diverged", "test accuracy %", "95 % interval"]
-    rows = [[*head, "difference", "95 % interval", "p", "p Holm", "detectable"]]
+    rows = [[*head, "difference", "95 % interval", "p (Holm)", "detectable"]]
     for r in results:
         row = [r.name, f"{len(r.cells)}", f"{r.diverged or ''}", f"{100 * r.score.mean:.2f}", _ends(r.score)]
         if r.effect is None:
-            row += [""] * 5
+            row += [""] * 4
         else:
             e = r.effect
-            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, "+"), _p(e.p), _p(e.p_holm)]
+            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, "+"), _p(e.p_holm)]
             row.append("" if math.isnan(e.detectable) else f"{100 * e.detectable:.2f}")
         rows.append(row)
     return rows
@@ -207,7 +207,7 @@ def _results(results: Sequence[ArmResult]) -> Section:
         table=table(results),
         caption=f"{SCORE} The difference is paired by seed: the same seed has the same data order in every arm (where "
         "batches are equal) and, where shapes agree, the same random numbers behind its initial weights. Its interval "
-        "and p are those of Student's paired t; p Holm is corrected for the number of arms. Detectable: the smallest "
+        "and p are those of Student's paired t, p corrected for the number of arms (Holm). Detectable: the smallest "
         "true difference that one test of so many pairs would find at 5 % in four of five ablations; what is smaller "
         f"may well exist. All in percentage points.{_divergences(results)}",
     )
@@ -231,7 +231,7 @@ def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section 
     return Section(
         "Paired differences",
         figure=effects.forest(lines, f"test accuracy − that of {plan['arms'][0]['name']}, in percentage points"),
-        caption="Mean difference with its 95 % interval; filled and orange where p Holm < 0.05. Grey: differences that "
+        caption="Mean difference with its 95 % interval; filled and orange where p < 0.05. Grey: differences that "
         "so many seeds would probably have missed.",
     )
 

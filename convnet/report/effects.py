@@ -59,6 +59,7 @@ def forest(effects: Mapping[str, tuple[float, float, float, float, bool]], label
             mean, row, marker="o", color=colour, markersize=6, markerfacecolor=colour if significant else "white"
         )
     panel.axvline(0, color="black", linewidth=0.8)
+    _spread(panel, np.array([effect[:3] for effect in effects.values()]))
     panel.set_yticks(range(len(effects)), list(effects), fontsize=9)
     panel.set_ylim(len(effects) - 0.5, -0.5)
     panel.set_xlabel(label)
@@ -66,6 +67,20 @@ def forest(effects: Mapping[str, tuple[float, float, float, float, bool]], label
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.tick_params(axis="y", length=0)
     return figure
+
+
+def _spread(panel, intervals: np.ndarray) -> None:
+    """A scale on which small differences can be told beside large ones: linear about zero, logarithmic beyond.
+
+    intervals: [arms, (mean, low, high)].
+    """
+    sizes = np.abs(intervals[:, 0])
+    small, large = np.median(sizes), sizes.max()
+    linear = np.nanmax(np.abs(intervals[sizes <= small])) if small else 0
+    if linear and large > 8 * linear:
+        panel.set_xscale("symlog", linthresh=linear, linscale=1.2)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.set_xlim(*(1.6 * end for end in panel.get_xlim()))
 
 
 def interaction(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> Figure:
@@ -87,17 +102,15 @@ def interaction(values: np.ndarray, rows: Sequence[str], columns: Sequence[str],
 
 
 def costs(seconds: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Points per arm on a logarithmic axis: arm -> [seeds]; the bar ends at the median."""
+    """Points per arm: arm -> [seeds]; the bar ends at the median."""
     figure = Figure(figsize=(7.5, 1.3 + 0.36 * len(seconds)), layout="constrained")
     panel = figure.subplots()
-    left = 0.8 * min(values.min() for values in seconds.values())
     for row, values in enumerate(seconds.values()):
         median = float(np.median(values))
-        panel.barh(row, median - left, left=left, height=0.55, color="#cfe3f1")
+        panel.barh(row, median, height=0.55, color="#cfe3f1")
         panel.plot(values, np.full(len(values), row), linestyle="", marker="o", markersize=3.5, color=COLOURS[0])
         panel.text(1.01, row, f"{median:.3g}", transform=panel.get_yaxis_transform(), va="center", fontsize=9)
-    panel.set_xscale("log")
-    panel.set_xlim(left, 1.25 * max(values.max() for values in seconds.values()))
+    panel.set_xlim(0, 1.05 * max(values.max() for values in seconds.values()))
     panel.set_yticks(range(len(seconds)), list(seconds), fontsize=9)
     panel.set_ylim(len(seconds) - 0.5, -0.5)
     panel.set_xlabel(label)
