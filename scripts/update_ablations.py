@@ -91,7 +91,7 @@ def section(name: str, preset: dict[str, Any], stored: Path | None) -> str:
         return "\n".join([*lines, f"Not measured yet: `python experiments/ablate.py --preset {name}`.", ""])
     summary = json.loads((stored / "summary.json").read_text())
     if preset.get("answer"):
-        lines += [preset["answer"], ""]
+        lines += [preset["answer"].strip(), ""]
     lines += [*_table(summary), "", _circumstances(summary), ""]
     for figure in FIGURES:
         if (stored / figure).exists():
@@ -130,9 +130,10 @@ def _p(value: float | None) -> str:
 
 def _circumstances(summary: dict[str, Any]) -> str:
     where, plan, cells = summary["environment"], summary["plan"], summary["cells"]
+    command = f"`python experiments/ablate.py --preset {plan['name']}`"
     unfinished = f" ({cells['finished']} of {cells['planned']} cells)" if cells["finished"] < cells["planned"] else ""
     return (
-        f"{plan['base']['data']['name']}, {plan['seeds']} seeds{unfinished}, "
+        f"{command}: {plan['base']['data']['name']}, {plan['seeds']} seeds{unfinished}, "
         f"{sum(a['seeds'] * (a['train_seconds'] or 0) for a in summary['arms']):.0f} s of training; "
         f"{where['device']}, {where['cpus']} CPU cores; JAX {where['packages']['jax']}, Python {where['python']}; "
         f"{where['started'][:10]}."

@@ -353,7 +353,7 @@ def test_a_full_disk_costs_one_cell(finished, tmp_path, capsys, monkeypatch):
 def test_a_preset_asks_a_question_and_expands(name):
     plan = read_preset(name)
     assert plan.question.endswith("?")
-    assert plan.base.data.name == "digits"
+    assert plan.base.data.name == ("cifar10" if name.endswith("-cifar10") else "digits")
     arms = plan.arms(max_cells=1000)
     assert len(arms) >= 2
     short = quickened(arms)
