@@ -27,6 +27,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python scripts/bench_formulations.py $(filter --quick,$(ARGS))
 	$(BIN)/python scripts/bench_train.py $(ARGS)
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)
+	$(BIN)/python scripts/bench_replicates.py $(filter --quick,$(ARGS))
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ def draw(document: dict, folder: Path) -> dict[str, Path]:
     """Write the figures of `document` into `folder`: title -> path. Nothing where there is nothing to compare."""
     folder.mkdir(parents=True, exist_ok=True)
     name = document["benchmark"]
-    if name == "formulations":  # a table says it all
+    if name in ("formulations", "replicates"):  # a table says it all
         return {}
     drawn = scaling_curves(document) if name == "scaling" else ratio_bars(document)
     paths = {}

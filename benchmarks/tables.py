@@ -24,6 +24,7 @@ BENCHMARKS = {
     "formulations": "Formulations of convolutions",
     "train": "Training steps",
     "scaling": "Scaling",
+    "replicates": "Replicates of whole runs",
 }
 
 INTRODUCTION = """# Benchmarks
@@ -71,8 +72,12 @@ def write_readme(out: Path) -> Path:
 def _section(device: str, name: str, document: dict | None, out: Path) -> str:
     if document is None:
         return NOT_MEASURED.capitalize() + "."
-    writers = {"train": train_tables, "scaling": scaling_tables, "formulations": formulation_tables}
-    write = writers.get(name, op_tables)
+    write = {
+        "train": train_tables,
+        "scaling": scaling_tables,
+        "replicates": replicate_tables,
+        "formulations": formulation_tables,
+    }.get(name, op_tables)
     tables = [f"{title}\n\n{markdown(table)}" for title, table in write(document) if len(table) > 1]
     pictures = charts.draw(document, out / "results" / device / "figures")
     links = [f"![{title}]({path.relative_to(out).as_posix()})" for title, path in pictures.items()]
@@ -224,6 +229,17 @@ def scaling_tables(document: dict) -> list[tuple[str, list[Row]]]:
     """Every point of every curve."""
     index = Index(document["results"], lambda r: str(r["size"]))
     return [("One training step (per replicate):", index.ratios("size", rates=False))]
+
+
+def replicate_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Every way of training many seeds beside one run after the other."""
+    table = [["", "way", "replicates", "s per run", "÷ single, per replicate"]]
+    seconds = {(r["case"], r["way"]): float(np.median(r["seconds"])) for r in document["results"]}
+    for r in document["results"]:
+        each, single = seconds[r["case"], r["way"]], seconds[r["case"], "single"]
+        line = [f"{r['replicates']}", f"{each / r['replicates']:.3g}", f"{each / single:.2f}"]
+        table.append([f"{r['label']}, {r['epochs']} epochs", r["way"], *line])
+    return [("Seconds per run, where so many are to be trained:", table)]
 
 
 def formulation_tables(document: dict) -> list[tuple[str, list[Row]]]:

@@ -99,6 +99,18 @@ def scaling():
     return document("scaling", [result("batch", task, "ours", [s], size=size) for size, task, s in points])
 
 
+def test_replicates_stand_beside_as_many_single_runs():
+    seconds = {"single": [4.0, 8.0, 9.0], "threads": [2.0, 2.0, 3.0], "lockstep": [10.0, 10.0, 10.0]}
+    shared = dict(case="digits", label="CNN", replicates=4, epochs=2)
+    results = [dict(**shared, way=way, seconds=found) for way, found in seconds.items()]
+    (_, table), *_ = tables.replicate_tables(document("replicates", results))
+    assert table[1:] == [
+        ["CNN, 2 epochs", "single", "4", "2", "1.00"],
+        ["CNN, 2 epochs", "threads", "4", "0.5", "0.25"],
+        ["CNN, 2 epochs", "lockstep", "4", "2.5", "1.25"],
+    ]
+
+
 def test_readme_of_everything_that_was_measured(tmp_path, ops):
     for name, found in {"ops": ops, "train": train(), "scaling": scaling()}.items():
         store(found, name, tmp_path, None)

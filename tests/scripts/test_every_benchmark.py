@@ -43,8 +43,13 @@ def test_help_explains_every_option(name, tmp_path):
         assert option in done.stdout
 
 
-@pytest.mark.parametrize("option", ["peers", "cases"])
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("ops", "peers"),
+        *(pytest.param(n, "cases", marks=() if n == "train" else pytest.mark.sweep) for n in BENCHMARKS),
+    ],
+)
 def test_unknown_names_are_refused(name, option, tmp_path):
     done = run(name, "--quick", f"--{option}", "nobody", cwd=tmp_path)
     assert done.returncode == 2
@@ -61,6 +66,17 @@ def test_formulations_run_quickly(tmp_path):
     assert [direction for direction, _ in chosen] == ["fwd", "dx", "dw"]
     assert all(0 < result["error"] < 1e-6 for result in document["results"])
     assert "| dw | **direct** |" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.sweep
+def test_replicates_run_quickly(tmp_path):
+    done = run("replicates", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((tmp_path / "out" / "results" / "cpu" / "replicates.json").read_text())
+    found = [(r["case"], r["way"], r["replicates"], len(r["seconds"])) for r in document["results"]]
+    ways = ("single", "threads", "lockstep")
+    assert found == [(case, way, 2, 1) for case in ("digits", "like-mnist") for way in ways]
+    assert "| single | 2 |" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_formulations_of_unknown_layers_are_refused(tmp_path):
