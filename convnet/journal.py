@@ -22,6 +22,7 @@ from convnet.config import RunConfig, describe_differences, to_dict
 from convnet.record import (
     RunDirectory,
     changed_environment,
+    lock,
     metrics_hash,
     parameter_hash,
     read_manifest,
@@ -42,7 +43,8 @@ class Journal:
     every_epoch: save a checkpoint after every epoch, whatever it costs; else as often as `SHARE` allows.
     facts: what else the manifest is to say from the beginning.
 
-    Raises OtherConfig, before anything is written, where `path` holds a run of another config that is to be resumed.
+    Raises, before anything is written, OtherConfig where `path` holds a run of another config that is to be resumed,
+    and ValueError where another process is at work there.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Journal:
             differing = describe_differences(manifest.get("config"), settings, "there", "here")
             raise OtherConfig(f"{path} holds a run of another config: {differing}")
         self._checkpoints = Checkpoints(path / "checkpoints", settings, parameter_hash)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(path)
         if not resume:
             self._checkpoints.clear()  # before the metrics: a checkpoint must not outlive the lines it counts on
         self._run = RunDirectory(path, settings, resume=resume, facts=facts)
@@ -131,9 +135,28 @@ class Journal:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace) -> None:
         """A run that ended before `finish` says in its manifest how."""
-        self._checkpoints.__exit__(kind, error, trace)
-        if error is not None:
-            self.fail(error)
+        try:
+            self._checkpoints.__exit__(kind, error, trace)
+            if error is not None:
+                self.fail(error)
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+
+def can_go_on(path: Path, config: RunConfig, facts: Mapping[str, Any]) -> bool:
+    """Whether a run begun in `path` would go on to the very bits that it would have now from its beginning: begun by
+    this config, with these `facts` in its manifest, and never under another environment.
+
+    Raises OtherConfig where `path` holds a run of another config.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        return False
+    if differing := describe_differences(manifest.get("config"), to_dict(config), "there", "here"):
+        raise OtherConfig(f"{path} holds a run of another config: {differing}")
+    changed = [changed_environment(manifest), *(resumed["changed"] for resumed in manifest.get("resumed", []))]
+    return not any(changed) and all(manifest.get(name) == value for name, value in facts.items())
 
 
 def is_finished(path: Path, config: RunConfig) -> bool:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import numpy as np
@@ -50,24 +50,40 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def check_writable(directory: Path) -> None:
-    """ValueError unless files can be made in `directory` (or it can be created); what it had to create, it removes."""
-    missing = [p for p in (directory, *directory.parents) if not p.exists()]
+    """ValueError unless files can be made in `directory`, or where it is to be created. Leaves nothing behind."""
+    existing = next(path for path in (directory, *directory.absolute().parents) if os.path.lexists(path))
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise ValueError(f"out is {str(directory)!r}: cannot be written ({error.strerror})") from None
-    finally:
-        for path in missing:
-            if path.is_dir():
-                path.rmdir()
+
+
+def lock(directory: Path) -> IO | None:
+    """Keep other processes out of `directory` until the file that this returns is closed, or this process ends.
+
+    Returns None where the system has no such locks. Raises ValueError where another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    file = (directory / ".lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"{directory} is in use by another process: a run is under way there") from None
+    except OSError:  # a file system without locks
+        pass
+    return file
 
 
 class RunDirectory:
     """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end.
 
-    resume: keep what is there. The manifest then tells under "resumed" when, and what had changed since the start.
+    resume: keep what is there. The manifest then tells under "resumed" when, and what had changed since the start;
+        unless the run turns out to begin anew (`rewind` to the beginning), which makes it a new one.
     facts: what else the manifest is to say.
     """
 
@@ -83,7 +99,8 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         self._metrics = path / "metrics.jsonl"
         before = read_manifest(path) if resume else None
-        self.manifest = {"config": config, "status": "running", **environment(), **(facts or {})}
+        self._new = {"config": config, "status": "running", **environment(), **(facts or {})}
+        self.manifest = self._new
         if before is not None:
             now = {"started": self.manifest["started"], "command": self.manifest["command"]}
             now["changed"] = changed_environment(before)
@@ -120,6 +137,9 @@ class RunDirectory:
 
         Raises ValueError, and cuts nothing, where the metrics up to there are not those that `position` was taken of.
         """
+        if position is None:  # nothing of what was there goes on
+            self.manifest = self._new
+            write_json(self.path / "manifest.json", self.manifest)
         size = 0 if position is None else position["bytes"]
         kept = self._metrics.read_bytes()[:size]
         digest = hashlib.sha256(kept)

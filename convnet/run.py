@@ -108,7 +108,8 @@ class Trainer:
         """Compiled for so many replicates side by side, or (0) for one run, without an axis for them."""
         if replicates not in self._programs:
             start = time.perf_counter()
-            self._programs[replicates] = self._compile(replicates)
+            with self._precision():
+                self._programs[replicates] = self._compile(replicates)
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]
 

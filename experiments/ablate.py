@@ -15,10 +15,10 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
-from convnet.experiments.ablate_cells import Work, cells_of, check_comparable, parse_shard, read, share
+from convnet.experiments.ablate_cells import Cell, Work, cells_of, check_comparable, parse_shard, read, share
 from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, quickened
 from convnet.experiments.ablate_report import write_ablation
 from tqdm import tqdm
@@ -102,7 +102,7 @@ def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
     check_writable(out)
     path, name = out / "plan.json", str(out)
     if not path.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and any(not found.name.startswith(".plan.json.") for found in out.iterdir()):
             raise ValueError(f"out is {name!r}: holds files that are no ablation's; choose another --out")
         return plan.seeds
     try:
@@ -138,10 +138,20 @@ def ablate(settings: Ablate) -> None:
         write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))
         with tqdm(total=work.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
             work.run(bar)
-    done = [found for cell in everything if (found := read(cell))]
-    require(bool(done), "finished cells", 0, "one or more to report on")
-    print(write_ablation(out, describe(replace(plan, seeds=seeds), arms), done))
+    print(report(out, describe(replace(plan, seeds=seeds), arms), everything, settings.accept_versions))
     print(f"\nreport: {out / 'report.html'}")
+
+
+def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: bool) -> str:
+    """Write the report of the `cells` that are finished, again if another shard finished some meanwhile; the table."""
+    text, done = "", []
+    while len(found := [one for cell in cells if (one := read(cell))]) > len(done):
+        done = found
+        if not accept_versions:
+            check_comparable(done)
+        text = write_ablation(out, plan, done)
+    require(bool(done), "finished cells", 0, "one or more to report on")
+    return text
 
 
 def main(args: list[str] | None = None) -> int:

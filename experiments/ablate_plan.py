@@ -101,6 +101,9 @@ def read_preset(name: str) -> Plan:
     preset = _Preset(**values)
     for key, kind in (("seeds", int), ("question", str), ("design", str), ("base", dict), ("factors", dict)):
         require(isinstance(getattr(preset, key), kind), f"{path.stem}.{key}", getattr(preset, key), kind.__name__)
+    for key, kind in (("sample", int), ("reference", str)):
+        value = getattr(preset, key)
+        require(value is None or isinstance(value, kind), f"{path.stem}.{key}", value, kind.__name__)
     return Plan(
         name=path.stem,
         base=apply(RunConfig(), checked(flat(preset.base))),

@@ -100,12 +100,18 @@ def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> str
     planned = len(plan["arms"]) * plan["seeds"]
     counts = {"planned": planned, "finished": len(done), "diverged": sum(d.diverged for d in done)}
     write_atomically(out / "results.csv", _csv(plan, results))
-    summary = {"environment": environment(), "plan": plan, "cells": counts, "arms": [r.summary() for r in results]}
+    summary = {"environment": _environment(done), "plan": plan, "cells": counts, "arms": [r.summary() for r in results]}
     write_json(out / "summary.json", summary)
     title = f"Ablation of {', '.join(plan['factors'])}"
     write_report(out / "report.html", title, _facts(plan, counts, results), _sections(plan, results))
     missing = f"\n{planned - len(done)} of {planned} cells are not finished" if planned > len(done) else ""
     return text_table(table(results)) + missing
+
+
+def _environment(done: Sequence[Done]) -> dict[str, Any]:
+    """That of the cells, by their first: the report may be written elsewhere."""
+    facts = done[0].facts
+    return {name: facts.get(name) for name in environment()}
 
 
 def table(results: Sequence[ArmResult]) -> list[list[str]]:
@@ -178,7 +184,8 @@ def _csv(plan: dict[str, Any], results: Sequence[ArmResult]) -> str:
 
 
 def _facts(plan: dict[str, Any], counts: dict[str, int], results: Sequence[ArmResult]) -> dict[str, str]:
-    where, devices = environment(), sorted({d.facts["device"] for r in results for d in r.cells})
+    cells = [d for r in results for d in r.cells]
+    where, devices = _environment(cells), sorted({d.facts["device"] for d in cells})
     levels = [f"{name}: {', '.join(levels)}" for name, levels in plan["factors"].items()]
     data = plan["base"]["data"]
     limit = f", {data['limit']} training images" if data["limit"] else ""

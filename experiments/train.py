@@ -25,7 +25,7 @@ from tqdm import tqdm
 from convnet import data
 from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, require
-from convnet.record import check_writable, parameter_hash, read_manifest
+from convnet.record import check_writable, parameter_hash
 from convnet.run import RunResult, Trainer
 from convnet.train import NonFiniteLoss
 
@@ -66,7 +66,7 @@ def train(settings: Train) -> int:
     config = settings.config
     require(config.data.name in RECIPES, "data.name", config.data.name, f"one of {', '.join(RECIPES)}")
     out = settings.out or Path("runs", "train", content_hash(config))
-    if not settings.resume and read_manifest(out) is not None:
+    if not settings.resume and any((out / name).exists() for name in ("manifest.json", "metrics.jsonl", "checkpoints")):
         raise ValueError(f"out is {str(out)!r}: holds a run already; go on with it (--resume) or choose another")
     check_writable(out)
     dataset = data.load(config.data.name, limit=config.data.limit)

@@ -26,7 +26,7 @@ from convnet.cli import run_command
 from convnet.config import RunConfig, differences, from_dict
 from convnet.record import TIMES, environment, read_manifest, read_metrics
 
-OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "best_epoch")
+OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "test_loss", "best_epoch")
 CIRCUMSTANCES = ("packages", "python", "platform", "cpus", "device", "backend", "xla_flags", "git", "code")
 LINES = 20
 """Differences that are printed; of the others, their number."""

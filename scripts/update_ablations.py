@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from convnet.experiments.ablate_plan import describe, read_preset
 
 from convnet.cli import run_command
 from convnet.config import require
@@ -55,9 +56,13 @@ class Update:
 
 
 def store(ablation: Path, docs: Path) -> None:
-    """Raises ValueError for a directory without a summary."""
+    """Raises ValueError for a directory without a summary, and for one that is no preset's as it stands."""
     require((ablation / "summary.json").exists(), "ablation", str(ablation), "a directory that ablate.py wrote")
-    name = json.loads((ablation / "summary.json").read_text())["plan"]["name"]
+    stored = json.loads((ablation / "summary.json").read_text())["plan"]
+    name = stored["name"]
+    plan = read_preset(name)
+    same = [arm["hash"] for arm in stored["arms"]] == [arm["hash"] for arm in describe(plan, plan.arms())["arms"]]
+    require(same and stored["seeds"] >= plan.seeds, "ablation", str(ablation), f"the preset {name} without changes")
     target = docs / "results" / "ablations" / name
     target.mkdir(parents=True, exist_ok=True)
     for file in KEPT:

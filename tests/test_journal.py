@@ -83,6 +83,16 @@ def undisturbed(tmp_path_factory):
     return expected
 
 
+def test_two_processes_do_not_share_a_directory(tmp_path):
+    """A requeued job must not cut the metrics under one that still runs; when that ends, the place is free."""
+    with Journal(tmp_path, CONFIG) as log:
+        log.begin(start())
+        with pytest.raises(ValueError, match="is in use by another process"):
+            Journal(tmp_path, CONFIG, resume=True)
+    go(tmp_path, resume=True)
+    assert is_finished(tmp_path, CONFIG)
+
+
 # --- interrupted ------------------------------------------------------------------------------------------------------
 
 

@@ -285,6 +285,8 @@ def _arm(base: RunConfig, factors: Sequence[Factor], labels: Mapping[str, str]) 
 def _refuse_twins(arms: Sequence[Arm]) -> None:
     seen: dict[str, str] = {}
     for arm in arms:
+        if arm.name in seen.values():
+            raise ValueError(f"two arms are called {arm.name!r}: rename a level")
         key = content_hash(arm.config)
         if key in seen:
             raise ValueError(f"arms {seen[key]!r} and {arm.name!r} are the same config")

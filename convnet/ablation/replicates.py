@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import numpy as np
 
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
-from convnet.journal import Journal
+from convnet.journal import Journal, can_go_on
 from convnet.result import RunResult, conclude
 from convnet.run import Trainer
 from convnet.train import EpochRecord, NonFiniteLoss
@@ -46,7 +47,7 @@ class Replicates(Trainer):
 
     Bits. Each on its own, results are those of `Trainer`, bit for bit. In lockstep, XLA may order the sums of a batched
     product differently, so they part from the single run by rounding, which training then amplifies as it does any
-    rounding; but neither its place nor its siblings' values change what a replicate gets.
+    rounding; but neither its place nor its siblings' values change what a replicate gets, only their number.
 
     Raises ValueError for what `Trainer` refuses, and a chunk or number of workers below 1.
     """
@@ -81,10 +82,11 @@ class Replicates(Trainer):
 
         configs: this one's, but for the seed and the traced settings.
         on_epoch: never called from two threads at a time.
-        directory: where each is to leave its records. On its own, it goes on with what it finds there.
+        directory: where each is to leave its records. On its own, it goes on with what it finds there, unless that was
+            made otherwise (by other code, versions or traced settings); in lockstep all begin anew.
 
-        Raises ValueError, before anything runs, for a config that differs in anything else, naming it; OSError where a
-        directory is full.
+        Raises ValueError, before anything runs, for a config that differs in anything else, naming it; OtherConfig
+        where a directory holds a run of another config; OSError where one is full.
         """
         for config in configs:
             self.check_shared(config)
@@ -104,8 +106,8 @@ class Replicates(Trainer):
                 with one_at_a_time:
                     on_epoch(config, record)
 
-            where = {} if directory is None else dict(directory=directory(config), resume=True)
             try:
+                where = {} if directory is None else self._begun(directory(config), config)
                 return self.run_as(config, note, **where)
             except NonFiniteLoss as diverged:
                 return diverged
@@ -119,6 +121,11 @@ class Replicates(Trainer):
                 nobody_waits.set()
                 pool.shutdown(cancel_futures=True)
 
+    def _begun(self, path: Path, config: RunConfig) -> dict[str, Any]:
+        """Options of `run_as` by which a run in `path` goes on if it would have the same bits, else begins anew."""
+        facts = {"traced": list(self.traced), "replicates": 0}
+        return dict(directory=path, resume=can_go_on(path, config, facts))
+
     # --- in lockstep --------------------------------------------------------------------------------------------------
 
     def _run_in_lockstep(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
@@ -129,6 +136,7 @@ class Replicates(Trainer):
                 lanes = [_Lane(config, on_epoch) for config in chunk]
                 if directory is not None:
                     for lane in lanes:
+                        can_go_on(directory(lane.config), lane.config, {})  # refuses those of others
                         journal = self.journal(directory(lane.config), lane.config, replicates=width)
                         lane.journal = stack.enter_context(journal)
                 outcomes = self._train_lanes(lanes, width)

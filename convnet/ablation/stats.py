@@ -75,15 +75,16 @@ def bootstrap_interval(values: Sequence[float], *, confidence: float = 0.95, see
 def paired_p(differences: Sequence[float]) -> float:
     """Two-sided p-value of "the mean difference is 0" by the paired t test.
 
-    Differences that are all 0 give 1. Equal ones other than 0 give 0: the test has no variation to doubt them by. One
-    difference gives NaN.
+    Differences that are all 0 give 1. Equal ones other than 0, which a few accuracies in steps of one image may well
+    be by chance, leave the t test no variation to judge by: theirs is the sign test's 2^(1 − n). One difference gives
+    NaN.
     """
     from scipy import stats
 
     if len(differences) < 2:
         return math.nan
     if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
+        return 1.0 if differences[0] == 0 else 2.0 ** (1 - len(differences))
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
 

@@ -1,5 +1,6 @@
 """Replicates, in lockstep or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
 
+import json
 import time
 from dataclasses import replace
 from functools import cache
@@ -8,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from convnet import data, run
+from convnet import data, journal, run
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
 from convnet.config import RunConfig, to_dict
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import TRACEABLE, Trainer
-from convnet.train import NonFiniteLoss
+from convnet.train import NonFiniteLoss, OtherConfig
 
 MLP = apply(
     RunConfig(),
@@ -151,9 +152,10 @@ def test_one_run_is_as_of_a_trainer():
     assert fingerprint(replicates(vmapped=False).run(5)) == fingerprint(alone(MLP, 5))
 
 
-def test_float64():
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+def test_float64(vmapped):
     wide = apply(MLP, {"model.precision": "float64", "train.epochs": 2})
-    ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=True).run_all([wide])
+    ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=vmapped).run_all([wide])
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(outcome.variables)} == {"float64"}
     for one, other in zip(*(jax.tree.leaves(r.variables) for r in (outcome, alone(wide, 0))), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
@@ -272,6 +274,43 @@ def test_threads_go_on_with_what_was_left(tmp_path):
     assert sorted(seen) == sorted(SEEDS * MLP.train.epochs)
     for config, outcome in found:
         assert fingerprint(outcome) == fingerprint(alone(MLP, config.seed))
+
+
+def test_threads_go_on_from_their_checkpoints(tmp_path, monkeypatch):
+    """Several save at once; then each resumes from its own, and none from one that other code began."""
+    monkeypatch.setattr(journal, "FIRST_COST", 0.0)
+    monkeypatch.setattr(journal, "SHARE", 1e9)
+    where, seen = {config: tmp_path / str(config.seed) for config in seeded()}, []
+
+    def stop(config, record):
+        if record.epoch == 3:
+            raise RuntimeError("enough")
+
+    trainer = replicates(vmapped=False, workers=3)
+    with pytest.raises(RuntimeError, match="enough"):
+        list(trainer.run_all(seeded(), stop, directory=where.get))
+    saved = [path for path in where.values() if (path / "checkpoints").exists()]
+    assert len(saved) >= 2
+    other = saved[0] / "manifest.json"
+    other.write_text(json.dumps(json.loads(other.read_text()) | {"code": "other"}))
+    epochs, programs = [], trainer.programs()
+    monkeypatch.setattr(trainer, "programs", lambda: programs._replace(
+        epoch=lambda *args: epochs.append(1) or programs.epoch(*args)))  # fmt: skip
+    found = list(trainer.run_all(seeded(), lambda config, record: seen.append(config.seed), directory=where.get))
+    for config, outcome in found:
+        assert fingerprint(outcome) == fingerprint(alone(MLP, config.seed))
+    assert sorted(seen) == sorted(SEEDS * MLP.train.epochs)
+    assert MLP.train.epochs < len(epochs) < 3 * MLP.train.epochs
+    assert json.loads(other.read_text())["code"] != "other"
+
+
+def test_a_directory_of_another_config_is_refused_either_way(tmp_path):
+    list(replicates(vmapped=False).run_all([MLP], directory=lambda config: tmp_path))
+    before = (tmp_path / "manifest.json").read_bytes()
+    for vmapped in (False, True):
+        with pytest.raises(OtherConfig, match=r"holds a run of another config: seed \(0 there, 1 here\)"):
+            list(replicates(vmapped=vmapped).run_all(seeded(seeds=[1]), directory=lambda config: tmp_path))
+    assert (tmp_path / "manifest.json").read_bytes() == before
 
 
 def test_a_failure_stops_the_siblings_and_is_raised(tmp_path):

@@ -1,5 +1,7 @@
 """The state, and whose randomness is whose."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,9 +59,13 @@ def test_the_first_state(seed):
     assert jax.tree.structure(state.opt_state) == jax.tree.structure(optimizer.init(state.params))
 
 
-def test_a_state_is_a_pytree_of_its_four_parts():
+def test_a_state_is_a_pytree_of_its_parts():
     state = TrainState(params={"w": jnp.ones(2)}, opt_state=(), step=jnp.int32(3), key=KEY)
     leaves, structure = jax.tree.flatten(state)
     assert len(leaves) == 3
     again = jax.tree.unflatten(structure, leaves)
+    assert state.variables == {"params": state.params}
+    moments = {"norm": {"mean": jnp.zeros(2)}}
+    assert len(jax.tree.leaves(replace(state, batch_stats=moments))) == 4
+    assert replace(state, batch_stats=moments).variables == {"params": state.params, "batch_stats": moments}
     assert (again.params["w"] is state.params["w"], again.step is state.step, again.key is KEY) == (True, True, True)
