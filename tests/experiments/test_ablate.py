@@ -170,7 +170,12 @@ def _set_status(cell, status):
     (cell / "manifest.json").write_text(json.dumps(manifest | {"status": status}))
 
 
-@pytest.mark.parametrize("damage", BREAK.values(), ids=BREAK)
+SWEPT = ("a failed run", "a missing epoch", "no directory")
+
+
+@pytest.mark.parametrize(
+    "damage", [pytest.param(b, id=n, marks=pytest.mark.sweep if n in SWEPT else ()) for n, b in BREAK.items()]
+)
 def test_an_unfinished_cell_is_done_again_and_is_the_same(damage, finished, trained):
     before = rows_of(finished)
     damage(finished / "cells" / before[7]["cell"])
@@ -179,6 +184,7 @@ def test_an_unfinished_cell_is_done_again_and_is_the_same(damage, finished, trai
     assert rows_of(finished) == before
 
 
+@pytest.mark.sweep
 def test_more_seeds_go_on_from_the_others(finished, tmp_path, trained):
     smaller = [*BASE, *FACTORS, "--seeds", "1"]
     assert run(*smaller, out=tmp_path / "out") == 0

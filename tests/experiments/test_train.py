@@ -18,7 +18,7 @@ def finished(tmp_path_factory):
 
 
 def test_the_directory_holds_the_run(finished):
-    names = {path.name for path in finished.iterdir()}
+    names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
     assert names == {"manifest.json", "metrics.jsonl", "checkpoints", "result.npz", "report.html", "figures"}
     manifest = read_manifest(finished)
     assert (manifest["status"], manifest["config"]["seed"]) == ("finished", 4)
