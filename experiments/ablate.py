@@ -87,7 +87,7 @@ def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
         for key in ("design", "sample", "reference", "seeds")
         if (value := getattr(settings, key)) is not None
     }
-    plan = replace(plan, **given)
+    plan = replace(plan, **given, changed=plan.changed or bool(given) or settings.quick)
     arms = plan.arms(settings.max_cells)
     if not settings.quick:
         return plan, arms

@@ -32,6 +32,7 @@ class Plan:
 
     answer: what a stored run of it found, in words; measured: when, where and in which time.
     sample: number of arms of a random design.
+    changed: whether it is a preset with other settings than its file's.
     reference: name of the arm that the others are compared with; None: the first.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     seeds: int = 10
     sample: int | None = None
     reference: str | None = None
+    changed: bool = False
 
     def arms(self, max_cells: int | None = None) -> tuple[Arm, ...]:
         """The arms, the reference first.
@@ -121,7 +123,7 @@ def make_plan(preset: str | None, factors: Sequence[str], settings: Sequence[str
     changes = {path: value for text in settings for path, value in parse_setting(text).items()}
     if preset:
         plan = read_preset(preset)
-        return replace(plan, base=apply(plan.base, changes))
+        return replace(plan, base=apply(plan.base, changes), changed=bool(changes))
     parsed = tuple(parse_factor(text) for text in factors)
     return Plan(name="+".join(f.name for f in parsed), base=apply(RunConfig(), changes), factors=parsed)
 
@@ -148,6 +150,7 @@ def describe(plan: Plan, arms: Sequence[Arm]) -> dict[str, Any]:
     return {
         "name": plan.name,
         "question": plan.question,
+        "changed": plan.changed,
         "design": plan.design,
         "factors": {f.name: dict(f.levels) for f in plan.factors},
         "base": to_dict(plan.base),

@@ -46,7 +46,7 @@ class Auditor:
                 raise ValueError(f"conventions hold {convention!r}: expected Conventions")
         self.fn, self.reference, self.oracle, self.argnums = fn, reference, oracle, argnums
         self.conventions, self.settings = tuple(conventions or ()), dict(settings or {})
-        self.fuzz, self.terms, self.name = fuzz, terms, name or getattr(fn, "__name__", repr(fn))
+        self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
         self._programs: dict[tuple, tuple[Program, Program | None]] = {}
 
     def audit(
@@ -129,6 +129,14 @@ def _check_same_result(program: Program, reference: Program) -> None:
     ours, theirs = ([f"{value.dtype}{list(value.shape)}" for value in p.out] for p in (program, reference))
     if ours != theirs:
         raise ValueError(f"reference returns {', '.join(theirs)}: expected {', '.join(ours)}, as fn does")
+
+
+def _name_of(fn: Callable) -> str:
+    """Its name, or that of what it wraps; never a memory address, for the name is part of the seed."""
+    if hasattr(fn, "__name__"):
+        return fn.__name__
+    inner = next((getattr(fn, name) for name in ("__wrapped__", "func", "fun") if hasattr(fn, name)), None)
+    return type(fn).__name__ if inner is None else _name_of(inner)
 
 
 def _run(report: Report, stage: str, run: Callable, exam: Exam) -> None:

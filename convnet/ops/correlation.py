@@ -50,9 +50,13 @@ def _batch(bind: Callable, left: tuple[int, int], right: tuple[int, int]) -> Cal
     """
 
     def batch(args, dims, **settings):
+        def one(pair):
+            # XLA would fuse the last sums into the copy to the stack of results, and run that on one core.
+            return lax.optimization_barrier(bind(*lax.optimization_barrier(pair), **settings))
+
         a, b = (to_front(x, dim) for x, dim in zip(args, dims, strict=True))
         if None not in dims:
-            return lax.map(lambda pair: bind(*pair, **settings), (a, b)), 0
+            return lax.map(one, (a, b)), 0
         axis, result = left if dims[1] is None else right
         size = (a if dims[1] is None else b).shape[0]
         groups = [settings["groups"] if place == 3 else 1 for place in (axis, result)]

@@ -87,7 +87,7 @@ def seeded(config=MLP, seeds=SEEDS):
 # --- they are the single runs -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
+@pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.sweep)], ids=["mlp", "cnn"])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_each_on_its_own_they_are_the_single_runs_bit_for_bit(workers, config):
     found = list(replicates(config, vmapped=False, workers=workers).run_all(seeded(config)))

@@ -367,10 +367,8 @@ def test_a_preset_asks_a_question_and_expands(name):
     assert all(arm.config.train.epochs <= 2 for arm in short)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "loss" else pytest.mark.sweep) for n in preset_names()]
-)
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", preset_names())
 def test_a_preset_runs(name, tmp_path):
     assert run("--preset", name, "--quick", out=tmp_path / "out") == 0
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -309,6 +309,12 @@ def test_a_large_constant_hides_nothing_and_excuses_nothing():
         assert not audit(with_gradient(partial(shifted, offset=offset), rule), (X,), level="quick").passed
 
 
+def test_a_name_holds_no_address():
+    """It is part of the seed: a verdict would change from process to process."""
+    nameless = with_gradient(partial(cube), lambda x, g: 3 * x**2 * g)
+    assert audit(nameless, (X,), level="quick", stages=["hygiene"]).name == "cube"
+
+
 def test_nothing_finite_around_the_point_is_no_pass():
     only_here = with_gradient(lambda x: jnp.where(x == X, x, jnp.nan), lambda x, g: 0 * g)
     assert not audit(only_here, (X,), level="quick").passed

@@ -30,13 +30,13 @@ def test_a_planted_fault_is_noticed(rule):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", CONTROLS[1::13], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", CONTROLS[1::26], ids=lambda rule: rule.name)
 def test_a_right_rule_is_believed(rule):
     assert suite.judge_planted("control", rule.name).killed_by is None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][::6], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][::12], ids=lambda rule: rule.name)
 def test_an_equivalent_mutant_is_recognised(rule):
     judged = suite.judge_planted("mutant", rule.name)
     assert judged.killed_by is None
@@ -62,9 +62,10 @@ def run(monkeypatch, *args):
 
 
 def test_the_command_writes_what_it_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(audit_gradients, "NETWORKS", {"mlp": audit_gradients.NETWORKS["mlp"]})
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path / "a", "--jobs", "1") == 0
     printed = capsys.readouterr().out
-    assert "1 ops and 4 networks: 5 audits of library rules" in printed
+    assert "1 ops and 1 networks: 2 audits of library rules" in printed
     assert str(tmp_path / "a" / "report.html") in printed
     found = json.loads((tmp_path / "a" / "audit.json").read_text())
     assert found["condemned"] == found["survivors"] == []

@@ -23,13 +23,13 @@ def reference(tmp_path_factory):
     return path
 
 
-SWEPT = [("metrics", 1, 0.99, 0), ("between", 3, 0, 3), ("result", 4, 0, 4)]
+SWEPT = [("metrics", 3, 0.5, 2), ("metrics", 1, 0.99, 0), ("between", 3, 0, 3), ("result", 4, 0, 4)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "epoch", "fraction", "lines"),
-    [("metrics", 3, 0.5, 2), ("saving", 2, 0, 2), *(pytest.param(*where, marks=pytest.mark.sweep) for where in SWEPT)],
+    [("saving", 2, 0, 2), *(pytest.param(*where, marks=pytest.mark.sweep) for where in SWEPT)],
 )
 def test_a_process_killed_at_a_chosen_place_is_resumed_to_the_same_bits(
     kind, epoch, fraction, lines, reference, tmp_path

@@ -21,7 +21,12 @@ def run(name, *args, cwd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ops", pytest.param("train", marks=pytest.mark.sweep), pytest.param("scaling", marks=pytest.mark.sweep)]
+    "name",
+    [
+        pytest.param("ops", marks=pytest.mark.sweep),
+        pytest.param("train", marks=pytest.mark.sweep),
+        pytest.param("scaling", marks=pytest.mark.sweep),
+    ],
 )
 def test_runs_quickly(name, tmp_path):
     done = run(name, "--quick", "--peers", "ours", "autodiff", "--out", "out", cwd=tmp_path)

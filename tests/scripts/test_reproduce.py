@@ -98,6 +98,7 @@ def test_metrics_of_an_older_version_are_compared_as_far_as_they_go(run):
     assert reproduce.main([str(run)]) == 0
 
 
+@pytest.mark.sweep
 def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
     config = RunConfig(
         model=ModelConfig("linear"), optim=OptimConfig(learning_rate=1e38), train=TrainConfig(epochs=2), seed=3

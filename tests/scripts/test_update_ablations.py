@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from convnet.experiments.ablate_plan import describe, read_preset
+from convnet.experiments import ablate
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "update_ablations.py"
 ROOT = SCRIPT.parents[1]
@@ -19,7 +19,7 @@ ARM = {
 EFFECT = {"pairs": 10, "difference": [-0.05, -0.08, -0.02], "p": 0.0001, "p_holm": 0.0002, "detectable": 0.0123}
 SUMMARY = {
     "environment": {"device": "a CPU", "cpus": 2, "packages": {"jax": "1"}, "python": "3", "started": "2026-01-02T"},
-    "plan": describe(read_preset("depth"), read_preset("depth").arms()),
+    "plan": {"name": "depth", "changed": False, "seeds": 10, "base": {"data": {"name": "digits"}}},
     "cells": {"planned": 20, "finished": 19, "diverged": 1},
     "arms": [
         ARM | {"arm": "1", "test_accuracy": 0.9, "interval95": [0.88, 0.91], "effect": None, "train_seconds": 1.5},
@@ -77,11 +77,16 @@ def test_bad_input_is_one_line(tmp_path, docs):
     assert (docs / "ablations.md").read_text() == before
 
 
-@pytest.mark.parametrize("change", [{"seeds": 2}, {"arms": SUMMARY["plan"]["arms"][:2]}], ids=["seeds", "arms"])
+@pytest.mark.parametrize("change", [{"seeds": 2}, {"quick": True}, {"set": ("train.epochs=3",)}, {}], ids=str)
 def test_a_preset_that_was_run_otherwise_is_refused(change, tmp_path):
-    """A quick run, say: its figures would stand under the preset's command."""
+    """Its figures would stand under the preset's command."""
     store = runpy.run_path(str(SCRIPT))["store"]
-    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"plan": SUMMARY["plan"] | change}))
-    with pytest.raises(ValueError, match="expected the preset depth without changes"):
+    plan = ablate.describe(*ablate.plan_of(ablate.Ablate(preset="depth", **change)))
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"plan": plan}))
+    (tmp_path / "results.csv").write_text("arm,seed\n")
+    if not change:
+        store(tmp_path, tmp_path / "docs")
+        return
+    with pytest.raises(ValueError, match="expected the preset depth as it stands"):
         store(tmp_path, tmp_path / "docs")
     assert not (tmp_path / "docs").exists()
