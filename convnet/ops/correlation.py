@@ -41,22 +41,23 @@ def _split(a: Array, axis: int, groups: int, size: int) -> Array:
     return jnp.moveaxis(split, axis + 1, 0).reshape(size, *a.shape[:axis], length, *a.shape[axis + 1 :])
 
 
-def _batch(bind: Callable, left: tuple[int, int], right: tuple[int, int]) -> Callable:
+def _batch(bind: Callable, left: tuple[int, int], right: tuple[int, int], join: Callable) -> Callable:
     """vmap without grouped convolutions, which on CPUs cost many times the separate ones.
 
     A mapped operand beside one that is not: its mapped axis joins the axis that the two do not share, which is also
     one of the result. `left` and `right` name that axis in the operand and in the result; only axis 3 has groups.
-    Where both are mapped, the pairs run one by one.
+    Where both are mapped, the pairs run one by one, but where `join(shape of a, of b, groups)` says that they are to be
+    the groups of one convolution: with one channel per group. (One by one, XLA:CPU fuses its few sums per pixel into
+    the copy to the stack of results, which runs on one core. A kernel's gradient is no such copy.)
     """
 
     def batch(args, dims, **settings):
-        def one(pair):
-            # XLA would fuse the last sums into the copy to the stack of results, and run that on one core.
-            return lax.optimization_barrier(bind(*lax.optimization_barrier(pair), **settings))
-
         a, b = (to_front(x, dim) for x, dim in zip(args, dims, strict=True))
+        if None not in dims and join(a.shape[1:], b.shape[1:], settings["groups"]):
+            merged = settings | {"groups": settings["groups"] * len(a)}
+            return _split(bind(_merge(a, 3, 1), _merge(b, 3, 1), **merged), 3, 1, len(a)), 0
         if None not in dims:
-            return lax.map(one, (a, b)), 0
+            return lax.map(lambda pair: bind(*pair, **settings), (a, b)), 0
         axis, result = left if dims[1] is None else right
         size = (a if dims[1] is None else b).shape[0]
         groups = [settings["groups"] if place == 3 else 1 for place in (axis, result)]
@@ -66,7 +67,7 @@ def _batch(bind: Callable, left: tuple[int, int], right: tuple[int, int]) -> Cal
     return batch
 
 
-def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int]):
+def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int], join: Callable):
     """The primitive of one map; `reference` gives its shape and dtype."""
 
     def forward(a: Array, b: Array, *, rows, cols, groups, choice=None) -> Array:
@@ -77,7 +78,7 @@ def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int
         name,
         forward,
         settings=("rows", "cols", "groups", "choice"),
-        batch=_batch(lambda *pair, **settings: new.bind(*pair, **settings), left, right),
+        batch=_batch(lambda *pair, **settings: new.bind(*pair, **settings), left, right, join),
         lowerings={
             None: partial(formulations.compute, name, cpu=False),
             "cpu": partial(formulations.compute, name, cpu=True),
@@ -87,9 +88,11 @@ def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int
 
 
 N, C, K = 0, 3, 3  # the axes of images; kernels are [KH, KW, C, K]
-correlate_p = _map("correlate", direct.correlate, left=(N, N), right=(3, K))
-input_gradient_p = _map("input_gradient", direct.input_gradient, left=(N, N), right=(2, C))
-kernel_gradient_p = _map("kernel_gradient", direct.kernel_gradient, left=(C, 2), right=(K, 3))
+correlate_p = _map("correlate", direct.correlate, (N, N), (3, K), lambda x, w, groups: groups == x[3] > 1)
+input_gradient_p = _map(
+    "input_gradient", direct.input_gradient, (N, N), (2, C), lambda g, w, groups: groups > w[2] == 1
+)
+kernel_gradient_p = _map("kernel_gradient", direct.kernel_gradient, (C, 2), (K, 3), lambda x, g, groups: False)
 
 transpose_bilinear(
     correlate_p,

@@ -230,6 +230,21 @@ def test_convolution_commutes(rng, x64):
     assert not np.allclose(full(conv2d, a, b), full(conv2d, b, a))
 
 
+@pytest.mark.parametrize("per_channel", [1, 2])
+def test_kernels_of_one_channel_under_vmap_are_those_one_by_one(per_channel, rng, x64):
+    """Value and both gradients of three pairs, which become one convolution of three times as many groups."""
+    x, w = rng.standard_normal((3, 2, 6, 5, 4)), rng.standard_normal((3, 3, 2, 1, 4 * per_channel))
+
+    def maps(x, w):
+        y, pull = jax.vjp(lambda x, w: conv2d(x, w, groups=4, stride=2), x, w)
+        return y, *pull(jnp.cos(y))
+
+    together = jax.jit(jax.vmap(maps))(x, w)
+    for i in range(3):
+        for all_of_them, alone in zip(together, jax.jit(maps)(x[i], w[i]), strict=True):
+            np.testing.assert_allclose(all_of_them[i], alone, rtol=1e-12, atol=1e-14)
+
+
 def test_translation_equivariance(rng, x64):
     """Moving the image by stride·n moves the output by n, away from the border; and so for dL/dx."""
     x = np.zeros((1, 16, 15, 2))
