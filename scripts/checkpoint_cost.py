@@ -82,8 +82,8 @@ def measure(config: RunConfig, dataset: Dataset, rounds: int) -> dict[str, float
     times: dict[str, list[float]] = {kind: [] for kind in ("plain", *KINDS)}
     seconds_of(trainer, "every")  # imports what saves
     for _ in range(rounds):
-        for kind, found in times.items():
-            found.append(seconds_of(trainer, kind))
+        for kind, samples in times.items():
+            samples.append(seconds_of(trainer, kind))
     found = {name: median(values) for name, values in times.items()}
     params = jax.tree.map(np.array, trainer.run().variables)
     start = time.perf_counter()
