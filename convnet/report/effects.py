@@ -62,7 +62,7 @@ def forest(effects: Mapping[str, tuple[float, float, float, float, bool]], label
     _spread(panel, np.array([effect[:3] for effect in effects.values()]))
     panel.set_yticks(range(len(effects)), list(effects), fontsize=9)
     panel.set_ylim(len(effects) - 0.5, -0.5)
-    panel.set_xlabel(label)
+    panel.set_xlabel(label, loc="right")  # a long one reaches to the left, under the names
     panel.grid(axis="x", alpha=0.25)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.tick_params(axis="y", length=0)
@@ -113,7 +113,7 @@ def costs(seconds: Mapping[str, np.ndarray], label: str) -> Figure:
     panel.set_xlim(0, 1.05 * max(values.max() for values in seconds.values()))
     panel.set_yticks(range(len(seconds)), list(seconds), fontsize=9)
     panel.set_ylim(len(seconds) - 0.5, -0.5)
-    panel.set_xlabel(label)
+    panel.set_xlabel(label, loc="right")  # a long one reaches to the left, under the names
     panel.grid(axis="x", alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     return figure
