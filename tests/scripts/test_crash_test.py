@@ -42,8 +42,8 @@ def test_a_process_killed_at_a_chosen_place_is_resumed_to_the_same_bits(
     assert crash_test.differences_to(reference, tmp_path) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [pytest.param("step", marks=pytest.mark.sweep), "save"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("kind", ["step", "save"])
 def test_a_process_killed_from_outside_at_a_random_moment(kind, reference, tmp_path, monkeypatch):
     monkeypatch.setattr(crash_test, "KINDS", (kind,))
     chance = random.Random(3)
@@ -106,6 +106,7 @@ def test_a_changed_result_is_noticed(change, expected, reference, tmp_path):
     assert expected in found
 
 
+@pytest.mark.sweep
 def test_a_job_that_fails_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RuntimeError, match=r"a job ended with code 1: .*(?s:.)*(NotADirectoryError|FileExistsError)"):
