@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks import session, tables
 from benchmarks.cases import GemmTask
 from benchmarks.session import Group, Plan
-from convnet.record import check_writable
+from convnet.record import check_writable, environment
 
 ROOT = Path(__file__).resolve().parent
 QUICK_ROOT = Path("runs", "benchmarks")
@@ -64,6 +65,17 @@ class Measurement(Output):
     @property
     def gemm_size(self) -> int:
         return 64 if self.quick else 2048
+
+
+def own_document(rounds: int) -> dict[str, Any]:
+    """A document without results, of a benchmark that measures in its own process."""
+    return {
+        "environment": environment(),
+        "plan": {"rounds": rounds, "threads": None},
+        "peers": {"ours": {"versions": {"jax": metadata.version("jax")}}},
+        "gemm": [],
+        "results": [],
+    }
 
 
 def run(

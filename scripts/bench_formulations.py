@@ -26,14 +26,14 @@ from tqdm import tqdm
 
 from benchmarks import session, tables
 from benchmarks.cases import LAYERS, QUICK_LAYERS, ConvLayer
-from benchmarks.command import Output
+from benchmarks.command import Output, own_document
 from benchmarks.session import chosen
 from convnet.allocator import keep_memory
 from convnet.cli import run_command
 from convnet.config import require
 from convnet.ops.formulations import MAPS, ON_CPU, Layer, choose, direct
 from convnet.ops.window import windows
-from convnet.record import check_writable, environment
+from convnet.record import check_writable
 
 DIRECTIONS = dict(zip(MAPS, ("fwd", "dx", "dw"), strict=True))
 
@@ -122,13 +122,7 @@ def bench_formulations(settings: BenchFormulations) -> None:
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
     check_writable(settings.folder)
     keep_memory()
-    document = {
-        "environment": environment(),
-        "plan": {"rounds": settings.rounds, "threads": None},
-        "peers": {"ours": {"versions": {"jax": jax.__version__}}},
-        "gemm": [],
-        "results": [],
-    }
+    document = own_document(settings.rounds)
     with tqdm(total=len(cases) * len(MAPS), unit="map", file=sys.stderr) as bar:
         for case in cases:
             document["results"] += measure(case, known[case], settings, bar)

@@ -19,19 +19,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks import session, tables
-from benchmarks.command import Output
+from benchmarks.command import Output, own_document
 from benchmarks.session import chosen
 from convnet import data
 from convnet.ablation import Replicates
 from convnet.cli import run_command
 from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig, require
 from convnet.data import Dataset
-from convnet.record import check_writable, environment
+from convnet.record import check_writable
 from convnet.run import Trainer
 
 IMAGES = 4000
@@ -128,13 +127,7 @@ def bench_replicates(settings: BenchReplicates) -> None:
     require(settings.rounds >= 1, "rounds", settings.rounds, "1 or more")
     require(settings.replicates is None or settings.replicates >= 1, "replicates", settings.replicates, "1 or more")
     check_writable(settings.folder)
-    document = {
-        "environment": environment(),
-        "plan": {"rounds": settings.rounds, "threads": None},
-        "peers": {"ours": {"versions": {"jax": jax.__version__}}},
-        "gemm": [],
-        "results": [],
-    }
+    document = own_document(settings.rounds)
     total = 3 * len(cases) * (2 if settings.quick else 1 + settings.rounds)
     with tqdm(total=total, unit="sample", file=sys.stderr, dynamic_ncols=True) as bar:
         for name in cases:
