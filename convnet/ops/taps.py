@@ -46,3 +46,10 @@ def untap(g: Array, rows: Window, cols: Window, i: int, j: int) -> Array:
         last = first + (window.output - 1) * window.stride
         margins.append((first, window.size - 1 - last, window.stride - 1))
     return lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
+
+
+def interleaved(parts: list[list[Array]]) -> Array:
+    """R × S arrays [N, H, W, C] -> [N, H·R, W·S, C]: every R-th row and S-th column from (r, s) on is parts[r][s]."""
+    x = jnp.stack([jnp.stack(row, axis=3) for row in parts], axis=2)
+    n, height, r, width, s, c = x.shape
+    return x.reshape(n, height * r, width * s, c)

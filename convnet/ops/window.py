@@ -93,13 +93,13 @@ class Window:
         )
 
     @property
-    def phases(self) -> list[tuple[int, Window, Window]]:
-        """(first tap r, windows over g, places in x) for each residue class of elements that dL/dx falls into.
+    def phases(self) -> list[tuple[int, Window]]:
+        """(first tap r, window over g) for each residue class of elements that dL/dx falls into.
 
         With dilation 1, tap i of window p touches x[h] where h + lo = p·s + i. Divided by s with remainder, h + lo =
         m·s + r and i = t·s + r, so m = p + t: the elements of class r are a correlation of g with taps r, r + s, …
-        reversed (the second entry), and every s-th element of x (the third, a window of one tap). A class that no tap
-        reaches, where s exceeds the kernel, gets 0 and has no entry.
+        reversed. All classes have as many elements, from m = ⌊lo / s⌋ on, so that interleaved they begin lo mod s
+        elements before x. A class that no tap reaches, where s exceeds the kernel, gets 0 and has no entry.
         """
         first = self.lo // self.stride
         count = (self.lo + self.size - 1) // self.stride - first + 1
@@ -107,10 +107,7 @@ class Window:
         for r in range(min(self.stride, self.kernel)):
             reach = len(range(r, self.kernel, self.stride)) - 1
             lo = reach - first
-            read = Window(self.output, reach + 1, lo=lo, hi=count + reach - self.output - lo)
-            start = first * self.stride + r - self.lo
-            end = start + (count - 1) * self.stride - (self.size - 1)
-            found.append((r, read, Window(self.size, 1, self.stride, lo=-start, hi=end)))
+            found.append((r, Window(self.output, reach + 1, lo=lo, hi=count + reach - self.output - lo)))
         return found
 
     @property

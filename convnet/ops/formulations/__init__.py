@@ -14,8 +14,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array, lax
 
-from convnet.ops.formulations import direct, products, winograd
-from convnet.ops.formulations.direct import adjoint_kernel
+from convnet.ops.formulations import direct, products, tilings, winograd
 from convnet.ops.window import Window
 
 MAPS = ("correlate", "input_gradient", "kernel_gradient")
@@ -96,14 +95,9 @@ def one_group(compute: Callable[..., Array]) -> Callable[..., Array]:
     return computed
 
 
-def rotated(compute: Callable[..., Array]) -> Callable[..., Array]:
-    """dL/dx by a correlation: g with the kernel rotated and its channels swapped."""
-
-    def computed(g: Array, w: Array, *, rows: Window, cols: Window, groups: int) -> Array:
-        w = lax.optimization_barrier(adjoint_kernel(w, groups))
-        return compute(g, w, rows=rows.input_gradient, cols=cols.input_gradient)
-
-    return computed
+def by_phases(correlate: Callable[..., Array]) -> Callable[..., Array]:
+    """dL/dx by convolutions of stride 1 over g: one of the rotated kernel, or one for each phase of the stride."""
+    return one_group(partial(products.phases, correlate=correlate))
 
 
 def separately(name: str) -> Callable[..., Array]:
@@ -130,28 +124,27 @@ def _one_channel_per_group(layer: Layer) -> bool:
     return layer.groups == layer.c > 1 and layer.forward and layer.n > 0
 
 
-def _three_by_three(layer: Layer) -> bool:
-    return _one_group(layer) and layer.kernel == (3, 3) and layer.stride == layer.dilation == 1
-
-
 def _undilated(layer: Layer) -> bool:
     return _one_group(layer) and layer.dilation == 1
 
 
-def _few_taps_per_phase(layer: Layer) -> bool:
-    return 1 < -(-layer.rows.kernel // layer.rows.stride) * -(-layer.cols.kernel // layer.cols.stride) <= 4
-
-
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
-WINOGRAD = dict(fits=_three_by_three, needs="one group, a 3×3 kernel, stride 1 and dilation 1")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
 PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=lambda layer: True, needs="nothing")
 
 
-def _enough_for_winograd(layer: Layer) -> bool:
-    return layer.narrow >= 32 and layer.pixels >= 512
+def _phase(layer: Layer) -> Layer:
+    """The largest of the convolutions over g that make dL/dx."""
+    (_, rows), (_, cols) = layer.rows.phases[0], layer.cols.phases[0]
+    return Layer(layer.n, layer.k, layer.c, rows, cols, 1)
+
+
+def _winograd_pays(layer: Layer) -> bool:
+    # From 128 channels on the direct convolution is as fast as a matrix product, below it half as fast.
+    saving = tilings.saving(layer.rows, layer.cols)
+    return layer.narrow >= 32 and layer.pixels >= 512 and saving >= (2 if layer.c >= 128 else 1.4)
 
 
 def _enough_for_products(layer: Layer) -> bool:
@@ -173,31 +166,27 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
             needs="one group and a 1×1 kernel",
         ),
-        Formulation("winograd", one_group(winograd.correlate), **WINOGRAD, pays=_enough_for_winograd),
+        Formulation("winograd", one_group(winograd.correlate), **UNDILATED, pays=_winograd_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
     "input_gradient": (
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
         Formulation("separate", separately("input_gradient"), **GROUPS),
         Formulation(
-            "chunked_phases",
-            one_group(products.chunked_phases),
-            **UNDILATED,
-            pays=lambda layer: layer.stride > 1 and _few_taps_per_phase(layer) and _enough_for_products(layer),
+            "winograd", by_phases(winograd.correlate), **UNDILATED, pays=lambda layer: _winograd_pays(_phase(layer))
         ),
         Formulation(
             "phases",
-            one_group(partial(products.phases, correlate=partial(direct.behind_barrier, groups=1))),
+            by_phases(partial(direct.behind_barrier, groups=1)),
             **UNDILATED,
             pays=lambda layer: layer.kernel == (1, 1) or 1 < layer.stride <= layer.c,
         ),
-        Formulation("winograd", rotated(winograd.correlate), **WINOGRAD, pays=_enough_for_winograd),
         Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
     ),
     "kernel_gradient": (
         Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
-        Formulation("winograd", one_group(winograd.kernel_gradient), **WINOGRAD, pays=_enough_for_winograd),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **UNDILATED, pays=_winograd_pays),
         Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
         Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),
         Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),

@@ -8,9 +8,9 @@ from itertools import product
 import jax.numpy as jnp
 from jax import Array
 
-from convnet.ops.formulations.chunks import chunk_size, map_chunks, sum_chunks, wide
+from convnet.ops.formulations.chunks import chunk_size, sum_chunks, wide
 from convnet.ops.formulations.direct import adjoint_kernel
-from convnet.ops.taps import padded, tap, taps, untap
+from convnet.ops.taps import interleaved, padded, tap, taps, untap
 from convnet.ops.window import Window
 
 BUDGET = 2**19
@@ -29,11 +29,6 @@ def _patches(x: Array, rows: Window, cols: Window) -> Array:
     """All taps of each window side by side (im2col): [N, H, W, C] -> [N, OH, OW, KH·KW·C]."""
     x = padded(x, rows, cols)
     return jnp.concatenate([tap(x, rows, cols, i, j) for i, j in taps(rows, cols)], axis=3)
-
-
-def by_patches(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
-    """x: [N, H, W, C], w: [KH, KW, C, K] -> [N, OH, OW, K]."""
-    return _patches(x, rows, cols) @ w.reshape(-1, w.shape[3])
 
 
 # --- one channel per group: sums over taps, elementwise --------------------------------------------------------------
@@ -94,27 +89,18 @@ def taps_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> A
 # --- dL/dx of a strided convolution: one small convolution per phase -------------------------------------------------
 
 
-def phases(g: Array, w: Array, *, rows: Window, cols: Window, correlate: Callable) -> Array:
+def phases(g: Array, w: Array, *, rows: Window, cols: Window, correlate: Callable[..., Array]) -> Array:
     """g: [N, OH, OW, K], w: [KH, KW, C, K], dilation 1 -> [N, H, W, C], by `correlate` for kernels above one tap.
 
     With stride s the taps i ≡ r (mod s) reach the elements of one residue class of x and no others. Each class is a
     convolution of stride 1 with those taps alone, and no product has a factor that only dilation put there.
     """
-    dx = 0
-    for (r, rows_read, rows_place), (q, cols_read, cols_place) in product(rows.phases, cols.phases):
+    found = {}
+    for (r, rows_read), (q, cols_read) in product(rows.phases, cols.phases):
         kernel = adjoint_kernel(w[r :: rows.stride, q :: cols.stride], 1)
         form = one_tap if kernel.shape[:2] == (1, 1) else correlate
-        dx += untap(form(g, kernel, rows=rows_read, cols=cols_read), rows_place, cols_place, 0, 0)
-    return dx
-
-
-def chunked_phases(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
-    """`phases` by patches of g, chunk by chunk, so that the phases are interleaved in the cache."""
-    taps_per_phase = -(-rows.kernel // rows.stride) * -(-cols.kernel // cols.stride)
-    per_image = rows.output * cols.output * g.shape[3] * taps_per_phase + rows.size * cols.size * w.shape[2]
-    w = w.astype(wide(w.dtype))
-    return map_chunks(
-        lambda g: phases(g, w, rows=rows, cols=cols, correlate=by_patches),
-        g,
-        chunk_size(g.shape[0], per_image, BUDGET),
-    )
+        found[r, q] = form(g, kernel, rows=rows_read, cols=cols_read)
+    nothing = jnp.zeros_like(found[0, 0])
+    dx = interleaved([[found.get((r, q), nothing) for q in range(cols.stride)] for r in range(rows.stride)])
+    top, left = rows.lo % rows.stride, cols.lo % cols.stride
+    return dx[:, top : top + rows.size, left : left + cols.size]
