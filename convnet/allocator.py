@@ -12,20 +12,24 @@ import os
 import platform
 from functools import cache
 
+import jax
+
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of <malloc.h>
 SWITCH = "CONVNET_KEEP_MEMORY"
 
 
 @cache
 def keep_memory() -> bool:
-    """Let glibc keep freed memory for the next step; effective for what is allocated afterwards, so call it early.
+    """Let glibc keep freed memory for the next step. Call it early: it is effective for what is allocated afterwards,
+    and for JAX before its first computation.
 
     Returns whether it was done: only with glibc on Linux, and not where the environment says CONVNET_KEEP_MEMORY=0.
     """
     if os.environ.get(SWITCH) == "0" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # Arenas other than the first map what exceeds 64 MiB whatever MMAP_MAX says. A single arena (M_ARENA_MAX) would
-    # cure that, but then all threads wait for one lock: in a trial a small CNN's step took 1.2 to 2 times as long.
+    # A single arena (M_ARENA_MAX) would serve all threads, but they would wait for one lock: in a trial a small CNN's
+    # step took 1.2 to 2 times as long.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**29))
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# Page faults of taking and dropping 32 MiB ten times, after a first round.
+# Page faults of taking and dropping 32 MiB ten times, after a few rounds.
 PROBE = """
 import resource, sys
 import numpy as np
@@ -15,17 +15,28 @@ from convnet import allocator
 print(allocator.keep_memory())
 def round():
     np.ones(2**22)
-round()
+for _ in range(6):
+    round()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
     round()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+# The same of a program of JAX whose result has 128 MiB: more than an arena of another thread keeps.
+PROGRAM = """
+import jax
+import jax.numpy as jnp
+large = jax.jit(lambda x: jnp.sin(x + jnp.arange(2**25, dtype="float32")))
+def round():
+    large(1.0).block_until_ready()
+"""
 
-def probe(prelude="", **environment):
+
+def probe(prelude="", program="", **environment):
     """(what keep_memory returned, page faults)."""
-    command = [sys.executable, "-c", prelude + PROBE]
+    code = prelude + PROBE.replace("for _ in range(6)", f"{program}for _ in range(6)")
+    command = [sys.executable, "-c", code]
     result = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
     kept, faults = result.stdout.split()
     return kept == "True", int(faults)
@@ -34,6 +45,9 @@ def probe(prelude="", **environment):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_kept_memory_is_not_mapped_anew():
     kept, faults = probe()
+    assert kept
+    assert faults < 1000
+    kept, faults = probe(program=PROGRAM)
     assert kept
     assert faults < 1000
     kept, faults = probe(CONVNET_KEEP_MEMORY="0")

@@ -17,6 +17,10 @@ class Peer:
     settings: dict[str, str]
     programs: bool = True
 
+    @property
+    def on_jax(self) -> bool:
+        return not self.module.startswith("torch")
+
 
 PEERS: dict[str, Peer] = {
     "ours": Peer("convnet, gradients by hand", "jax_steps", {"gradient": "hand"}),
