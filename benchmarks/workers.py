@@ -91,7 +91,7 @@ class Worker:
             return
         tuned, command = self.variant.allocator == "tuned", [sys.executable, "-m", "benchmarks.serve"]
         command += [self.variant.peer, str(self._threads or 0)]
-        if tuned and PEERS[self.variant.peer].on_jax:  # the product's own way, for all that it can help
+        if tuned and PEERS[self.variant.peer].framework == "jax":  # the product's own way, for all that it can help
             command, tuned = [*command, "keep_memory"], False
         environment = machine.worker_environment(threads=self._threads, tuned=tuned)
         environment["CONVNET_KEEP_MEMORY"] = "0" if self.variant.allocator == "default" else "1"

@@ -20,16 +20,18 @@ SWITCH = "CONVNET_KEEP_MEMORY"
 
 @cache
 def keep_memory() -> bool:
-    """Let glibc keep freed memory for the next step. Call it early: it is effective for what is allocated afterwards,
-    and for JAX before its first computation.
+    """Let glibc keep freed memory for the next step, and JAX compute on CPUs in the thread that asks.
 
-    Returns whether it was done: only with glibc on Linux, and not where the environment says CONVNET_KEEP_MEMORY=0.
+    For the whole process. glibc obeys for what is allocated afterwards; JAX only if it has not looked at its devices
+    yet (`jax.devices()`, any array), and silently goes on as before if it has.
+
+    Returns whether glibc was told: only on Linux, and neither is where the environment says CONVNET_KEEP_MEMORY=0.
     """
     if os.environ.get(SWITCH) == "0" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # A single arena (M_ARENA_MAX) would serve all threads, but they would wait for one lock: in a trial a small CNN's
-    # step took 1.2 to 2 times as long.
+    # Its own thread's arena would map what exceeds 64 MiB. A single arena (M_ARENA_MAX) would serve all threads, but
+    # they would wait for one lock: in a trial a small CNN's step took 1.2 to 2 times as long.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**29))
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)

@@ -10,6 +10,8 @@ from typing import Any
 
 import tyro
 
+from convnet.allocator import keep_memory
+
 
 def run_command(
     settings: type, run: Callable[[Any], Any], args: Sequence[str] | None = None, *, going_on: str = ""
@@ -23,6 +25,7 @@ def run_command(
     instead.
     """
     values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, config=(tyro.conf.FlagCreatePairsOff,))
+    keep_memory()  # before anything is computed
     try:
         code = run(values)
     except (ValueError, OSError) as error:

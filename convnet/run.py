@@ -69,6 +69,8 @@ class Trainer:
         differ in nothing else share one compilation. A constant may be folded into its neighbours and an input not, so
         results may part by rounding from those of programs without.
 
+    Construction calls `convnet.allocator.keep_memory`, which changes how the process keeps memory and dispatches.
+
     Raises ValueError at construction for anything in `config` that does not fit `dataset`, and an unknown name in
     `traced`.
     """

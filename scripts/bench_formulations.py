@@ -28,7 +28,6 @@ from benchmarks import session, tables
 from benchmarks.cases import LAYERS, QUICK_LAYERS, ConvLayer
 from benchmarks.command import Output, own_document
 from benchmarks.session import chosen
-from convnet.allocator import keep_memory
 from convnet.cli import run_command
 from convnet.config import require
 from convnet.ops.formulations import MAPS, ON_CPU, Layer, choose, direct
@@ -121,7 +120,6 @@ def bench_formulations(settings: BenchFormulations) -> None:
     for name in ("batch", "rounds"):
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
     check_writable(settings.folder)
-    keep_memory()
     document = own_document(settings.rounds)
     with tqdm(total=len(cases) * len(MAPS), unit="map", file=sys.stderr) as bar:
         for case in cases:

@@ -15,11 +15,8 @@ class Peer:
     label: str
     module: str
     settings: dict[str, str]
+    framework: str = "jax"
     programs: bool = True
-
-    @property
-    def on_jax(self) -> bool:
-        return not self.module.startswith("torch")
 
 
 PEERS: dict[str, Peer] = {
@@ -27,9 +24,13 @@ PEERS: dict[str, Peer] = {
     "autodiff": Peer("the same network under JAX's autodiff", "jax_steps", {"gradient": "auto"}),
     "flax": Peer("Flax Linen and Optax", "flax_linen", {}),
     "keras": Peer("Keras 3 on JAX, train_on_batch", "keras_layers", {}, programs=False),
-    "torch": Peer("torch eager, channels last", "torch_modules", {"layout": "channels_last"}, programs=False),
-    "torch-nchw": Peer("torch eager, NCHW", "torch_modules", {"layout": "nchw"}, programs=False),
-    "torch-compile": Peer("torch.compile, channels last", "torch_modules", {"layout": "compiled"}, programs=False),
+    "torch": Peer(
+        "torch eager, channels last", "torch_modules", {"layout": "channels_last"}, programs=False, framework="torch"
+    ),
+    "torch-nchw": Peer("torch eager, NCHW", "torch_modules", {"layout": "nchw"}, "torch", programs=False),
+    "torch-compile": Peer(
+        "torch.compile, channels last", "torch_modules", {"layout": "compiled"}, programs=False, framework="torch"
+    ),
 }
 
 OP_PEERS = ("ours", "autodiff", "torch", "torch-nchw")

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.allocator import keep_memory
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
 from convnet.journal import Journal, can_go_on
@@ -64,6 +65,7 @@ class Replicates(Trainer):
     ):
         require(chunk >= 1, "chunk", chunk, "1 or more")
         require(workers is None or workers >= 1, "workers", workers, "1 or more")
+        keep_memory()  # before JAX looks at its devices
         self.vmapped = jax.default_backend() != "cpu" if vmapped is None else vmapped
         self.chunk, self.workers = chunk, workers or _processors()
         super().__init__(config, dataset, **settings)

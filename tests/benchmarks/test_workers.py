@@ -80,8 +80,8 @@ def test_frameworks_that_dispatch_every_step_are_not_even_started(peer, started)
     assert worker._process is None
 
 
-@pytest.mark.parametrize("allocator", ["default", "tuned"])
-def test_our_worker_keeps_memory_where_it_is_told_to(allocator, started):
-    worker = started("ours", allocator)
+@pytest.mark.parametrize(("peer", "allocator"), [("ours", "default"), ("ours", "tuned"), ("autodiff", "tuned")])
+def test_workers_on_jax_keep_memory_where_they_are_told_to(peer, allocator, started):
+    worker = started(peer, allocator)
     worker.prepare(GEMM)
     assert worker.hello["keeps_memory"] == (allocator == "tuned" and platform.libc_ver()[0] == "glibc")

@@ -8,8 +8,9 @@ is taken. The bounds come from trials on one CPU; `python scripts/bench_formulat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -135,16 +136,37 @@ PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=lambda layer: True, needs="nothing")
 
 
-def _phase(layer: Layer) -> Layer:
-    """The largest of the convolutions over g that make dL/dx."""
-    (_, rows), (_, cols) = layer.rows.phases[0], layer.cols.phases[0]
-    return Layer(layer.n, layer.k, layer.c, rows, cols, 1)
+def _saving(rows: list[Window], cols: list[Window]) -> float:
+    """Products that the definition names over Winograd's, for convolutions of all these rows with all these columns."""
+    named, needed = (
+        [sum(count(window) for window in axis) for axis in (rows, cols)]
+        for count in (lambda window: window.kernel * window.output, tilings.products)
+    )
+    return prod(named) / prod(needed)
 
 
-def _winograd_pays(layer: Layer) -> bool:
+def _winograd_pays(layer: Layer, saving: float) -> bool:
+    values = winograd.values_per_image(layer.rows, layer.cols, layer.c, layer.k)
+    return layer.narrow >= 32 and layer.pixels >= 512 and values <= 2 * winograd.BUDGET and saving >= 1.4
+
+
+def _winograd_correlates(layer: Layer) -> bool:
     # From 128 channels on the direct convolution is as fast as a matrix product, below it half as fast.
-    saving = tilings.saving(layer.rows, layer.cols)
-    return layer.narrow >= 32 and layer.pixels >= 512 and saving >= (2 if layer.c >= 128 else 1.4)
+    saving = _saving([layer.rows], [layer.cols])
+    return _winograd_pays(layer, saving) and (saving >= 2 or layer.c < 128)
+
+
+def _winograd_spreads(layer: Layer) -> bool:
+    """For dL/dx, whose convolutions over g are those of the phases."""
+    rows, cols = ([window for _, window in axis.phases] for axis in (layer.rows, layer.cols))
+    saving = _saving(rows, cols)
+    largest = replace(layer, c=layer.k, k=layer.c, rows=rows[0], cols=cols[0])
+    return _winograd_pays(largest, saving) and (saving >= 2 or layer.k < 128)
+
+
+def _winograd_sums(layer: Layer) -> bool:
+    """For dL/dw, beside products that are slower: few rows, few columns and many terms."""
+    return _winograd_pays(layer, _saving([layer.rows], [layer.cols]))
 
 
 def _enough_for_products(layer: Layer) -> bool:
@@ -166,15 +188,13 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
             needs="one group and a 1×1 kernel",
         ),
-        Formulation("winograd", one_group(winograd.correlate), **UNDILATED, pays=_winograd_pays),
+        Formulation("winograd", one_group(winograd.correlate), **UNDILATED, pays=_winograd_correlates),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
     "input_gradient": (
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
         Formulation("separate", separately("input_gradient"), **GROUPS),
-        Formulation(
-            "winograd", by_phases(winograd.correlate), **UNDILATED, pays=lambda layer: _winograd_pays(_phase(layer))
-        ),
+        Formulation("winograd", by_phases(winograd.correlate), **UNDILATED, pays=_winograd_spreads),
         Formulation(
             "phases",
             by_phases(partial(direct.behind_barrier, groups=1)),
@@ -186,7 +206,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "kernel_gradient": (
         Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
-        Formulation("winograd", one_group(winograd.kernel_gradient), **UNDILATED, pays=_winograd_pays),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **UNDILATED, pays=_winograd_sums),
         Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
         Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),
         Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),

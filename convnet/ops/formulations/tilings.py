@@ -22,22 +22,22 @@ import numpy as np
 
 from convnet.ops.window import Window
 
-KERNELS = {  # G by the number of taps
+G = {  # by the number of taps
     1: np.ones((2, 1)),
     2: np.array([[1, 0], [1, 1], [0, 1]]),
     3: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
 }
-INPUTS = {  # Bᵀ by the number of points
+B_T = {  # Bᵀ, by the number of points
     2: np.eye(2),
     3: np.array([[1, -1, 0], [0, 1, 0], [0, -1, 1]]),
     4: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
 }
-OUTPUTS = {  # Aᵀ by the number of points
+A_T = {  # Aᵀ, by the number of points
     2: np.eye(2),
     3: np.array([[1, 1, 0], [0, 1, 1]]),
     4: np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
 }
-LONGEST = max(KERNELS)
+LONGEST = max(G)
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Tiling:
     @property
     def inputs(self) -> np.ndarray:
         """Bᵀ: [points, points]."""
-        return INPUTS[self.points]
+        return B_T[self.points]
 
     @property
     def outputs(self) -> np.ndarray:
         """Aᵀ: [2, points]."""
-        return OUTPUTS[self.points]
+        return A_T[self.points]
 
     @property
     def used(self) -> np.ndarray:
@@ -86,7 +86,7 @@ def tiling_of(window: Window) -> Tiling:
     """The tiles and filters of `window`, of dilation 1."""
     s = window.stride
     filters = [part for r in range(min(s, window.kernel)) for part in _filters(range(r, window.kernel, s))]
-    longest = KERNELS[max(map(len, filters))]
+    longest = G[max(map(len, filters))]
     kernels = np.zeros((len(longest), len(filters), window.kernel))
     for i, taps in enumerate(filters):
         kernels[:, i, taps] = longest[:, : len(taps)]
@@ -95,7 +95,7 @@ def tiling_of(window: Window) -> Tiling:
     return Tiling(kernels, firsts, s, tiles, (window.lo, end - window.size - window.lo), window.output)
 
 
-def saving(rows: Window, cols: Window) -> float:
-    """Products that the definition names over those that filters need, for windows of dilation 1."""
-    needed = [tiling_of(window).used.sum() / 2 for window in (rows, cols)]
-    return rows.kernel * cols.kernel / float(np.prod(needed))
+def products(window: Window) -> int:
+    """Products along an axis of `window`, of dilation 1; half-empty last tiles need whole ones."""
+    tiling = tiling_of(window)
+    return int(tiling.used.sum()) * tiling.tiles

@@ -4,9 +4,9 @@ With the transforms of `tilings` along rows and columns, an output tile of 2×2 
 
     Y = Aᵀ [ Σ_c (G w Gᵀ) ⊙ (Bᵀ d B) ] A,
 
-and since ⊙ is elementwise, each pair of points is a matrix product [tiles, C] @ [C, K] of its own: for 3×3 kernels 16
-products per four outputs instead of 36, for 5×5 kernels 49 instead of 100. The gradient in w is the same chain turned
-round: dL/dw = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A g Aᵀ) ] G, products [C, tiles] @ [tiles, K].
+and since ⊙ is elementwise, each point (one of the rows and one of the columns) is a matrix product [tiles, C] @ [C, K]
+of its own: for 3×3 kernels 16 products per four outputs instead of 36, for 5×5 kernels 49 instead of 100. The gradient
+in w is the same chain turned round: dL/dw = Gᵀ [ Σ_tiles (Bᵀ d B) ⊙ (A g Aᵀ) ] G, products [C, tiles] @ [tiles, K].
 
 Each sum is shorter than the definition's, so in float32 the result is about as near to the exact one as that of the
 direct convolution, or nearer (docs/speed.md). Larger tiles save more products, but lose digits.
@@ -14,7 +14,6 @@ direct convolution, or nearer (docs/speed.md). Larger tiles save more products, 
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -27,8 +26,8 @@ from convnet.ops.window import Window
 BUDGET = 2**23
 """Transformed values of a chunk: 32 MiB of float32, which measured best with 32 MiB of L3 cache."""
 
-Pair = tuple[int, int]
-"""A point, or a filter, of the rows and one of the columns."""
+Point = tuple[int, int]
+"""One of the rows and one of the columns."""
 
 
 def _combine(signs: np.ndarray, parts: list[Array]) -> list[Array]:
@@ -46,30 +45,31 @@ def _combine(signs: np.ndarray, parts: list[Array]) -> list[Array]:
     return [combined(row) for row in signs]
 
 
-def _products(rows: Tiling, cols: Tiling) -> dict[Pair, list[Pair]]:
-    """For every pair of points, the pairs of filters that need a product there."""
+def _filters(rows: Tiling, cols: Tiling) -> dict[Point, list[tuple[int, int]]]:
+    """For every point, the filters, of the rows and of the columns, that need a product there."""
     return {
         (p, q): [(int(a), int(b)) for a in np.flatnonzero(rows.used[p]) for b in np.flatnonzero(cols.used[q])]
         for p, q in np.ndindex(rows.points, cols.points)
     }
 
 
-def _chunk(n: int, kernels: dict[Pair, Array], rows: Tiling, cols: Tiling) -> int:
-    """Images per chunk: their transformed values are the operands and results of products with `kernels`."""
-    return chunk_size(n, rows.tiles * cols.tiles * sum(sum(kernel.shape) for kernel in kernels.values()), BUDGET)
+def values_per_image(rows: Window, cols: Window, c: int, k: int) -> int:
+    """Transformed values of an image with c channels and its k results: operands and results of the products."""
+    rows, cols = tiling_of(rows), tiling_of(cols)
+    return rows.tiles * cols.tiles * sum(len(filters) * c + k for filters in _filters(rows, cols).values())
 
 
-def _kernels(w: Array, rows: Tiling, cols: Tiling) -> dict[Pair, Array]:
-    """[KH, KW, C, K] -> at every pair of points [filters · C, K]."""
+def _kernels(w: Array, rows: Tiling, cols: Tiling) -> dict[Point, Array]:
+    """[KH, KW, C, K] -> at every point [filters · C, K]."""
     matrices = (jnp.asarray(tiling.kernels, wide(w.dtype)) for tiling in (rows, cols))
     kernels = jnp.einsum("pai,qbj,ijck->pqabck", *matrices, w.astype(wide(w.dtype)))
     return {
-        at: jnp.concatenate([kernels[*at, *pair] for pair in filters]) for at, filters in _products(rows, cols).items()
+        at: jnp.concatenate([kernels[*at, *pair] for pair in filters]) for at, filters in _filters(rows, cols).items()
     }
 
 
-def _images(x: Array, rows: Tiling, cols: Tiling) -> dict[Pair, Array]:
-    """[N, H, W, C] -> at every pair of points [tiles, filters · C]."""
+def _images(x: Array, rows: Tiling, cols: Tiling) -> dict[Point, Array]:
+    """[N, H, W, C] -> at every point [tiles, filters · C]."""
 
     def along(x: Array, axis: int, tiling: Tiling) -> list[list[Array]]:
         """By filter and point."""
@@ -84,19 +84,20 @@ def _images(x: Array, rows: Tiling, cols: Tiling) -> dict[Pair, Array]:
     margins = [(*tiling.padding, 0) for tiling in (rows, cols)]
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, (0, 0, 0)])
     parts = [[along(part, 2, cols) for part in points] for points in along(x, 1, rows)]
-    read = {(p, q): [parts[a][p][b][q] for a, b in filters] for (p, q), filters in _products(rows, cols).items()}
+    read = {(p, q): [parts[a][p][b][q] for a, b in filters] for (p, q), filters in _filters(rows, cols).items()}
     return {at: jnp.concatenate(parts, 3).reshape(-1, x.shape[3] * len(parts)) for at, parts in read.items()}
 
 
-def _tile(at: dict[Pair, Array], rows: Tiling, cols: Tiling) -> list[list[Array]]:
-    """Aᵀ M A, where M is what stands `at` pairs of points: the 2×2 results of every tile."""
+def _tile(at: dict[Point, Array], rows: Tiling, cols: Tiling) -> list[list[Array]]:
+    """Aᵀ M A, where M is what stands `at` points: the 2×2 results of every tile."""
     columns = [_combine(rows.outputs, [at[p, q] for p in range(rows.points)]) for q in range(cols.points)]
     return [_combine(cols.outputs, [column[half] for column in columns]) for half in range(2)]
 
 
 def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], w: [KH, KW, C, K], windows of dilation 1 -> [N, OH, OW, K]."""
-    n, k = x.shape[0], w.shape[3]
+    (n, _, _, c), k = x.shape, w.shape[3]
+    size = chunk_size(n, values_per_image(rows, cols, c, k), BUDGET)
     rows, cols = tiling_of(rows), tiling_of(cols)
     kernels = _kernels(w, rows, cols)
 
@@ -105,14 +106,15 @@ def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
         tile = _tile({at: p.reshape(-1, rows.tiles, cols.tiles, k) for at, p in products.items()}, rows, cols)
         return interleaved(tile)[:, : rows.output, : cols.output]
 
-    return map_chunks(images, x, _chunk(n, kernels, rows, cols))
+    return map_chunks(images, x, size)
 
 
 def kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], g: [N, OH, OW, K], windows of dilation 1 -> [KH, KW, C, K]."""
     (n, _, _, c), k = x.shape, g.shape[3]
+    size = chunk_size(n, values_per_image(rows, cols, c, k), BUDGET)
     rows, cols = tiling_of(rows), tiling_of(cols)
-    filters = _products(rows, cols)
+    filters = _filters(rows, cols)
 
     def halves(g: Array, axis: int, tiling: Tiling) -> list[Array]:
         """A g along an axis."""
@@ -123,10 +125,9 @@ def kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
         margins = [(0, 2 * tiling.tiles - tiling.output) for tiling in (rows, cols)]
         g = jnp.pad(g, [(0, 0), *margins, (0, 0)])
         upstream = [part.reshape(-1, k) for row in halves(g, 1, rows) for part in halves(row, 2, cols)]
-        return [part.T @ g for part, g in zip(_images(x, rows, cols).values(), upstream, strict=True)]
+        return [part.T @ of_point for part, of_point in zip(_images(x, rows, cols).values(), upstream, strict=True)]
 
-    shapes = {at: jax.ShapeDtypeStruct((len(pairs) * c, k), x.dtype) for at, pairs in filters.items()}
-    sums = sum_chunks(images, x, g, _chunk(n, shapes, rows, cols))
+    sums = sum_chunks(images, x, g, size)
     found = {
         (*at, *pair): part
         for (at, pairs), total in zip(filters.items(), sums, strict=True)
