@@ -18,6 +18,10 @@ MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, 
 SWITCH = "CONVNET_KEEP_MEMORY"
 
 
+def _is_glibc() -> bool:
+    return platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
+
+
 @cache
 def keep_memory() -> bool:
     """Let glibc keep freed memory for the next step, and JAX compute on CPUs in the thread that asks.
@@ -27,7 +31,7 @@ def keep_memory() -> bool:
 
     Returns whether glibc was told: only on Linux, and neither is where the environment says CONVNET_KEEP_MEMORY=0.
     """
-    if os.environ.get(SWITCH) == "0" or platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+    if os.environ.get(SWITCH) == "0" or not _is_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     # Its own thread's arena would map what exceeds 64 MiB. A single arena (M_ARENA_MAX) would serve all threads, but
@@ -35,3 +39,9 @@ def keep_memory() -> bool:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**29))
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)
+
+
+def give_back_memory() -> None:
+    """Return to the system what is free at the moment: a compilation leaves hundreds of MiB. Only glibc can."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from convnet import data, initializers, models, ops, optim, train
-from convnet.allocator import keep_memory
+from convnet.allocator import give_back_memory, keep_memory
 from convnet.config import RunConfig, differences, require, to_dict
 from convnet.data import Dataset
 from convnet.journal import Journal, is_finished
@@ -112,6 +112,7 @@ class Trainer:
             start = time.perf_counter()
             with self._precision():
                 self._programs[replicates] = self._compile(replicates)
+                give_back_memory()
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]
 
