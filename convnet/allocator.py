@@ -12,8 +12,6 @@ import os
 import platform
 from functools import cache
 
-import jax
-
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of <malloc.h>
 SWITCH = "CONVNET_KEEP_MEMORY"
 
@@ -33,6 +31,8 @@ def keep_memory() -> bool:
     """
     if os.environ.get(SWITCH) == "0" or not _is_glibc():
         return False
+    import jax  # not above: processes of other frameworks read this module, too
+
     mallopt = ctypes.CDLL(None).mallopt
     # Its own thread's arena would map what exceeds 64 MiB. A single arena (M_ARENA_MAX) would serve all threads, but
     # they would wait for one lock: in a trial a small CNN's step took 1.2 to 2 times as long.

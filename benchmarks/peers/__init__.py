@@ -10,7 +10,8 @@ from benchmarks.peers.program import Loaded
 
 @dataclass(frozen=True)
 class Peer:
-    """`module` has `load(**settings) -> Loaded`. programs: whether several steps or replicates can be one program."""
+    """`module` has `load(**settings) -> Loaded`; `framework` computes. programs: whether several steps or replicates
+    can be one program."""
 
     label: str
     module: str
@@ -24,12 +25,10 @@ PEERS: dict[str, Peer] = {
     "autodiff": Peer("the same network under JAX's autodiff", "jax_steps", {"gradient": "auto"}),
     "flax": Peer("Flax Linen and Optax", "flax_linen", {}),
     "keras": Peer("Keras 3 on JAX, train_on_batch", "keras_layers", {}, programs=False),
-    "torch": Peer(
-        "torch eager, channels last", "torch_modules", {"layout": "channels_last"}, programs=False, framework="torch"
-    ),
+    "torch": Peer("torch eager, channels last", "torch_modules", {"layout": "channels_last"}, "torch", programs=False),
     "torch-nchw": Peer("torch eager, NCHW", "torch_modules", {"layout": "nchw"}, "torch", programs=False),
     "torch-compile": Peer(
-        "torch.compile, channels last", "torch_modules", {"layout": "compiled"}, programs=False, framework="torch"
+        "torch.compile, channels last", "torch_modules", {"layout": "compiled"}, "torch", programs=False
     ),
 }
 
