@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import prod
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from convnet.ops.formulations import direct, products, tilings, winograd
+from convnet.ops.formulations import direct, products, winograd
 from convnet.ops.window import Window
 
 MAPS = ("correlate", "input_gradient", "kernel_gradient")
@@ -132,41 +131,37 @@ def _undilated(layer: Layer) -> bool:
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
+TILED = dict(
+    fits=lambda layer: _undilated(layer) and layer.kernel == (3, 3) and layer.stride == 1,
+    needs="one group, a 3×3 kernel, stride and dilation 1",
+)
 PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=lambda layer: True, needs="nothing")
 
 
-def _saving(rows: list[Window], cols: list[Window]) -> float:
-    """Products that the definition names over Winograd's, for convolutions of all these rows with all these columns."""
-    named, needed = (
-        [sum(count(window) for window in axis) for axis in (rows, cols)]
-        for count in (lambda window: window.kernel * window.output, tilings.products)
-    )
-    return prod(named) / prod(needed)
-
-
-def _winograd_pays(layer: Layer, saving: float) -> bool:
+def _winograd_pays(layer: Layer) -> bool:
+    """Where tiles are full and products long enough for the transforms to be worth it."""
+    tiles = winograd.tiles(layer.rows) * winograd.tiles(layer.cols)
+    saving = 9 * layer.rows.output * layer.cols.output / (16 * tiles)
     values = winograd.values_per_image(layer.rows, layer.cols, layer.c, layer.k)
-    return layer.narrow >= 32 and layer.pixels >= 512 and values <= 2 * winograd.BUDGET and saving >= 1.4
+    return layer.narrow >= 64 and layer.pixels >= 4096 and saving >= 2 and values <= 2 * winograd.BUDGET
 
 
-def _winograd_correlates(layer: Layer) -> bool:
-    # From 128 channels on the direct convolution is as fast as a matrix product, below it half as fast.
-    saving = _saving([layer.rows], [layer.cols])
-    return _winograd_pays(layer, saving) and (saving >= 2 or layer.c < 128)
+def _eigen_pays(layer: Layer) -> bool:
+    # With 16 channels or fewer on either side XLA asks Eigen by itself, and the first layers are YNNPACK's best.
+    return layer.narrow >= 16 and max(layer.c, layer.k) > 16 and layer.kernel != (1, 1)
 
 
 def _winograd_spreads(layer: Layer) -> bool:
-    """For dL/dx, whose convolutions over g are those of the phases."""
-    rows, cols = ([window for _, window in axis.phases] for axis in (layer.rows, layer.cols))
-    saving = _saving(rows, cols)
-    largest = replace(layer, c=layer.k, k=layer.c, rows=rows[0], cols=cols[0])
-    return _winograd_pays(largest, saving) and (saving >= 2 or layer.k < 128)
+    """For dL/dx, a convolution over g."""
+    rows, cols = layer.rows.input_gradient, layer.cols.input_gradient
+    return _winograd_pays(replace(layer, c=layer.k, k=layer.c, rows=rows, cols=cols))
 
 
-def _winograd_sums(layer: Layer) -> bool:
-    """For dL/dw, beside products that are slower: few rows, few columns and many terms."""
-    return _winograd_pays(layer, _saving([layer.rows], [layer.cols]))
+def _eigen_sums(layer: Layer) -> bool:
+    """For dL/dw by a convolution, whose channels are the images of a chunk."""
+    images = direct.images_at_once(layer.n, layer.rows, layer.cols, layer.c, layer.k)
+    return images >= 8 and layer.kernel != (1, 1)
 
 
 def _enough_for_products(layer: Layer) -> bool:
@@ -175,7 +170,7 @@ def _enough_for_products(layer: Layer) -> bool:
 
 def _patches_fit(layer: Layer) -> bool:
     patches = layer.pixels // layer.n * layer.rows.kernel * layer.cols.kernel * layer.c
-    return _enough_for_products(layer) and patches <= 4 * products.BUDGET
+    return _enough_for_products(layer) and layer.kernel != (1, 1) and patches <= 4 * products.BUDGET
 
 
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
@@ -188,13 +183,15 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
             needs="one group and a 1×1 kernel",
         ),
-        Formulation("winograd", one_group(winograd.correlate), **UNDILATED, pays=_winograd_correlates),
+        Formulation("winograd", one_group(winograd.correlate), **TILED, pays=_winograd_pays),
+        Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
     "input_gradient": (
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
         Formulation("separate", separately("input_gradient"), **GROUPS),
-        Formulation("winograd", by_phases(winograd.correlate), **UNDILATED, pays=_winograd_spreads),
+        Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
+        Formulation("eigen", by_phases(direct.by_eigen), **UNDILATED, pays=_eigen_pays),
         Formulation(
             "phases",
             by_phases(partial(direct.behind_barrier, groups=1)),
@@ -206,7 +203,8 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "kernel_gradient": (
         Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
-        Formulation("winograd", one_group(winograd.kernel_gradient), **UNDILATED, pays=_winograd_sums),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **TILED, pays=_winograd_pays),
+        Formulation("eigen", one_group(direct.kernel_gradient_by_eigen), **PLAIN, pays=_eigen_sums),
         Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
         Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),
         Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),

@@ -11,7 +11,11 @@ from dataclasses import replace
 
 from jax import Array, lax
 
+from convnet.ops.formulations.chunks import chunk_size, sum_chunks
 from convnet.ops.window import Window
+
+BUDGET = 2**22
+"""Values of a chunk of images and of gradients whose axes are exchanged: 16 MiB of float32."""
 
 
 def correlate(x: Array, w: Array, *, rows: Window, cols: Window, groups: int, axes=("NHWC", "HWIO", "NHWC")) -> Array:
@@ -105,3 +109,43 @@ def kernel_gradient_behind_barrier(x: Array, g: Array, *, rows: Window, cols: Wi
     places = dict(rows=rows.kernel_gradient, cols=cols.kernel_gradient, groups=groups)
     dw = behind_barrier(_channels_as_images(x, groups), g.transpose(1, 2, 0, 3), **places)
     return dw.transpose(1, 2, 0, 3)
+
+
+# Since 2025, XLA:CPU gives most convolutions of float32 to YNNPACK. In jax 0.10.2, on processors without AVX-512, that
+# is half as fast below 128 channels as what it did before and still does with convolutions that YNNPACK does not know:
+# pack patches for Eigen's matrix product. Dilated images are such a case, and dilation is free where every length of
+# the window is dilated with them (docs/speed.md).
+
+
+def _dilated(window: Window) -> Window:
+    """The same windows over an image with a zero between any two elements, none of which is read."""
+    doubled = dict(stride=2 * window.stride, dilation=2 * window.dilation, input_dilation=2 * window.input_dilation)
+    return replace(window, lo=2 * window.lo, hi=2 * window.hi, **doubled)
+
+
+def by_eigen(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """`behind_barrier` of one group, by Eigen's matrix product."""
+    x, cols = _crop_low(x, cols, 2)
+    return behind_barrier(x, w, rows=rows, cols=_dilated(cols), groups=1)
+
+
+def images_at_once(n: int, rows: Window, cols: Window, c: int, k: int) -> int:
+    """Of n, how many images `kernel_gradient_by_eigen` takes together: half of them, or as many as BUDGET allows."""
+    per_image = rows.size * cols.size * c + rows.output * cols.output * k
+    return chunk_size(n, per_image, min(BUDGET, n * per_image // 2))
+
+
+def kernel_gradient_by_eigen(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
+    """`kernel_gradient_behind_barrier` of one group, by Eigen's matrix product, chunk by chunk.
+
+    At least two chunks: into the exchange of axes of a whole batch XLA:CPU fuses whatever made x, element by element in
+    the order of the exchanged axes, which takes longer than the convolution. What goes into a loop is made before.
+    """
+    places = dict(rows=rows.kernel_gradient, cols=cols.kernel_gradient)
+
+    def images(x: Array, g: Array) -> list[Array]:
+        return [by_eigen(_channels_as_images(x, 1), g.transpose(1, 2, 0, 3), **places)]
+
+    size = images_at_once(x.shape[0], rows, cols, x.shape[3], g.shape[3])
+    (dw,) = sum_chunks(images, x, g, size)
+    return dw.transpose(1, 2, 0, 3).astype(x.dtype)
