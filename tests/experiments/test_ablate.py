@@ -115,6 +115,7 @@ def test_the_page_holds_tables_and_figures(finished):
     assert figures == {"paired-differences.png", "curves.png", "interaction.png", "cost.png"}
 
 
+@pytest.mark.sweep
 def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
     """And its arm is compared, seeds and all."""
     args = [*BASE, "--set", "model.name=mlp", "--factor", "optim.learning_rate=0.02,1e38", "--seeds", "2"]
@@ -196,6 +197,7 @@ def test_more_seeds_go_on_from_the_others(finished, tmp_path, trained):
     assert rows_of(tmp_path / "out") == rows_of(finished)
 
 
+@pytest.mark.sweep
 def test_shards_make_the_whole_without_coordination(finished, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     assert run(*GRID, "--shard", "3/3", out=out) == 0

@@ -29,7 +29,7 @@ def network(name, **settings):
     [
         ("linear", {}),
         ("mlp", dict(widths=(6, 5), activation="tanh")),
-        ("cnn", dict(widths=(3, 4), head_width=5)),
+        pytest.param("cnn", dict(widths=(3, 4), head_width=5), marks=pytest.mark.sweep),
         ("cnn", dict(widths=(3,), pool="avg", head="global_avg", activation="leaky_relu", stride=2)),
     ],
 )

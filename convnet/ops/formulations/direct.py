@@ -111,10 +111,10 @@ def kernel_gradient_behind_barrier(x: Array, g: Array, *, rows: Window, cols: Wi
     return dw.transpose(1, 2, 0, 3)
 
 
-# Since 2025, XLA:CPU gives most convolutions of float32 to YNNPACK. In jax 0.10.2, on processors without AVX-512, that
-# is half as fast below 128 channels as what it did before and still does with convolutions that YNNPACK does not know:
-# pack patches for Eigen's matrix product. Dilated images are such a case, and dilation is free where every length of
-# the window is dilated with them (docs/speed.md).
+# XLA:CPU gives most convolutions of float32 to YNNPACK. In jax 0.10.2 and with AVX2 that is half as fast below 128
+# channels as what it did before, and still does where YNNPACK knows no convolution: pack patches for Eigen's matrix
+# product. Dilated images are such a case, and dilation is free where every length of the window is dilated with them
+# (docs/speed.md).
 
 
 def _dilated(window: Window) -> Window:
