@@ -152,12 +152,7 @@ def test_one_run_is_as_of_a_trainer():
     assert fingerprint(replicates(vmapped=False).run(5)) == fingerprint(alone(MLP, 5))
 
 
-EITHER_WAY = pytest.mark.parametrize(
-    "vmapped", [pytest.param(False, id="threads", marks=pytest.mark.sweep), pytest.param(True, id="lockstep")]
-)
-
-
-@EITHER_WAY
+@pytest.mark.parametrize("vmapped", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["threads", "lockstep"])
 def test_float64(vmapped):
     wide = apply(MLP, {"model.precision": "float64", "train.epochs": 2})
     ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=vmapped).run_all([wide])
@@ -177,7 +172,7 @@ GRID = [
 ]  # fmt: skip
 
 
-@EITHER_WAY
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
 def test_a_grid_of_traced_settings_is_one_program(vmapped):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
     trainer = replicates(traced=TRACEABLE, vmapped=vmapped)

@@ -115,7 +115,6 @@ def test_the_page_holds_tables_and_figures(finished):
     assert figures == {"paired-differences.png", "curves.png", "interaction.png", "cost.png"}
 
 
-@pytest.mark.sweep
 def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
     """And its arm is compared, seeds and all."""
     args = [*BASE, "--set", "model.name=mlp", "--factor", "optim.learning_rate=0.02,1e38", "--seeds", "2"]

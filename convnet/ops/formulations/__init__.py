@@ -148,8 +148,13 @@ def _winograd_pays(layer: Layer) -> bool:
 
 
 def _eigen_pays(layer: Layer) -> bool:
-    # With 16 channels or fewer on either side XLA asks Eigen by itself, and the first layers are YNNPACK's best.
+    # With 16 channels or fewer on both sides XLA asks Eigen by itself, and YNNPACK is the better one where one side has
+    # few, as first layers have.
     return layer.narrow >= 16 and max(layer.c, layer.k) > 16 and layer.kernel != (1, 1)
+
+
+def _few_phases(layer: Layer) -> bool:
+    return layer.stride <= layer.c
 
 
 def _winograd_spreads(layer: Layer) -> bool:
@@ -191,12 +196,17 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
         Formulation("separate", separately("input_gradient"), **GROUPS),
         Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
-        Formulation("eigen", by_phases(direct.by_eigen), **UNDILATED, pays=_eigen_pays),
+        Formulation(
+            "eigen",
+            by_phases(direct.by_eigen),
+            **UNDILATED,
+            pays=lambda layer: _eigen_pays(layer) and _few_phases(layer),
+        ),
         Formulation(
             "phases",
             by_phases(partial(direct.behind_barrier, groups=1)),
             **UNDILATED,
-            pays=lambda layer: layer.kernel == (1, 1) or 1 < layer.stride <= layer.c,
+            pays=lambda layer: layer.kernel == (1, 1) or (layer.stride > 1 and _few_phases(layer)),
         ),
         Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
     ),
@@ -210,7 +220,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),
     ),
 }
-"""What XLA:CPU computes well: its one fast convolution, matrix products, elementwise loops. It has no grouped one."""
+"""What XLA:CPU computes well: canonical convolutions, matrix products, elementwise loops. It has no grouped one."""
 
 ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
     "correlate": (Formulation("direct", direct.correlate, **ANY),),

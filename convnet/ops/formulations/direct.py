@@ -112,9 +112,9 @@ def kernel_gradient_behind_barrier(x: Array, g: Array, *, rows: Window, cols: Wi
 
 
 # XLA:CPU gives most convolutions of float32 to YNNPACK. In jax 0.10.2 and with AVX2 that is half as fast below 128
-# channels as what it did before, and still does where YNNPACK knows no convolution: pack patches for Eigen's matrix
-# product. Dilated images are such a case, and dilation is free where every length of the window is dilated with them
-# (docs/speed.md).
+# channels as the older way, patches packed for Eigen's matrix product, which is left to what YNNPACK does not know.
+# Dilated images are such a case, and dilation is free where every length of the window is dilated with them; one axis
+# is enough (docs/speed.md).
 
 
 def _dilated(window: Window) -> Window:
@@ -125,12 +125,12 @@ def _dilated(window: Window) -> Window:
 
 def by_eigen(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """`behind_barrier` of one group, by Eigen's matrix product."""
-    x, cols = _crop_low(x, cols, 2)
+    x, cols = _crop_low(x, cols, 2)  # which looks at undilated windows only
     return behind_barrier(x, w, rows=rows, cols=_dilated(cols), groups=1)
 
 
 def images_at_once(n: int, rows: Window, cols: Window, c: int, k: int) -> int:
-    """Of n, how many images `kernel_gradient_by_eigen` takes together: half of them, or as many as BUDGET allows."""
+    """Of n images, how many `kernel_gradient_by_eigen` takes together: a divisor up to half, as BUDGET allows."""
     per_image = rows.size * cols.size * c + rows.output * cols.output * k
     return chunk_size(n, per_image, min(BUDGET, n * per_image // 2))
 
@@ -138,8 +138,9 @@ def images_at_once(n: int, rows: Window, cols: Window, c: int, k: int) -> int:
 def kernel_gradient_by_eigen(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
     """`kernel_gradient_behind_barrier` of one group, by Eigen's matrix product, chunk by chunk.
 
-    At least two chunks: into the exchange of axes of a whole batch XLA:CPU fuses whatever made x, element by element in
-    the order of the exchanged axes, which takes longer than the convolution. What goes into a loop is made before.
+    At least two chunks, but for a single image: into the exchange of axes of a whole batch XLA:CPU fuses whatever made
+    x, element by element in the order of the exchanged axes, which takes longer than the convolution. What goes into a
+    loop is made before.
     """
     places = dict(rows=rows.kernel_gradient, cols=cols.kernel_gradient)
 
