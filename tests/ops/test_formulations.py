@@ -175,8 +175,8 @@ def chosen(x, w, settings, cpu=True):
         ((128, 14, 14, 32), (5, 5, 32, 64), {}, ("eigen", "eigen", "eigen")),
         ((128, 32, 32, 64), (3, 3, 64, 128), {"stride": 2}, ("eigen", "eigen", "eigen")),
         ((128, 16, 16, 64), (3, 3, 64, 64), {"dilation": 2}, ("eigen", "direct", "eigen")),
-        ((128, 28, 28, 8), (3, 3, 8, 8), {"stride": 2}, ("direct", "phases", "eigen")),
-        ((128, 28, 28, 1), (3, 3, 1, 8), {"stride": 2}, ("direct", "direct", "eigen")),
+        ((128, 28, 28, 8), (3, 3, 8, 8), {"stride": 2}, ("direct", "phases", "patches")),
+        ((128, 28, 28, 1), (3, 3, 1, 8), {"stride": 2}, ("direct", "direct", "patches")),
         ((128, 32, 32, 64), (1, 1, 64, 128), {"stride": 2}, ("one_tap", "phases", "taps")),
         ((128, 32, 32, 64), (3, 3, 1, 64), {"groups": 64}, ("depthwise", "depthwise", "depthwise")),
         ((128, 16, 16, 128), (3, 3, 64, 128), {"groups": 2}, ("separate", "separate", "separate")),
@@ -186,7 +186,7 @@ def chosen(x, w, settings, cpu=True):
         ((128, 17, 17, 64), (3, 3, 64, 64), {"padding": "VALID"}, ("eigen", "winograd", "eigen")),  # dx is larger
         ((128, 28, 28, 16), (3, 3, 16, 64), {}, ("eigen", "eigen", "eigen")),
         ((128, 28, 28, 15), (3, 3, 15, 64), {}, ("direct", "direct", "eigen")),
-        ((128, 28, 28, 16), (3, 3, 16, 16), {}, ("direct", "direct", "eigen")),
+        ((128, 28, 28, 16), (3, 3, 16, 16), {}, ("direct", "direct", "patches")),
         ((128, 64, 64, 16), (32, 32, 16, 32), {"stride": 32}, ("eigen", "direct", "eigen")),  # a thousand phases
         ((8, 224, 224, 256), (3, 3, 256, 256), {}, ("eigen", "eigen", "taps")),  # an image's tiles: 400 MiB
         ((4, 28, 28, 16), (3, 3, 16, 16), {}, ("direct", "direct", "patches")),  # few images are few channels

@@ -166,7 +166,7 @@ def _winograd_spreads(layer: Layer) -> bool:
 def _eigen_sums(layer: Layer) -> bool:
     """For dL/dw by a convolution, whose channels are the images of a chunk."""
     images = direct.images_at_once(layer.n, layer.rows, layer.cols, layer.c, layer.k)
-    return images >= 8 and layer.kernel != (1, 1)
+    return images >= 8 and layer.k > 16 and layer.kernel != (1, 1)
 
 
 def _enough_for_products(layer: Layer) -> bool:
