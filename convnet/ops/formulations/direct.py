@@ -1,8 +1,8 @@
 """The three maps through XLA's own convolution, in two dialects.
 
 Canonical: NHWC images, HWIO kernels and NHWC results, with every exchange of axes done beforehand. It is the only form
-for which XLA:CPU has a fast convolution. Permuted: the exchanges are left to the dimension numbers, which cuDNN
-understands.
+for which XLA:CPU has fast convolutions: one for images as they are, one for dilated images. Permuted: the exchanges are
+left to the dimension numbers, which cuDNN understands.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def _transformed(x: Array, length: int, counts: tuple[int, int], transform: Call
     """Both axes of every tile of `length`², at steps of 2, transformed: 16 arrays [tiles, channels]."""
 
     def along(x: Array, axis: int) -> list[Array]:
-        steps = 2 * (counts[axis - 1] - 1) + 1
-        return transform([lax.slice_in_dim(x, i, i + steps, 2, axis) for i in range(length)])
+        extent = 2 * (counts[axis - 1] - 1) + 1
+        return transform([lax.slice_in_dim(x, i, i + extent, 2, axis) for i in range(length)])
 
     parts = [part for row in along(x, 1) for part in along(row, 2)]
     return [part.reshape(-1, x.shape[3]) for part in parts]
