@@ -1,10 +1,31 @@
 """Every test runs JAX strictly: no silent rank promotion, and warnings from our own code are errors (setup.cfg)."""
 
+import os
+import tempfile
+
 import jax
 import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config):
+    """Most of a test run is compiling small programs, so here that is made cheap.
+
+    jax 0.10 knows an older generator of the same loops, which is done in a third of the time; the short run under the
+    newest Python (.ci/run) compiles as users do. And what one process has compiled, the others read: workers of xdist,
+    and experiments run as commands. That folder goes with the run, so nothing of an older one is ever tested.
+    """
+    if jax.__version_info__ < (0, 11):
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="convnet-compiled-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        jax.config.update("jax_compilation_cache_dir", folder.name)  # which has read the environment already
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture
