@@ -88,27 +88,39 @@ def test_the_layers_reach_every_formulation():
 
 @pytest.mark.parametrize("n", [1, 6, 7])
 @pytest.mark.parametrize(
-    ("which", "module", "name"),
+    ("which", "module", "name", "budget"),
     [
-        ("correlate", winograd, "winograd"),
-        ("kernel_gradient", winograd, "winograd"),
-        ("kernel_gradient", products, "patches"),
-        ("kernel_gradient", products, "taps"),
+        ("correlate", winograd, "winograd", "BUDGET"),
+        ("input_gradient", products, "col2im", "SHARES"),
+        ("kernel_gradient", winograd, "winograd", "BUDGET"),
+        ("kernel_gradient", products, "patches", "BUDGET"),
+        ("kernel_gradient", products, "taps", "BUDGET"),
     ],
 )
-def test_chunks_of_any_size_give_the_same_sums(n, which, module, name, rng, monkeypatch, x64):
+def test_chunks_of_any_size_give_the_same_sums(n, which, module, name, budget, rng, monkeypatch, x64):
     x, w = (n, 5, 4, 2), (3, 3, 2, 3)
     at = layer(x, w, {})
     *_, pair = operands(rng, which, x, w, at)
     form, places = choose(which, at, name), dict(rows=at.rows, cols=at.cols, groups=1)
     whole = form.compute(*pair, **places)
     sizes = []
-    monkeypatch.setattr(module, "BUDGET", 200)
+    monkeypatch.setattr(module, budget, 200)
     chunk_size = chunks.chunk_size
     monkeypatch.setattr(module, "chunk_size", lambda *args: sizes.append(chunk_size(*args)) or sizes[-1])
     np.testing.assert_allclose(form.compute(*pair, **places), whole, rtol=1e-12, atol=1e-12)
     assert sizes[0] < n or n == 1
     assert n % sizes[0] == 0
+
+
+@pytest.mark.parametrize("n", [1, 17, 32, 34])
+def test_depthwise_sums_over_images_in_chunks_of_any_size(n, rng, x64):
+    at = layer((n, 4, 3, 2), (3, 3, 1, 4), {"groups": 2, "stride": 2})
+    *_, pair = operands(rng, "kernel_gradient", (n, 4, 3, 2), (3, 3, 1, 4), at)
+    depthwise, separate = (
+        choose("kernel_gradient", at, name).compute(*pair, rows=at.rows, cols=at.cols, groups=2)
+        for name in ("depthwise", "separate")
+    )
+    np.testing.assert_allclose(depthwise, separate, rtol=1e-12, atol=1e-12)
 
 
 def test_chunk_size_divides_and_stays_within_its_budget():
@@ -170,13 +182,16 @@ def chosen(x, w, settings, cpu=True):
     ("x", "w", "settings", "names"),
     [
         ((128, 32, 32, 64), (3, 3, 64, 64), {}, ("winograd", "winograd", "winograd")),
-        ((128, 28, 28, 1), (5, 5, 1, 32), {}, ("direct", "direct", "eigen")),
+        ((128, 28, 28, 1), (5, 5, 1, 32), {}, ("direct", "col2im", "eigen")),
+        ((128, 28, 28, 1), (5, 5, 1, 8), {}, ("taps", "col2im", "patches")),
+        ((128, 32, 32, 3), (7, 7, 3, 64), {}, ("direct", "direct", "eigen")),  # 147 planes
+        ((128, 32, 32, 5), (3, 3, 5, 8), {}, ("direct", "direct", "patches")),
         ((128, 32, 32, 32), (3, 3, 32, 32), {}, ("eigen", "eigen", "eigen")),
         ((128, 14, 14, 32), (5, 5, 32, 64), {}, ("eigen", "eigen", "eigen")),
         ((128, 32, 32, 64), (3, 3, 64, 128), {"stride": 2}, ("eigen", "eigen", "eigen")),
         ((128, 16, 16, 64), (3, 3, 64, 64), {"dilation": 2}, ("eigen", "direct", "eigen")),
         ((128, 28, 28, 8), (3, 3, 8, 8), {"stride": 2}, ("direct", "phases", "patches")),
-        ((128, 28, 28, 1), (3, 3, 1, 8), {"stride": 2}, ("direct", "direct", "patches")),
+        ((128, 28, 28, 1), (3, 3, 1, 8), {"stride": 2}, ("taps", "direct", "patches")),
         ((128, 32, 32, 64), (1, 1, 64, 128), {"stride": 2}, ("one_tap", "phases", "taps")),
         ((128, 32, 32, 64), (3, 3, 1, 64), {"groups": 64}, ("depthwise", "depthwise", "depthwise")),
         ((128, 16, 16, 128), (3, 3, 64, 128), {"groups": 2}, ("separate", "separate", "separate")),
@@ -230,6 +245,7 @@ EXPERIMENTS = {
     "winograd": ((4, 6, 5, 3), (3, 3, 3, 4), {}, dict.fromkeys(MAPS, "winograd")),
     "eigen": ((4, 6, 5, 3), (3, 3, 3, 4), {"stride": 2}, dict.fromkeys(MAPS, "eigen")),
     "products": ((4, 6, 6, 3), (3, 3, 3, 4), {"stride": 2}, dict(input_gradient="phases", kernel_gradient="patches")),
+    "few channels": ((4, 6, 6, 3), (3, 3, 3, 4), {}, dict(correlate="taps", input_gradient="col2im")),
     "taps": ((4, 6, 6, 3), (1, 1, 3, 4), {"stride": 2}, dict(input_gradient="phases", kernel_gradient="taps")),
     "groups": ((4, 6, 6, 4), (3, 3, 2, 4), {"groups": 2}, dict.fromkeys(MAPS, "separate")),
     "depthwise": ((4, 6, 6, 4), (3, 3, 1, 4), {"groups": 4}, dict.fromkeys(MAPS, "depthwise")),

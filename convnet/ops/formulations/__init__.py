@@ -153,6 +153,19 @@ def _eigen_pays(layer: Layer) -> bool:
     return layer.narrow >= 16 and max(layer.c, layer.k) > 16 and layer.kernel != (1, 1)
 
 
+def _few_channels(layer: Layer) -> bool:
+    """Where every tap of every channel can be looked at by itself."""
+    return layer.c <= 4 and layer.kernel != (1, 1) and layer.c * layer.kernel[0] * layer.kernel[1] <= 75
+
+
+def _tap_sums_pay(layer: Layer) -> bool:
+    return _few_channels(layer) and layer.k <= 16
+
+
+def _col2im_pays(layer: Layer) -> bool:
+    return _few_channels(layer) and layer.stride == 1
+
+
 def _few_phases(layer: Layer) -> bool:
     return layer.stride <= layer.c
 
@@ -188,6 +201,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
             needs="one group and a 1×1 kernel",
         ),
+        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay),
         Formulation("winograd", one_group(winograd.correlate), **TILED, pays=_winograd_pays),
         Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
@@ -195,6 +209,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "input_gradient": (
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
         Formulation("separate", separately("input_gradient"), **GROUPS),
+        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays),
         Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
         Formulation(
             "eigen",

@@ -8,13 +8,16 @@ from itertools import product
 import jax.numpy as jnp
 from jax import Array
 
-from convnet.ops.formulations.chunks import chunk_size, sum_chunks, wide
+from convnet.ops.formulations.chunks import chunk_size, map_chunks, sum_chunks, wide
 from convnet.ops.formulations.direct import adjoint_kernel
 from convnet.ops.taps import interleaved, padded, tap, taps, untap
 from convnet.ops.window import Window
 
 BUDGET = 2**19
 """Values of a chunk's patches: 2 MiB of float32, which measured best with 512 KiB of L2 cache per core."""
+
+SHARES = 2**22
+"""Values of all taps' shares of dL/dx: 16 MiB of float32."""
 
 
 # --- the forward pass ------------------------------------------------------------------------------------------------
@@ -23,6 +26,20 @@ BUDGET = 2**19
 def one_tap(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], w: [1, 1, C, K] -> [N, OH, OW, K]: a product at every place."""
     return tap(padded(x, rows, cols), rows, cols, 0, 0) @ w[0, 0]
+
+
+def tap_sums(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """x: [N, H, W, C], w: [KH, KW, C, K] -> [N, OH, OW, K], elementwise over images, places and filters.
+
+    For so few channels that a matrix product spends its time on gathering the patches.
+    """
+    x = padded(x, rows, cols)
+    terms = (
+        tap(x, rows, cols, i, j)[..., c, None].astype(wide(x.dtype)) * w[i, j, None, None, c : c + 1]
+        for i, j in taps(rows, cols)
+        for c in range(x.shape[3])
+    )
+    return sum(terms).astype(x.dtype)
 
 
 def _patches(x: Array, rows: Window, cols: Window) -> Array:
@@ -48,14 +65,19 @@ def depthwise_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window, 
 
 
 def depthwise_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
-    """x: [N, H, W, C], g: [N, OH, OW, C·m] -> [KH, KW, 1, C·m]."""
+    """x: [N, H, W, C], g: [N, OH, OW, C·m] -> [KH, KW, 1, C·m].
+
+    Images are added up place by place, which XLA:CPU vectorises as it does not vectorise sums down to a vector; those
+    are left for the end, when one image remains.
+    """
     repeats = g.shape[3] // x.shape[3]
 
     def images(x: Array, g: Array) -> list[Array]:
         x = padded(jnp.repeat(x, repeats, axis=3), rows, cols)
-        return [jnp.sum(tap(x, rows, cols, i, j) * g, (0, 1, 2)) for i, j in taps(rows, cols)]
+        return [sum(map(jnp.multiply, tap(x, rows, cols, i, j), g)) for i, j in taps(rows, cols)]
 
-    dw = jnp.stack(sum_chunks(images, x, g, chunk_size(x.shape[0], 2 * g[0].size, BUDGET)))
+    dw = sum_chunks(images, x, g, chunk_size(x.shape[0], 1, 16))
+    dw = jnp.stack([jnp.sum(places, (0, 1)) for places in dw])
     return dw.reshape(rows.kernel, cols.kernel, 1, g.shape[3]).astype(x.dtype)
 
 
@@ -84,6 +106,27 @@ def taps_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> A
 
     dw = sum_chunks(images, x, g, chunk_size(n, rows.output * cols.output * (c + k), BUDGET))
     return jnp.stack(dw).reshape(rows.kernel, cols.kernel, c, k).astype(x.dtype)
+
+
+# --- dL/dx of few channels: one product, whose rows are added up where they belong -----------------------------------
+
+
+def col2im_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """g: [N, OH, OW, K], w: [KH, KW, C, K] -> [N, H, W, C]: w times gᵀ, and each tap's share put back (col2im).
+
+    Each tap of each channel is a plane of its own, so that what is added up lies side by side in memory.
+    """
+    (_, oh, ow, k), c = g.shape, w.shape[2]
+
+    def images(g: Array) -> Array:
+        n = g.shape[0]
+        shares = jnp.einsum("tk,mk->tm", w.reshape(-1, k).astype(g.dtype), g.reshape(-1, k))
+        shares = shares.reshape(rows.kernel, cols.kernel, c * n, oh, ow, 1)
+        dx = sum(untap(shares[i, j], rows, cols, i, j) for i, j in taps(rows, cols))
+        return jnp.moveaxis(dx.reshape(c, n, rows.size, cols.size), 0, 3)
+
+    size = chunk_size(g.shape[0], oh * ow * rows.kernel * cols.kernel * c, SHARES)
+    return images(g) if size == g.shape[0] else map_chunks(images, g, size)
 
 
 # --- dL/dx of a strided convolution: one small convolution per phase -------------------------------------------------
