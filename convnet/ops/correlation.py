@@ -19,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
+from jax.extend.core import Primitive
 
 from convnet.ops import formulations
 from convnet.ops.formulations import direct
-from convnet.ops.primitive import primitive, to_front, transpose_bilinear
+from convnet.ops.primitive import folded, primitive, to_front, transpose_bilinear
 
 
 def _merge(a: Array, axis: int, groups: int) -> Array:
@@ -41,44 +43,42 @@ def _split(a: Array, axis: int, groups: int, size: int) -> Array:
     return jnp.moveaxis(split, axis + 1, 0).reshape(size, *a.shape[:axis], length, *a.shape[axis + 1 :])
 
 
-def _batch(bind: Callable, left: tuple[int, int], right: tuple[int, int], join: Callable) -> Callable:
+def _batch(p: Callable[[], Primitive], left: tuple[int, int], right: tuple[int, int]) -> Callable:
     """vmap without grouped convolutions, which on CPUs cost many times the separate ones.
 
     A mapped operand beside one that is not: its mapped axis joins the axis that the two do not share, which is also
     one of the result. `left` and `right` name that axis in the operand and in the result; only axis 3 has groups.
-    Where both are mapped, the pairs run one by one, but where `join(shape of a, of b, groups)` says that they are to be
-    the groups of one convolution: with one channel per group. (One by one, XLA:CPU fuses its few sums per pixel into
-    the copy to the stack of results, which runs on one core. A kernel's gradient is no such copy.)
+    Where both are mapped, the map is one of pairs, and how pairs are computed is a question of formulation, too.
     """
 
     def batch(args, dims, **settings):
+        if settings.get("paired"):
+            return folded(p)(args, dims, **settings)
         a, b = (to_front(x, dim) for x, dim in zip(args, dims, strict=True))
-        if None not in dims and join(a.shape[1:], b.shape[1:], settings["groups"]):
-            merged = settings | {"groups": settings["groups"] * len(a)}
-            return _split(bind(_merge(a, 3, 1), _merge(b, 3, 1), **merged), 3, 1, len(a)), 0
         if None not in dims:
-            return lax.map(lambda pair: bind(*pair, **settings), (a, b)), 0
+            return p().bind(a, b, **settings | {"paired": True}), 0
         axis, result = left if dims[1] is None else right
         size = (a if dims[1] is None else b).shape[0]
         groups = [settings["groups"] if place == 3 else 1 for place in (axis, result)]
         operands = (_merge(a, axis, groups[0]), b) if dims[1] is None else (a, _merge(b, axis, groups[0]))
-        return _split(bind(*operands, **settings), result, groups[1], size), 0
+        return _split(p().bind(*operands, **settings), result, groups[1], size), 0
 
     return batch
 
 
-def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int], join: Callable):
-    """The primitive of one map; `reference` gives its shape and dtype."""
+def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int]) -> Primitive:
+    """The primitive of one map; `reference` gives its shape and dtype. `paired`: of R pairs, [R, …] and [R, …]."""
 
-    def forward(a: Array, b: Array, *, rows, cols, groups, choice=None) -> Array:
+    def forward(a: Array, b: Array, *, rows, cols, groups, choice=None, paired=False) -> Array:
         del choice
-        return reference(a, b, rows=rows, cols=cols, groups=groups)
+        one = partial(reference, rows=rows, cols=cols, groups=groups)
+        return jax.vmap(one)(a, b) if paired else one(a, b)
 
     new = primitive(
         name,
         forward,
-        settings=("rows", "cols", "groups", "choice"),
-        batch=_batch(lambda *pair, **settings: new.bind(*pair, **settings), left, right, join),
+        settings=("rows", "cols", "groups", "choice", "paired"),
+        batch=_batch(lambda: new, left, right),
         lowerings={
             None: partial(formulations.compute, name, cpu=False),
             "cpu": partial(formulations.compute, name, cpu=True),
@@ -88,11 +88,9 @@ def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int
 
 
 N, C, K = 0, 3, 3  # the axes of images; kernels are [KH, KW, C, K]
-correlate_p = _map("correlate", direct.correlate, (N, N), (3, K), lambda x, w, groups: groups == x[3] > 1)
-input_gradient_p = _map(
-    "input_gradient", direct.input_gradient, (N, N), (2, C), lambda g, w, groups: groups > w[2] == 1
-)
-kernel_gradient_p = _map("kernel_gradient", direct.kernel_gradient, (C, 2), (K, 3), lambda x, g, groups: False)
+correlate_p = _map("correlate", direct.correlate, (N, N), (3, K))
+input_gradient_p = _map("input_gradient", direct.input_gradient, (N, N), (2, C))
+kernel_gradient_p = _map("kernel_gradient", direct.kernel_gradient, (C, 2), (K, 3))
 
 transpose_bilinear(
     correlate_p,

@@ -192,7 +192,7 @@ def chosen(x, w, settings, cpu=True):
         ((128, 16, 16, 64), (3, 3, 64, 64), {"dilation": 2}, ("eigen", "direct", "eigen")),
         ((128, 28, 28, 8), (3, 3, 8, 8), {"stride": 2}, ("direct", "phases", "patches")),
         ((128, 28, 28, 1), (3, 3, 1, 8), {"stride": 2}, ("taps", "direct", "patches")),
-        ((128, 32, 32, 64), (1, 1, 64, 128), {"stride": 2}, ("one_tap", "phases", "taps")),
+        ((128, 32, 32, 64), (1, 1, 64, 128), {"stride": 2}, ("one_tap", "one_tap", "taps")),
         ((128, 32, 32, 64), (3, 3, 1, 64), {"groups": 64}, ("depthwise", "depthwise", "depthwise")),
         ((128, 16, 16, 128), (3, 3, 64, 128), {"groups": 2}, ("separate", "separate", "separate")),
         ((512, 7, 7, 64), (3, 3, 64, 64), {}, ("eigen", "eigen", "eigen")),  # tiles half empty
@@ -246,7 +246,7 @@ EXPERIMENTS = {
     "eigen": ((4, 6, 5, 3), (3, 3, 3, 4), {"stride": 2}, dict.fromkeys(MAPS, "eigen")),
     "products": ((4, 6, 6, 3), (3, 3, 3, 4), {"stride": 2}, dict(input_gradient="phases", kernel_gradient="patches")),
     "few channels": ((4, 6, 6, 3), (3, 3, 3, 4), {}, dict(correlate="taps", input_gradient="col2im")),
-    "taps": ((4, 6, 6, 3), (1, 1, 3, 4), {"stride": 2}, dict(input_gradient="phases", kernel_gradient="taps")),
+    "taps": ((4, 6, 6, 3), (1, 1, 3, 4), {"stride": 2}, dict(input_gradient="one_tap", kernel_gradient="taps")),
     "groups": ((4, 6, 6, 4), (3, 3, 2, 4), {"groups": 2}, dict.fromkeys(MAPS, "separate")),
     "depthwise": ((4, 6, 6, 4), (3, 3, 1, 4), {"groups": 4}, dict.fromkeys(MAPS, "depthwise")),
 }
@@ -303,6 +303,42 @@ def test_vmap_leads_to_no_grouped_convolution(axes, groups):
     loss = jax.grad(lambda x, w: jnp.sum(direct(x, w, groups=groups) ** 2), (0, 1))
     text = jax.jit(jax.vmap(loss, axes)).lower(*args).as_text()
     assert set(re.findall(r"feature_group_count = (\d+)", text)) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "settings", "looped"),
+    [
+        ((2, 6, 6, 8), (1, 1, 8, 4), {}, False),
+        ((2, 6, 6, 8), (3, 3, 1, 8), {"groups": 8}, False),
+        ((2, 6, 6, 1), (3, 3, 1, 8), {}, False),
+        ((2, 6, 6, 3), (3, 3, 3, 32), {}, False),
+        ((2, 6, 6, 3), (5, 5, 3, 32), {}, True),
+        ((2, 6, 6, 8), (3, 3, 8, 4), {}, True),
+    ],
+)
+def test_pairs_are_looped_over_unless_they_are_sums_and_products(x, w, settings, looped):
+    op = partial(HAND.conv2d, **settings)
+    text = jax.jit(jax.vmap(op)).lower(jnp.ones((3, *x)), jnp.ones((3, *w))).as_text()
+    assert ("stablehlo.while" in text) == ("stablehlo.convolution" in text) == looped
+
+
+@pytest.mark.parametrize("names", [{}, dict.fromkeys(MAPS, "direct")], ids=["table", "direct"])
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_pairs_of_pairs(axes, names, rng, x64):
+    """vmap over pairs, and over one side of them: values and both gradients are those of each pair by itself."""
+    outer, inner = 2, 3
+    x, w = (rng.normal(size=(inner, *shape)) for shape in ((2, 5, 4, 3), (3, 3, 3, 4)))
+    x, w = (rng.normal(size=(outer, *a.shape)) if axis == 0 else a for a, axis in zip((x, w), axes, strict=True))
+
+    def maps(x, w):
+        y, pullback = jax.vjp(conv2d_as(**names), x, w)
+        return y, *pullback(jnp.cos(y))
+
+    found = jax.jit(jax.vmap(jax.vmap(maps), axes))(x, w)
+    for i, j in np.ndindex(outer, inner):
+        alone = maps(*(jnp.asarray((a[i] if axis == 0 else a)[j]) for a, axis in zip((x, w), axes, strict=True)))
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one[i, j], other, rtol=1e-12, atol=1e-12)
 
 
 def test_on_cpus_every_convolution_has_canonical_operands(x64):

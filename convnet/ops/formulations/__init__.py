@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -30,6 +31,8 @@ class Layer:
     rows: Window
     cols: Window
     groups: int
+    paired: bool = False
+    """Whether it is one of several of its kind, under vmap, each with images and kernels of its own."""
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -71,6 +74,8 @@ class Formulation:
     """The same in words."""
     pays: Callable[[Layer], bool] = field(default=lambda layer: True)
     """Whether it is the fastest that fits, those further up in the table apart."""
+    maps: bool = False
+    """Whether it is made of sums and matrix products alone, which are as fast with one more axis."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,9 @@ TILED = dict(
     fits=lambda layer: _undilated(layer) and layer.kernel == (3, 3) and layer.stride == 1,
     needs="one group, a 3×3 kernel, stride and dilation 1",
 )
+ONE_TAP = dict(
+    fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=True
+)
 PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=lambda layer: True, needs="nothing")
 
@@ -159,7 +167,9 @@ def _few_channels(layer: Layer) -> bool:
 
 
 def _tap_sums_pay(layer: Layer) -> bool:
-    return _few_channels(layer) and layer.k <= 16
+    # Of pairs, the results of XLA's convolution would be copied to a stack, which takes as long.
+    terms = layer.c * layer.kernel[0] * layer.kernel[1]
+    return _few_channels(layer) and (layer.k <= 16 or (layer.paired and terms <= 32))
 
 
 def _col2im_pays(layer: Layer) -> bool:
@@ -193,23 +203,19 @@ def _patches_fit(layer: Layer) -> bool:
 
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
-        Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL),
+        Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL, maps=True),
         Formulation("separate", separately("correlate"), **GROUPS),
-        Formulation(
-            "one_tap",
-            one_group(products.one_tap),
-            fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1),
-            needs="one group and a 1×1 kernel",
-        ),
-        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay),
+        Formulation("one_tap", one_group(products.one_tap), **ONE_TAP),
+        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay, maps=True),
         Formulation("winograd", one_group(winograd.correlate), **TILED, pays=_winograd_pays),
         Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
     "input_gradient": (
-        Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL),
+        Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL, maps=True),
         Formulation("separate", separately("input_gradient"), **GROUPS),
-        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays),
+        Formulation("one_tap", one_group(products.one_tap_input_gradient), **ONE_TAP),
+        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays, maps=True),
         Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
         Formulation(
             "eigen",
@@ -221,7 +227,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             "phases",
             by_phases(partial(direct.behind_barrier, groups=1)),
             **UNDILATED,
-            pays=lambda layer: layer.kernel == (1, 1) or (layer.stride > 1 and _few_phases(layer)),
+            pays=lambda layer: layer.stride > 1 and _few_phases(layer),
         ),
         Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
     ),
@@ -246,7 +252,7 @@ ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
 
 
 def layer_of(name: str, a: Array, b: Array, rows: Window, cols: Window, groups: int) -> Layer:
-    """The layer that map `name` of operands a and b belongs to."""
+    """The layer that map `name` of operands a and b, or of what has their shapes, belongs to."""
     n, c, k = {
         "correlate": lambda: (a.shape[0], a.shape[3], b.shape[3]),
         "input_gradient": lambda: (a.shape[0], b.shape[2] * groups, b.shape[3]),
@@ -276,13 +282,28 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
 
 
 def compute(
-    name: str, a: Array, b: Array, *, rows: Window, cols: Window, groups: int, choice: Choice = Choice(), cpu=True
+    name: str,
+    a: Array,
+    b: Array,
+    *,
+    rows: Window,
+    cols: Window,
+    groups: int,
+    choice: Choice = Choice(),
+    paired: bool = False,
+    cpu: bool = True,
 ) -> Array:
     """Map `name` of a and b, as `choice` says where that fits, else as the table of the platform does.
 
     (A choice that fitted when it was made need not fit under vmap, which may put more channels into a group.)
+    `paired`: of R pairs, [R, …] and [R, …] -> [R, …], all at once or one after the other, as the formulation has it.
     """
-    layer, wish = layer_of(name, a, b, rows, cols, groups), getattr(choice, name)
+    first = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in (a, b)] if paired else (a, b)
+    layer = replace(layer_of(name, *first, rows, cols, groups), paired=paired)
+    wish = getattr(choice, name)
     wished = [form for form in ON_CPU[name] if form.name == wish and form.fits(layer)]
     form = wished[0] if wished else choose(name, layer, cpu=cpu)
-    return form.compute(a, b, rows=rows, cols=cols, groups=groups)
+    one = partial(form.compute, rows=rows, cols=cols, groups=groups)
+    if not paired:
+        return one(a, b)
+    return jax.vmap(one)(a, b) if form.maps else lax.map(lambda pair: one(*pair), (a, b))

@@ -20,12 +20,17 @@ SHARES = 2**22
 """Values of all taps' shares of dL/dx: 16 MiB of float32."""
 
 
-# --- the forward pass ------------------------------------------------------------------------------------------------
+# --- products at every place, and sums over taps ----------------------------------------------------------------------
 
 
 def one_tap(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], w: [1, 1, C, K] -> [N, OH, OW, K]: a product at every place."""
     return tap(padded(x, rows, cols), rows, cols, 0, 0) @ w[0, 0]
+
+
+def one_tap_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """g: [N, OH, OW, K], w: [1, 1, C, K] -> [N, H, W, C]: a product at every place, put where x was read."""
+    return untap(g @ w[0, 0].T, rows, cols, 0, 0)
 
 
 def tap_sums(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
