@@ -14,7 +14,7 @@ FOREIGN_LIMIT = 0.25
 
 TUNED_MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TRIM_THRESHOLD_": "-1",  # never
     "MALLOC_TOP_PAD_": str(512 * 2**20),
 }
 """glibc keeps what it once got from the system, instead of mapping and unmapping every large array."""

@@ -31,6 +31,12 @@ def round():
     large(1.0).block_until_ready()
 """
 
+# 2.25 GiB, page by page.
+HUGE = """
+def round():
+    np.empty(9 * 2**25)[::512] = 1
+"""
+
 
 def probe(prelude="", program="", **environment):
     """(what keep_memory returned, page faults)."""
@@ -60,6 +66,14 @@ def test_neither_are_large_buffers_of_jax():
     kept, faults = probe("import jax; jax.devices()\n", PROGRAM, JAX_PLATFORMS="cpu")
     assert kept
     assert faults > 300
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+@pytest.mark.skipif(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 8 * 2**30, reason="less than 8 GiB")
+def test_nor_is_more_than_a_threshold_can_name():
+    kept, faults = probe(program=HUGE)
+    assert kept
+    assert faults < 100
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
