@@ -41,7 +41,7 @@ taken again, and a star marks a median of which all samples stayed disturbed.
 - Compile time is what the first call took longer than the second.
 - Memory is the process's peak, compilation included, less what it held after importing its framework.
 - `default` is the allocator as it comes; `tuned` keeps what it once got from the system (glibc's M_MMAP_MAX at 0,
-  M_TRIM_THRESHOLD and M_TOP_PAD large); peers on JAX then also compute in the thread that asks, as every run of this
+  M_TRIM_THRESHOLD at -1, M_TOP_PAD large); peers on JAX then also compute in the thread that asks, as every run of this
   library does.
 - Our own step also reports accuracy and the gradient's norm; the other peers' do not. Flax, Keras and torch also keep
   running statistics where they normalise batches.

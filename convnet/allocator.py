@@ -37,7 +37,7 @@ def keep_memory() -> bool:
     # Its own thread's arena would map what exceeds 64 MiB. A single arena (M_ARENA_MAX) would serve all threads, but
     # they would wait for one lock: in a trial a small CNN's step took 1.2 to 2 times as long.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 2**29))  # -1: never trim; any number trims above 2 GiB
+    wishes = ((MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 2**29))  # -1: never; an int ends at 2 GiB
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)
 
 

@@ -1,4 +1,4 @@
-"""Every test runs JAX strictly: no silent rank promotion, and warnings from our own code are errors (setup.cfg)."""
+"""Every test runs JAX strictly, without silent rank promotion, and compiles what it needs cheaply."""
 
 import os
 import tempfile

@@ -51,17 +51,20 @@ def _batch(p: Callable[[], Primitive], left: tuple[int, int], right: tuple[int, 
     Where both are mapped, the map is one of pairs, and how pairs are computed is a question of formulation, too.
     """
 
-    def batch(args, dims, **settings):
-        if settings.get("paired"):
-            return folded(p)(args, dims, **settings)
+    def batch(args, dims, *, paired=False, **settings):
+        bind = partial(p().bind, **settings)
         a, b = (to_front(x, dim) for x, dim in zip(args, dims, strict=True))
         if None not in dims:
-            return p().bind(a, b, **settings | {"paired": True}), 0
+            return folded(p)((a, b), (0, 0), paired=True, **settings) if paired else (bind(a, b, paired=True), 0)
         axis, result = left if dims[1] is None else right
         size = (a if dims[1] is None else b).shape[0]
         groups = [settings["groups"] if place == 3 else 1 for place in (axis, result)]
-        operands = (_merge(a, axis, groups[0]), b) if dims[1] is None else (a, _merge(b, axis, groups[0]))
-        return _split(p().bind(*operands, **settings), result, groups[1], size), 0
+        merge = partial(_merge, axis=axis, groups=groups[0])
+        split = partial(_split, axis=result, groups=groups[1], size=size)
+        if paired:  # the same within each pair
+            merge, split = jax.vmap(merge, 1), jax.vmap(split, out_axes=1)
+        operands = (merge(a), b) if dims[1] is None else (a, merge(b))
+        return split(bind(*operands, paired=paired)), 0
 
     return batch
 

@@ -113,7 +113,8 @@ def folded(p: Callable[[], Primitive]) -> Callable:
     def batch(args, dims, **settings):
         size = batch_size(args, dims)
         args = [to_front(x, dim, size) for x, dim in zip(args, dims, strict=True)]
-        out = p().bind(*(x.reshape(-1, *x.shape[2:]) for x in args), **settings)
-        return out.reshape(size, -1, *out.shape[1:]), 0
+        n = args[0].shape[1]
+        out = p().bind(*(x.reshape(size * n, *x.shape[2:]) for x in args), **settings)
+        return out.reshape(size, n, *out.shape[1:]), 0
 
     return batch

@@ -236,7 +236,7 @@ def test_convolution_commutes(rng, x64):
 
 @pytest.mark.parametrize("per_channel", [1, 2])
 def test_kernels_of_one_channel_under_vmap_are_those_one_by_one(per_channel, rng, x64):
-    """Value and both gradients of three pairs, which become one convolution of three times as many groups."""
+    """Value and both gradients of three pairs, of which the sums over taps are computed all at once."""
     x, w = rng.standard_normal((3, 2, 6, 5, 4)), rng.standard_normal((3, 3, 2, 1, 4 * per_channel))
 
     def maps(x, w):

@@ -81,6 +81,35 @@ def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, 
         assert_sums(actual, expected, scale * (1 + slack / UNIT[dtype]), terms)
 
 
+@pytest.mark.parametrize(
+    ("which", "name", "x", "w", "settings"),
+    [
+        ("correlate", "taps", (2, 9, 9, 3), (5, 5, 3, 4), {}),
+        ("correlate", "depthwise", (2, 9, 9, 4), (7, 7, 1, 4), {"groups": 4}),
+        ("input_gradient", "col2im", (2, 9, 9, 3), (5, 5, 3, 4), {}),
+        ("input_gradient", "depthwise", (2, 9, 9, 4), (7, 7, 1, 4), {"groups": 4}),
+        ("kernel_gradient", "depthwise", (32, 9, 9, 4), (3, 3, 1, 4), {"groups": 4}),
+    ],
+)
+def test_sums_in_low_precision_are_rounded_once(which, name, x, w, settings, rng):
+    at = layer(x, w, settings)
+    *_, pair = operands(rng, which, x, w, at)
+    pair = [jnp.asarray(abs(a), "bfloat16") for a in pair]
+    compute = partial(choose(which, at, name).compute, rows=at.rows, cols=at.cols, groups=at.groups)
+    with jax.enable_x64(True):
+        exact = np.asarray(compute(*(a.astype("float64") for a in pair)))
+    np.testing.assert_allclose(compute(*pair).astype("float32"), exact, rtol=1.01 * UNIT["bfloat16"])
+
+
+@pytest.mark.parametrize("x", [(0, 5, 4, 3), (2, 5, 4, 0)], ids=["no images", "no channels"])
+def test_nothing_is_a_convolution_too(x):
+    x, w = jnp.ones((2, 3, *x)), jnp.ones((2, 3, 3, 3, x[3], 4))
+    maps = lambda x, w: jax.vjp(HAND.conv2d, x, w)[1](HAND.conv2d(x, w))  # noqa: E731
+    dx, dw = jax.vmap(jax.vmap(maps))(x, w)
+    assert (dx.shape, dw.shape) == (x.shape, w.shape)
+    assert not np.any(dw)
+
+
 def test_the_layers_reach_every_formulation():
     reached = {param.id.split(":")[0] for param in fitting()}
     assert reached == {f"{which} {form.name}" for which, table in ON_CPU.items() for form in table}
@@ -254,7 +283,8 @@ EXPERIMENTS = {
 
 @pytest.mark.parametrize(("x", "w", "settings", "names"), EXPERIMENTS.values(), ids=EXPERIMENTS)
 def test_a_chosen_formulation_goes_through_every_transform(x, w, settings, names, rng, x64):
-    ours, usual = partial(conv2d_as(**names), **settings), partial(HAND.conv2d, **settings)
+    direct = dict.fromkeys(MAPS, "direct")
+    ours, usual = (partial(conv2d_as(**wishes), **settings) for wishes in (names, direct))
     x, w, v, u = (jnp.asarray(rng.normal(size=shape)) for shape in (x, w, w, x))
     bundle = jnp.stack([w, v, w + v])
 

@@ -74,8 +74,8 @@ class Formulation:
     """The same in words."""
     pays: Callable[[Layer], bool] = field(default=lambda layer: True)
     """Whether it is the fastest that fits, those further up in the table apart."""
-    maps: bool = False
-    """Whether it is made of sums and matrix products alone, which are as fast with one more axis."""
+    maps: Callable[[Layer], bool] = field(default=lambda layer: False)
+    """Whether pairs, as vmap makes them, are computed all at once rather than one after the other."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def separately(name: str) -> Callable[..., Array]:
 
 
 def _one_group(layer: Layer) -> bool:
-    return layer.groups == 1 and layer.forward and layer.n > 0
+    return layer.groups == 1 and layer.forward and min(layer.n, layer.c, layer.k) > 0
 
 
 def _one_channel_per_group(layer: Layer) -> bool:
@@ -133,6 +133,10 @@ def _undilated(layer: Layer) -> bool:
     return _one_group(layer) and layer.dilation == 1
 
 
+def _always(layer: Layer) -> bool:
+    return True
+
+
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
@@ -141,10 +145,10 @@ TILED = dict(
     needs="one group, a 3×3 kernel, stride and dilation 1",
 )
 ONE_TAP = dict(
-    fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=True
+    fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=_always
 )
 PLAIN = dict(fits=_one_group, needs="one group")
-ANY = dict(fits=lambda layer: True, needs="nothing")
+ANY = dict(fits=_always, needs="nothing")
 
 
 def _winograd_pays(layer: Layer) -> bool:
@@ -158,22 +162,22 @@ def _winograd_pays(layer: Layer) -> bool:
 def _eigen_pays(layer: Layer) -> bool:
     # With 16 channels or fewer on both sides XLA asks Eigen by itself, and YNNPACK is the better one where one side has
     # few, as first layers have.
-    return layer.narrow >= 16 and max(layer.c, layer.k) > 16 and layer.kernel != (1, 1)
+    return layer.narrow >= 16 and max(layer.c, layer.k) > 16
 
 
-def _few_channels(layer: Layer) -> bool:
-    """Where every tap of every channel can be looked at by itself."""
-    return layer.c <= 4 and layer.kernel != (1, 1) and layer.c * layer.kernel[0] * layer.kernel[1] <= 75
+def _few_terms(layer: Layer, limit: int) -> bool:
+    """Whether a window holds few enough elements to look at each by itself."""
+    return layer.c <= 4 and layer.c * layer.kernel[0] * layer.kernel[1] <= limit
 
 
 def _tap_sums_pay(layer: Layer) -> bool:
     # Of pairs, the results of XLA's convolution would be copied to a stack, which takes as long.
-    terms = layer.c * layer.kernel[0] * layer.kernel[1]
-    return _few_channels(layer) and (layer.k <= 16 or (layer.paired and terms <= 32))
+    return (layer.k <= 16 and _few_terms(layer, 75)) or (layer.paired and _few_terms(layer, 32))
 
 
 def _col2im_pays(layer: Layer) -> bool:
-    return _few_channels(layer) and layer.stride == 1
+    shares = layer.pixels // layer.n * layer.rows.kernel * layer.cols.kernel * layer.c
+    return layer.stride == 1 and _few_terms(layer, 75) and shares <= 4 * products.SHARES
 
 
 def _few_phases(layer: Layer) -> bool:
@@ -203,19 +207,19 @@ def _patches_fit(layer: Layer) -> bool:
 
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
-        Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL, maps=True),
+        Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL, maps=_always),
         Formulation("separate", separately("correlate"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap), **ONE_TAP),
-        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay, maps=True),
+        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay, maps=_always),
         Formulation("winograd", one_group(winograd.correlate), **TILED, pays=_winograd_pays),
         Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
     "input_gradient": (
-        Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL, maps=True),
+        Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL, maps=_always),
         Formulation("separate", separately("input_gradient"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap_input_gradient), **ONE_TAP),
-        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays, maps=True),
+        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays, maps=_always),
         Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
         Formulation(
             "eigen",
@@ -244,8 +248,8 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
 """What XLA:CPU computes well: canonical convolutions, matrix products, elementwise loops. It has no grouped one."""
 
 ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
-    "correlate": (Formulation("direct", direct.correlate, **ANY),),
-    "input_gradient": (Formulation("direct", direct.input_gradient, **ANY),),
+    "correlate": (Formulation("direct", direct.correlate, **ANY, maps=_one_channel_per_group),),
+    "input_gradient": (Formulation("direct", direct.input_gradient, **ANY, maps=_one_channel_per_group),),
     "kernel_gradient": (Formulation("direct", direct.kernel_gradient_permuted, **ANY),),
 }
 """Accelerators have libraries for convolutions and their gradients; these forms are theirs."""
@@ -306,4 +310,4 @@ def compute(
     one = partial(form.compute, rows=rows, cols=cols, groups=groups)
     if not paired:
         return one(a, b)
-    return jax.vmap(one)(a, b) if form.maps else lax.map(lambda pair: one(*pair), (a, b))
+    return jax.vmap(one)(a, b) if form.maps(layer) else lax.map(lambda pair: one(*pair), (a, b))

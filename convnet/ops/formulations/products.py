@@ -18,6 +18,8 @@ BUDGET = 2**19
 
 SHARES = 2**22
 """Values of all taps' shares of dL/dx: 16 MiB of float32."""
+TERMS = 144
+"""Products of images that are added up at once, written out one by one: 16 images for 3×3 taps."""
 
 
 # --- products at every place, and sums over taps ----------------------------------------------------------------------
@@ -73,15 +75,16 @@ def depthwise_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window)
     """x: [N, H, W, C], g: [N, OH, OW, C·m] -> [KH, KW, 1, C·m].
 
     Images are added up place by place, which XLA:CPU vectorises as it does not vectorise sums down to a vector; those
-    are left for the end, when one image remains.
+    are left for the end, when one image remains for each tap.
     """
     repeats = g.shape[3] // x.shape[3]
+    at_once = max(1, TERMS // (rows.kernel * cols.kernel))
 
     def images(x: Array, g: Array) -> list[Array]:
         x = padded(jnp.repeat(x, repeats, axis=3), rows, cols)
         return [sum(map(jnp.multiply, tap(x, rows, cols, i, j), g)) for i, j in taps(rows, cols)]
 
-    dw = sum_chunks(images, x, g, chunk_size(x.shape[0], 1, 16))
+    dw = sum_chunks(images, x, g, chunk_size(x.shape[0], 1, at_once))
     dw = jnp.stack([jnp.sum(places, (0, 1)) for places in dw])
     return dw.reshape(rows.kernel, cols.kernel, 1, g.shape[3]).astype(x.dtype)
 
@@ -130,8 +133,7 @@ def col2im_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> 
         dx = sum(untap(shares[i, j], rows, cols, i, j) for i, j in taps(rows, cols))
         return jnp.moveaxis(dx.reshape(c, n, rows.size, cols.size), 0, 3)
 
-    size = chunk_size(g.shape[0], oh * ow * rows.kernel * cols.kernel * c, SHARES)
-    return images(g) if size == g.shape[0] else map_chunks(images, g, size)
+    return map_chunks(images, g, chunk_size(g.shape[0], oh * ow * rows.kernel * cols.kernel * c, SHARES))
 
 
 # --- dL/dx of a strided convolution: one small convolution per phase -------------------------------------------------
