@@ -32,13 +32,7 @@ def _chunked(x: Array, size: int) -> Array:
 
 def map_chunks(f: Callable[[Array], Array], x: Array, size: int) -> Array:
     """f over chunks of `size` images of x: [N, …], one after the other; computed wide, in the dtype of x."""
-
-    def computed(chunk: Array) -> Array:
-        return f(chunk.astype(wide(x.dtype))).astype(x.dtype)
-
-    if size == x.shape[0]:
-        return computed(x)
-    y = lax.map(computed, _chunked(x, size))
+    y = lax.map(lambda chunk: f(chunk.astype(wide(x.dtype))).astype(x.dtype), _chunked(x, size))
     return y.reshape(x.shape[0], *y.shape[2:])
 
 

@@ -133,7 +133,10 @@ def col2im_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> 
         dx = sum(untap(shares[i, j], rows, cols, i, j) for i, j in taps(rows, cols))
         return jnp.moveaxis(dx.reshape(c, n, rows.size, cols.size), 0, 3)
 
-    return map_chunks(images, g, chunk_size(g.shape[0], oh * ow * rows.kernel * cols.kernel * c, SHARES))
+    size = chunk_size(g.shape[0], oh * ow * rows.kernel * cols.kernel * c, SHARES)
+    if size < g.shape[0]:
+        return map_chunks(images, g, size)
+    return images(g.astype(wide(g.dtype))).astype(g.dtype)  # in a loop it would run on one core
 
 
 # --- dL/dx of a strided convolution: one small convolution per phase -------------------------------------------------
