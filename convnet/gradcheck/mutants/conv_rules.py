@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +20,7 @@ from convnet.gradcheck.mutants.planting import with_rule
 from convnet.ops import HAND
 from convnet.ops.correlation import correlate_p
 from convnet.ops.dense import add_bias, add_bias_forward
+from convnet.ops.formulations import Choice
 from convnet.ops.formulations.direct import adjoint_kernel
 from convnet.ops.formulations.direct import correlate as correlate_forward
 from convnet.ops.primitive import batch_size, primitive, to_front, transpose_bilinear
@@ -87,12 +89,16 @@ def refilled(y: Array, shape: tuple[int, ...]) -> Array:
     return fitted(flat, (size,)).reshape(shape)
 
 
+directly = partial(correlate_p.bind, choice=Choice(correlate="direct"))
+"""The library's convolution by the one formulation that goes by its operands: a wrong rule's windows may not fit them."""
+
+
 def input_gradient(
     rows: Relative = lambda window: window.input_gradient,
     cols: Relative | None = None,
     kernel: Callable = adjoint_kernel,
     fit: Callable = fitted,
-    bind: Callable = correlate_p.bind,
+    bind: Callable = directly,
 ) -> Callable:
     """dL/dx as in `convnet.ops.formulations.direct`, with other windows (for both axes or each) or another kernel."""
 
@@ -116,7 +122,7 @@ def kernel_gradient(relative: Relative = lambda window: window.kernel_gradient, 
         images = grouping(x, groups)
         images = images.reshape(*images.shape[:3], -1)
         placed = dict(rows=relative(rows), cols=relative(cols))
-        dw = correlate_p.bind(images, g.transpose(1, 2, 0, 3), **placed, groups=groups)
+        dw = directly(images, g.transpose(1, 2, 0, 3), **placed, groups=groups)
         return fitted(dw.transpose(1, 2, 0, 3), w.aval.shape)
 
     return rule
