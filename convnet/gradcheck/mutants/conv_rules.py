@@ -90,7 +90,7 @@ def refilled(y: Array, shape: tuple[int, ...]) -> Array:
 
 
 directly = partial(correlate_p.bind, choice=Choice(correlate="direct"))
-"""The library's convolution by the one formulation that goes by its operands: a wrong rule's windows may not fit them."""
+"""The library's convolution by the formulation that goes by its operands: a wrong rule's windows may not fit them."""
 
 
 def input_gradient(
