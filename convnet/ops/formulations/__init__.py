@@ -100,9 +100,9 @@ def one_group(compute: Callable[..., Array]) -> Callable[..., Array]:
     return computed
 
 
-def by_phases(correlate: Callable[..., Array]) -> Callable[..., Array]:
-    """dL/dx by convolutions of stride 1 over g: one of the rotated kernel, or one for each phase of the stride."""
-    return one_group(partial(products.phases, correlate=correlate))
+def by_phases(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """dL/dx by convolutions of stride 1 over g, one for each phase of the stride, each as the table says."""
+    return products.phases(g, w, rows=rows, cols=cols, correlate=partial(compute, "correlate", groups=1))
 
 
 def separately(name: str) -> Callable[..., Array]:
@@ -140,9 +140,9 @@ def _always(layer: Layer) -> bool:
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
-TILED = dict(
-    fits=lambda layer: _undilated(layer) and layer.kernel == (3, 3) and layer.stride == 1,
-    needs="one group, a 3×3 kernel, stride and dilation 1",
+STRIPS = dict(
+    fits=lambda layer: _undilated(layer) and layer.stride == 1 and layer.rows.kernel in winograd.HEIGHTS,
+    needs="one group, a kernel of 3 to 5 rows, stride and dilation 1",
 )
 ONE_TAP = dict(
     fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=_always
@@ -151,12 +151,11 @@ PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=_always, needs="nothing")
 
 
-def _winograd_pays(layer: Layer) -> bool:
-    """Where tiles are full and products long enough for the transforms to be worth it."""
-    tiles = winograd.tiles(layer.rows) * winograd.tiles(layer.cols)
-    saving = 9 * layer.rows.output * layer.cols.output / (16 * tiles)
+def _winograd_pays(layer: Layer, least: float) -> bool:
+    """Where at least so many products are saved for each transformed value, and strips of an image fit the caches."""
+    saving = winograd.saving(layer.rows, layer.cols, layer.c, layer.k)
     values = winograd.values_per_image(layer.rows, layer.cols, layer.c, layer.k)
-    return layer.narrow >= 64 and layer.pixels >= 4096 and saving >= 2 and values <= 2 * winograd.BUDGET
+    return layer.pixels >= 512 and saving >= least and values <= 2 * winograd.BUDGET
 
 
 def _eigen_pays(layer: Layer) -> bool:
@@ -184,12 +183,6 @@ def _few_phases(layer: Layer) -> bool:
     return layer.stride <= layer.c
 
 
-def _winograd_spreads(layer: Layer) -> bool:
-    """For dL/dx, a convolution over g."""
-    rows, cols = layer.rows.input_gradient, layer.cols.input_gradient
-    return _winograd_pays(replace(layer, c=layer.k, k=layer.c, rows=rows, cols=cols))
-
-
 def _eigen_sums(layer: Layer) -> bool:
     """For dL/dw by a convolution, whose channels are the images of a chunk."""
     images = direct.images_at_once(layer.n, layer.rows, layer.cols, layer.c, layer.k)
@@ -211,7 +204,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("separate", separately("correlate"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap), **ONE_TAP),
         Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay, maps=_always),
-        Formulation("winograd", one_group(winograd.correlate), **TILED, pays=_winograd_pays),
+        Formulation("winograd", one_group(winograd.correlate), **STRIPS, pays=partial(_winograd_pays, least=60)),
         Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
@@ -220,25 +213,13 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("separate", separately("input_gradient"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap_input_gradient), **ONE_TAP),
         Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays, maps=_always),
-        Formulation("winograd", by_phases(winograd.correlate), **TILED, pays=_winograd_spreads),
-        Formulation(
-            "eigen",
-            by_phases(direct.by_eigen),
-            **UNDILATED,
-            pays=lambda layer: _eigen_pays(layer) and _few_phases(layer),
-        ),
-        Formulation(
-            "phases",
-            by_phases(partial(direct.behind_barrier, groups=1)),
-            **UNDILATED,
-            pays=lambda layer: layer.stride > 1 and _few_phases(layer),
-        ),
+        Formulation("phases", one_group(by_phases), **UNDILATED, pays=_few_phases),
         Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
     ),
     "kernel_gradient": (
         Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
-        Formulation("winograd", one_group(winograd.kernel_gradient), **TILED, pays=_winograd_pays),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **STRIPS, pays=partial(_winograd_pays, least=40)),
         Formulation("eigen", one_group(direct.kernel_gradient_by_eigen), **PLAIN, pays=_eigen_sums),
         Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
         Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),

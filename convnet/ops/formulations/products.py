@@ -49,7 +49,7 @@ def tap_sums(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     return sum(terms).astype(x.dtype)
 
 
-def _patches(x: Array, rows: Window, cols: Window) -> Array:
+def patches(x: Array, rows: Window, cols: Window) -> Array:
     """All taps of each window side by side (im2col): [N, H, W, C] -> [N, OH, OW, KH·KW·C]."""
     x = padded(x, rows, cols)
     return jnp.concatenate([tap(x, rows, cols, i, j) for i, j in taps(rows, cols)], axis=3)
@@ -98,7 +98,7 @@ def patches_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -
     length = rows.kernel * cols.kernel * c
 
     def images(x: Array, g: Array) -> list[Array]:
-        return [g.reshape(-1, k).T @ _patches(x, rows, cols).reshape(-1, length)]
+        return [g.reshape(-1, k).T @ patches(x, rows, cols).reshape(-1, length)]
 
     (dw,) = sum_chunks(images, x, g, chunk_size(n, rows.output * cols.output * (length + k), BUDGET))
     return dw.T.reshape(rows.kernel, cols.kernel, c, k).astype(x.dtype)
@@ -143,7 +143,7 @@ def col2im_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> 
 
 
 def phases(g: Array, w: Array, *, rows: Window, cols: Window, correlate: Callable[..., Array]) -> Array:
-    """g: [N, OH, OW, K], w: [KH, KW, C, K], dilation 1 -> [N, H, W, C], by `correlate` for kernels above one tap.
+    """g: [N, OH, OW, K], w: [KH, KW, C, K], dilation 1 -> [N, H, W, C], by `correlate`.
 
     With stride s the taps i ≡ r (mod s) reach the elements of one residue class of x and no others. Each class is a
     convolution of stride 1 with those taps alone, and no product has a factor that only dilation put there.
@@ -151,8 +151,7 @@ def phases(g: Array, w: Array, *, rows: Window, cols: Window, correlate: Callabl
     found = {}
     for (r, rows_read), (q, cols_read) in product(rows.phases, cols.phases):
         kernel = adjoint_kernel(w[r :: rows.stride, q :: cols.stride], 1)
-        form = one_tap if kernel.shape[:2] == (1, 1) else correlate
-        found[r, q] = form(g, kernel, rows=rows_read, cols=cols_read)
+        found[r, q] = correlate(g, kernel, rows=rows_read, cols=cols_read)
     nothing = jnp.zeros_like(found[0, 0])
     dx = interleaved([[found.get((r, q), nothing) for q in range(cols.stride)] for r in range(rows.stride)])
     top, left = rows.lo % rows.stride, cols.lo % cols.stride
