@@ -1,7 +1,7 @@
 """Work on a batch in chunks that stay in the cache.
 
-A rearranged copy of a whole batch (patches, Winograd tiles) is many times the batch itself. Made and used up chunk by
-chunk it costs a fixed amount of memory and is read while it is still in the cache.
+A rearranged copy of a whole batch (patches, transformed strips) is many times the batch itself. Made and used up chunk
+by chunk it costs a fixed amount of memory and is read while it is still in the cache.
 """
 
 from __future__ import annotations
