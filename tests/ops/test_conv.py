@@ -10,6 +10,7 @@ import pytest
 from convnet.gradcheck.oracles import windows
 from convnet.ops import conv2d, conv_transpose2d, convolve2d
 from convnet.ops.conv import conv2d_as, conv2d_forward, convolve2d_forward
+from convnet.ops.formulations import MAPS
 from tests.ops.references import assert_conv, assert_sums, one_hots
 
 # name: (shape of x, shape of w, settings). r is the remainder of (rows, columns).
@@ -105,11 +106,12 @@ def test_conv2d_in_low_precision(name, dtype, rng):
         ((3, 2), {"padding": ((-5, 6), (-1, 1)), "stride": (2, 1), "dilation": (1, 2)}),
     ],
 )
-@pytest.mark.parametrize("formulation", [None, "eigen"])
+@pytest.mark.parametrize("formulation", [None, "eigen", "direct"])
 def test_cropping_low_and_padding_high_in_float32(kernel, settings, formulation, rng):
     """XLA:CPU of jax 0.10.2 reads beyond the image there, in float32 only."""
-    known = () if "groups" in settings else ("correlate", "kernel_gradient")
-    op = conv2d_as(**dict.fromkeys(known, formulation))  # the formulation knows no groups
+    maps = ("correlate", "kernel_gradient") if formulation == "eigen" else MAPS
+    known = maps if "groups" not in settings or formulation == "direct" else ()
+    op = conv2d_as(**dict.fromkeys(known, formulation))
     x, w = (rng.normal(size=s).astype(np.float32) for s in ((2, 5, 6, 4), (*kernel, 4 // settings.get("groups", 1), 2)))
     g = rng.normal(size=output_shape(conv2d, x, w, settings)).astype(np.float32)
     actual = value_and_gradients(op, settings)(x, w, g)

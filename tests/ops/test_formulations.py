@@ -22,6 +22,8 @@ LAYERS = {
     "3x3, cropped": ((2, 8, 7, 2), (3, 3, 2, 2), {"padding": ((-1, 1), (1, -2))}),
     "3x3, valid": ((2, 4, 3, 2), (3, 3, 2, 2), {"padding": "VALID"}),
     "3x3, strips of four": ((2, 8, 5, 3), (3, 3, 3, 2), {}),
+    "3x3, cropped below, strips of four": ((2, 10, 5, 2), (3, 3, 2, 2), {"padding": ((1, -2), (1, 0))}),
+    "4x2, one row": ((2, 4, 3, 2), (4, 2, 2, 2), {"padding": "VALID"}),
     "4x1, strips of three": ((2, 7, 3, 3), (4, 1, 3, 2), {"padding": ((1, 3), (0, 1))}),
     "5x4, strips of two": ((2, 7, 5, 3), (5, 4, 3, 2), {"padding": ((-1, 2), (1, 0))}),
     "7x5": ((2, 9, 6, 2), (7, 5, 2, 2), {}),
@@ -92,6 +94,8 @@ def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, 
         ("input_gradient", "col2im", (2, 9, 9, 3), (5, 5, 3, 4), {}),
         ("input_gradient", "depthwise", (2, 9, 9, 4), (7, 7, 1, 4), {"groups": 4}),
         ("kernel_gradient", "depthwise", (32, 9, 9, 4), (3, 3, 1, 4), {"groups": 4}),
+        ("correlate", "winograd", (2, 9, 9, 3), (3, 3, 3, 4), {}),
+        ("kernel_gradient", "winograd", (2, 9, 9, 3), (3, 3, 3, 4), {}),
     ],
 )
 def test_sums_in_low_precision_are_rounded_once(which, name, x, w, settings, rng):
@@ -111,6 +115,20 @@ def test_nothing_is_a_convolution_too(x):
     dx, dw = jax.vmap(jax.vmap(maps))(x, w)
     assert (dx.shape, dw.shape) == (x.shape, w.shape)
     assert not np.any(dw)
+
+
+@pytest.mark.parametrize("form", ON_CPU["correlate"] + ON_CPU["kernel_gradient"], ids=lambda form: form.name)
+def test_what_padding_crops_is_not_read(form, rng, x64):
+    """NaN in rows that no window reads stays there, though strips may be longer than what is read."""
+    which = "correlate" if form in ON_CPU["correlate"] else "kernel_gradient"
+    groups = {"depthwise": 3, "separate": 3}.get(form.name, 1)
+    side = 1 if form.name == "one_tap" else 3
+    shapes = (2, 12, 5, 3), (side, side, 3 // groups, 3)
+    at = layer(*shapes, {"padding": ((-1, side - 5), (0, 0)), "groups": groups})
+    x, w, g, _ = operands(rng, which, *shapes, at)
+    x[:, [0, 10, 11]] = np.nan
+    pair = (x, w) if which == "correlate" else (x, g)
+    assert np.isfinite(form.compute(*pair, rows=at.rows, cols=at.cols, groups=groups)).all()
 
 
 def test_the_layers_reach_every_formulation():
@@ -183,7 +201,16 @@ def test_strips_are_as_high_as_costs_least():
     assert winograd.saving(*same, 64, 64) == 9 * 64 * 64 / 2 / (1.5 * 128)
 
 
-@pytest.mark.parametrize(("x", "w"), [((8, 16, 16, 64), (3, 3, 64, 64)), ((8, 14, 14, 32), (5, 5, 32, 64))], ids=str)
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [
+        ((8, 16, 16, 64), (3, 3, 64, 64)),  # F(4, 3)
+        ((8, 9, 16, 64), (3, 3, 64, 64)),  # F(3, 3)
+        ((8, 16, 16, 64), (4, 4, 64, 64)),  # F(3, 4)
+        ((8, 14, 14, 32), (5, 5, 32, 64)),  # F(2, 5)
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("seed", range(2))
 def test_winograd_loses_at_most_twice_what_the_direct_convolution_does(x, w, seed):
     """In float32, root mean square, on images as a ReLU leaves them: their mean is what costs digits."""
@@ -199,18 +226,58 @@ def test_winograd_loses_at_most_twice_what_the_direct_convolution_does(x, w, see
         assert error["winograd"] < 2 * error["direct"]
 
 
-def test_the_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(rng, x64):
-    """One phase where the stride is 1; its strips are filtered where those of a forward pass are."""
-    x, w = (2, 16, 16, 64), (3, 3, 64, 64)
-    at = layer(x, w, {})
-    assert [choose(which, at).name for which in MAPS[:2]] == ["winograd", "phases"]
+@pytest.mark.parametrize(
+    ("x", "w", "stride", "convolutions"),
+    [((2, 16, 16, 64), (3, 3, 64, 64), 1, 6), ((2, 32, 32, 64), (5, 5, 64, 64), 2, 5 + 1 + 1 + 1)],
+)
+def test_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(x, w, stride, convolutions, rng, x64):
+    """Where a phase has three rows and columns of taps, strips of six or, for 17 rows, of five rows are filtered."""
+    at = layer(x, w, {"stride": stride})
     *_, pair = operands(rng, "input_gradient", x, w, at)
     phases, direct = (
         partial(choose("input_gradient", at, name).compute, rows=at.rows, cols=at.cols, groups=1)
-        for name in ("phases", "direct")
+        for name in (None, "direct")
     )
-    assert str(jax.make_jaxpr(phases)(*pair)).count("conv_general_dilated") == 6
+    assert str(jax.make_jaxpr(phases)(*pair)).count("conv_general_dilated") == convolutions
     np.testing.assert_allclose(phases(*pair), direct(*pair), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("inner", ["winograd", "eigen", "direct"])
+@pytest.mark.parametrize(
+    "name", [name for name, (_, _, settings) in LAYERS.items() if not {"groups", "dilation"} & {*settings}]
+)
+def test_phases_by_any_convolution(name, inner, rng, x64):
+    """Windows of phases may crop low and pad high, whatever those of the layer do."""
+    x, w, settings = LAYERS[name]
+    at = layer(x, w, settings)
+    x, w, g, pair = operands(rng, "input_gradient", x, w, at)
+
+    def correlate(x, w, **places):
+        wish = inner if inner != "winograd" or w.shape[0] in winograd.HEIGHTS else "eigen"
+        at = formulations.layer_of("correlate", x, w, **places, groups=1)
+        return choose("correlate", at, wish).compute(x, w, **places, groups=1)
+
+    expected, scale, terms = (
+        loops.conv2d(*args, **{"padding": "SAME", **settings})[1]
+        for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
+    )
+    for dtype in ("float64", "float32"):  # in float32 XLA:CPU errs where it crops and pads (`_crop_low`)
+        actual = products.phases(
+            *(jnp.asarray(a, dtype) for a in pair), rows=at.rows, cols=at.cols, correlate=correlate
+        )
+        assert_sums(actual, expected, np.full_like(scale, 3 * scale.max()), terms.max())
+
+
+def test_zeros_that_padding_makes_are_exact(rng):
+    """A filter's sums cancel to rounding, so it is not taken where windows or taps read nothing but padding."""
+    x, w = (jnp.asarray(rng.normal(size=shape), "float32") for shape in ((8, 16, 16, 64), (3, 3, 64, 64)))
+    assert not np.any(jax.grad(lambda x: jnp.sum(HAND.conv2d(x, w, padding=((-2, 1), (1, 1))) ** 2))(x)[:, :2])
+    y = HAND.conv2d(x, w, padding=((4, 4), (1, 1)))
+    assert not np.any(np.asarray(y)[:, [0, 1, -2, -1]])
+    assert np.all(y[:, 2:-2])
+    x, w = (jnp.asarray(rng.normal(size=shape), "float32") for shape in ((128, 2, 2, 64), (5, 5, 64, 64)))
+    dw = jax.grad(lambda w: jnp.sum(HAND.conv2d(x, w, padding="SAME") ** 2))(w)
+    assert not np.any(np.asarray(dw)[[0, 4]])
 
 
 def test_the_chunks_of_a_kernel_gradient_are_two_or_more(rng, monkeypatch, x64):
@@ -274,6 +341,9 @@ def chosen(x, w, settings, cpu=True):
         ((8, 8, 8, 128), (3, 3, 128, 128), {}, ("winograd", "phases", "winograd")),
         ((7, 8, 8, 128), (3, 3, 128, 128), {}, ("eigen", "phases", "direct")),  # few strips for transformed kernels
         ((8, 224, 224, 256), (3, 3, 256, 256), {}, ("eigen", "phases", "taps")),  # an image's strips: 150 MiB
+        ((128, 16, 16, 64), (3, 3, 64, 64), {"padding": ((3, 1), (1, 1))}, ("eigen", "phases", "eigen")),  # zeros
+        ((2, 112, 112, 64), (3, 3, 64, 64), {}, ("winograd", "phases", "winograd")),
+        ((2, 224, 224, 64), (3, 3, 64, 64), {}, ("winograd", "phases", "taps")),
         ((2, 6, 6, 64), (3, 3, 64, 64), {}, ("eigen", "phases", "direct")),
         ((0, 32, 32, 64), (3, 3, 64, 64), {}, ("direct", "direct", "direct")),
     ],

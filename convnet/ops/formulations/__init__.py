@@ -2,7 +2,8 @@
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
 `ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
-is taken. The bounds come from trials on one CPU; `python scripts/bench_formulations.py` shows who wins on another.
+is taken. The bounds come from trials on one CPU; `python scripts/bench_formulations.py` shows who wins on another. (The
+phases of dL/dx are forward passes, and go by the table of these.)
 """
 
 from __future__ import annotations
@@ -151,11 +152,25 @@ PLAIN = dict(fits=_one_group, needs="one group")
 ANY = dict(fits=_always, needs="nothing")
 
 
-def _winograd_pays(layer: Layer, least: float) -> bool:
-    """Where at least so many products are saved for each transformed value, and strips of an image fit the caches."""
-    saving = winograd.saving(layer.rows, layer.cols, layer.c, layer.k)
+def _winograd_pays(layer: Layer) -> bool:
     values = winograd.values_per_image(layer.rows, layer.cols, layer.c, layer.k)
-    return layer.pixels >= 512 and saving >= least and values <= 2 * winograd.BUDGET
+    return _strips_pay(layer, least=60) and values <= 2 * winograd.BUDGET
+
+
+def _winograd_sums(layer: Layer) -> bool:
+    """For dL/dw."""
+    values = winograd.values_per_image_and_sum(layer.rows, layer.cols, layer.c, layer.k)
+    return _strips_pay(layer, least=40) and values <= 4 * winograd.SUMS_BUDGET
+
+
+def _strips_pay(layer: Layer, least: float) -> bool:
+    """Where at least so many products are saved for each transformed value.
+
+    But not where a window or a tap reads nothing but padding: its zero would be one only to rounding.
+    """
+    real = layer.rows.real
+    saving = winograd.saving(layer.rows, layer.cols, layer.c, layer.k)
+    return layer.pixels >= 512 and saving >= least and bool(real.any(0).all() and real.any(1).all())
 
 
 def _eigen_pays(layer: Layer) -> bool:
@@ -204,7 +219,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("separate", separately("correlate"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap), **ONE_TAP),
         Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_tap_sums_pay, maps=_always),
-        Formulation("winograd", one_group(winograd.correlate), **STRIPS, pays=partial(_winograd_pays, least=60)),
+        Formulation("winograd", one_group(winograd.correlate), **STRIPS, pays=_winograd_pays),
         Formulation("eigen", one_group(direct.by_eigen), **PLAIN, pays=_eigen_pays),
         Formulation("direct", direct.behind_barrier, **ANY),
     ),
@@ -219,7 +234,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "kernel_gradient": (
         Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
-        Formulation("winograd", one_group(winograd.kernel_gradient), **STRIPS, pays=partial(_winograd_pays, least=40)),
+        Formulation("winograd", one_group(winograd.kernel_gradient), **STRIPS, pays=_winograd_sums),
         Formulation("eigen", one_group(direct.kernel_gradient_by_eigen), **PLAIN, pays=_eigen_sums),
         Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
         Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),

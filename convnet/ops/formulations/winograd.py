@@ -9,9 +9,10 @@ A, G and B act on rows alone, so each of the m + r − 1 rows in the bracket is 
 [1, KW, C, K] over image rows [W, C], and XLA's convolution takes the rows of all strips together. The gradient in w is
 the same chain turned round: dL/dw = Gᵀ [ Σ_strips (Bᵀ d) ∗ (A g) ].
 
-The paper nests two such filters, F(2×2, 3×3), one for each axis: 2.25 times fewer products for four values transformed
-in place of each element of image and result. One axis alone saves 2 times for one and a half values, takes kernels of
-any width, and that is faster (docs/speed.md).
+The paper nests F(2, 3) in itself, one for each axis: 2.25 times fewer products, for four values transformed in place of
+each element of image and result. F(4, 3) along one axis saves 2 times for one and a half values and takes kernels of
+any width; that is faster, for two to three times the rounding error (docs/speed.md). Sums cancel, so what is zero
+because a window holds zeros alone comes out as zero only to rounding.
 """
 
 from __future__ import annotations
@@ -25,24 +26,26 @@ from jax import Array, lax
 from convnet.ops.formulations.chunks import chunk_size, map_chunks, sum_chunks, wide
 from convnet.ops.formulations.direct import by_eigen
 from convnet.ops.formulations.products import patches
+from convnet.ops.taps import padded
 from convnet.ops.window import Window
 
 POINTS = (0, 1, -1, 0.5, -2)
-"""Where polynomials are evaluated, beside ∞. More of them save more products, but lose digits; so do ±2 for ½ and −2
-(Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", arXiv:1803.10986)."""
+"""Where polynomials are evaluated, the first m + r − 2 of them and ∞. More of them save more products, but lose digits;
+so do ±2 for ½ and −2 (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
+Neural Networks", arXiv:1803.10986, study their choice)."""
 HEIGHTS = (3, 4, 5)
-"""Rows of kernels for which this is done: less save too little, more leave less than two outputs with these points."""
+"""Rows of kernels for which this is done: fewer save too little, more leave less than two outputs with these points."""
 BUDGET = 2**23
 """Transformed values of a chunk: 32 MiB of float32, which measured best with 32 MiB of L3 cache."""
-SUMS_BUDGET = 2**20
-"""The same for dL/dw, whose patches are to stay in the L2 caches."""
+SUMS_BUDGET = 2**21
+"""The same for dL/dw, patches included: 8 MiB, of which each product reads a sixth or more."""
 
 
 @cache
 def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Aᵀ: [m, a], G: [a, r] and Bᵀ: [a, a] of F(m, r), a = m + r − 1, with the first a − 1 POINTS and ∞.
+    """Aᵀ: [m, t], G: [t, r] and Bᵀ: [t, t] of F(m, r), where t = m + r − 1 is the number of points.
 
-    Toom's and Cook's product of polynomials of m and r terms is: evaluate both at a points, multiply, interpolate.
+    Toom's and Cook's product of polynomials of m and r terms is: evaluate both at t points, multiply, interpolate.
     A correlation is the adjoint of that product in one factor, so interpolating comes first, transposed. Lagrange's
     polynomials are divided by their denominators in G, which leaves small dyadic numbers in B.
     """
@@ -61,8 +64,8 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def strips(rows: Window) -> tuple[int, int]:
     """(m, number of strips) with the fewest products; the last strip may be half empty."""
     heights = range(2, len(POINTS) + 3 - rows.kernel)
-    m = min(heights, key=lambda m: (-(-rows.output // m) * (m + rows.kernel - 1), m))
-    return m, -(-rows.output // m)
+    choices = [(m, -(-rows.output // m)) for m in heights]
+    return min(choices, key=lambda choice: choice[1] * (choice[0] + rows.kernel - 1))
 
 
 def _products(rows: Window) -> int:
@@ -72,8 +75,13 @@ def _products(rows: Window) -> int:
 
 
 def values_per_image(rows: Window, cols: Window, c: int, k: int) -> int:
-    """Transformed values of an image with c channels and its k results: what is convolved and what comes out."""
+    """Transformed values of an image with c channels and of its k results."""
     return _products(rows) * (cols.size * c + cols.output * k)
+
+
+def values_per_image_and_sum(rows: Window, cols: Window, c: int, k: int) -> int:
+    """The same for dL/dw, which takes the image's patches of one row."""
+    return _products(rows) * cols.output * (cols.kernel * c + k)
 
 
 def saving(rows: Window, cols: Window, c: int, k: int) -> float:
@@ -87,30 +95,29 @@ def _combined(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
     return [sum(t if a == 1 else a * t for a, t in zip(row, terms, strict=True) if a) for row in matrix.tolist()]
 
 
-def _transformed(x: Array, matrix: np.ndarray, lo: int, rows: Window) -> list[Array]:
-    """`matrix` @ the rows of every strip of x, padded by `lo` rows on top: [N, H, W, C] -> arrays [N, strips, W, C]."""
-    m, count = strips(rows)
+def _transformed(x: Array, matrix: np.ndarray, m: int, count: int) -> list[Array]:
+    """`matrix` @ the rows of every strip of x, strips m rows apart: [N, H, W, C] -> arrays [N, count, W, C].
+
+    H is what windows read: rows that padding crops must not come into a strip, where they cancel only to rounding.
+    """
     length, extent = matrix.shape[1], m * (count - 1) + 1
-    margins = (0, 0, 0), (lo, extent + length - 1 - x.shape[1] - lo, 0), (0, 0, 0), (0, 0, 0)
-    x = lax.pad(x, jnp.zeros((), x.dtype), margins)
+    x = jnp.pad(x, [(0, 0), (0, extent + length - 1 - x.shape[1]), (0, 0), (0, 0)])
     return _combined(matrix, [lax.slice_in_dim(x, i, i + extent, m, axis=1) for i in range(length)])
-
-
-def _row_window(rows: Window) -> Window:
-    """What is left of the rows within the bracket: every strip by itself."""
-    return Window(strips(rows)[1], 1)
 
 
 def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], w: [KH, KW, C, K], windows of stride and dilation 1 -> [N, OH, OW, K]."""
-    (n, _, _, c), k = x.shape, w.shape[3]
+    (n, _, width, c), k = x.shape, w.shape[3]
     m, count = strips(rows)
     a, g, b = matrices(m, rows.kernel)
-    kernels = jnp.einsum("ai,ijck->ajck", jnp.asarray(g, wide(w.dtype)), w.astype(wide(w.dtype)))
+    kernels = jnp.split(jnp.einsum("ti,ijck->tjck", jnp.asarray(g, wide(w.dtype)), w.astype(wide(w.dtype))), len(g))
 
     def images(x: Array) -> Array:
-        parts = _transformed(x, b, rows.lo, rows)
-        parts = [by_eigen(d, kernels[i : i + 1], rows=_row_window(rows), cols=cols) for i, d in enumerate(parts)]
+        parts = _transformed(padded(x, rows, Window(width, 1)), b, m, count)
+        parts = [
+            by_eigen(part, kernel, rows=Window(count, 1), cols=cols)
+            for part, kernel in zip(parts, kernels, strict=True)
+        ]
         y = jnp.stack(_combined(a, parts), axis=2).reshape(-1, m * count, cols.output, k)
         return y[:, : rows.output]
 
@@ -119,13 +126,20 @@ def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
 
 def kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
     """x: [N, H, W, C], g: [N, OH, OW, K], windows of stride and dilation 1 -> [KH, KW, C, K]."""
-    (n, _, _, c), k = x.shape, g.shape[3]
-    a, transform, b = matrices(strips(rows)[0], rows.kernel)
+    (n, _, width, c), k = x.shape, g.shape[3]
+    m, count = strips(rows)
+    a, transform, b = matrices(m, rows.kernel)
+    length = cols.kernel * c
 
     def images(x: Array, g: Array) -> list[Array]:
-        pairs = zip(_transformed(x, b, rows.lo, rows), _transformed(g, a.T, 0, rows), strict=True)
-        return [u.reshape(-1, k).T @ patches(d, _row_window(rows), cols).reshape(-1, cols.kernel * c) for d, u in pairs]
+        parts = _transformed(padded(x, rows, Window(width, 1)), b, m, count)
+        upstream = _transformed(g, a.T, m, count)
+        return [
+            u.reshape(-1, k).T @ patches(part, Window(count, 1), cols).reshape(-1, length)
+            for part, u in zip(parts, upstream, strict=True)
+        ]
 
-    sums = sum_chunks(images, x, g, chunk_size(n, values_per_image(rows, cols, c, k), SUMS_BUDGET))
+    budget = max(SUMS_BUDGET, len(b) * length * k)  # or reading and writing the sums would take longest
+    sums = sum_chunks(images, x, g, chunk_size(n, values_per_image_and_sum(rows, cols, c, k), budget))
     sums = jnp.stack(sums).reshape(-1, k, cols.kernel, c)
-    return jnp.einsum("ai,akjc->ijck", jnp.asarray(transform, wide(x.dtype)), sums).astype(x.dtype)
+    return jnp.einsum("ti,tkjc->ijck", jnp.asarray(transform, wide(x.dtype)), sums).astype(x.dtype)
