@@ -93,21 +93,22 @@ class Window:
         )
 
     @property
-    def phases(self) -> list[tuple[int, Window]]:
-        """(first tap r, window over g) for each residue class of elements that dL/dx falls into.
+    def phases(self) -> dict[int, tuple[int, Window]]:
+        """For the elements h ≡ q (mod stride) of x that some tap reaches: q -> (first tap r, window over g).
 
-        With dilation 1, tap i of window p touches x[h] where h + lo = p·s + i. Divided by s with remainder, h + lo =
-        m·s + r and i = t·s + r, so m = p + t: the elements of class r are a correlation of g with taps r, r + s, …
-        reversed. All classes have as many elements, from m = ⌊lo / s⌋ on, so that interleaved they begin lo mod s
-        elements before x. A class that no tap reaches, where s exceeds the kernel, gets 0 and has no entry.
+        With dilation 1, tap i of window p touches x[h] where h + lo = p·s + i. So h = u·s + q is touched by the taps
+        i = r, r + s, … with r = (q + lo) mod s: in i = r + t·s, p = u + ⌊(q + lo) / s⌋ − t, a correlation of g with
+        these taps reversed. All phases have ⌈size / s⌉ elements, of which the last may lie beyond x. A phase that no
+        tap reaches, where s exceeds the kernel, gets 0 and has no entry.
         """
-        first = self.lo // self.stride
-        count = (self.lo + self.size - 1) // self.stride - first + 1
-        found = []
-        for r in range(min(self.stride, self.kernel)):
+        count = -(-self.size // self.stride)
+        found = {}
+        for q in range(self.stride):
+            first, r = divmod(q + self.lo, self.stride)
             reach = len(range(r, self.kernel, self.stride)) - 1
-            lo = reach - first
-            found.append((r, Window(self.output, reach + 1, lo=lo, hi=count + reach - self.output - lo)))
+            if reach >= 0:
+                lo = reach - first
+                found[q] = r, Window(self.output, reach + 1, lo=lo, hi=count + reach - self.output - lo)
         return found
 
     @property

@@ -228,10 +228,10 @@ def test_winograd_loses_at_most_twice_what_the_direct_convolution_does(x, w, see
 
 @pytest.mark.parametrize(
     ("x", "w", "stride", "convolutions"),
-    [((2, 16, 16, 64), (3, 3, 64, 64), 1, 6), ((2, 32, 32, 64), (5, 5, 64, 64), 2, 5 + 1 + 1 + 1)],
+    [((2, 16, 16, 64), (3, 3, 64, 64), 1, 6), ((2, 32, 32, 64), (5, 5, 64, 64), 2, 6 + 6 + 1 + 1)],
 )
 def test_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(x, w, stride, convolutions, rng, x64):
-    """Where a phase has three rows and columns of taps, strips of six or, for 17 rows, of five rows are filtered."""
+    """Strips of phases with three rows of taps are filtered: six convolutions of rows for one."""
     at = layer(x, w, {"stride": stride})
     *_, pair = operands(rng, "input_gradient", x, w, at)
     phases, direct = (

@@ -145,14 +145,13 @@ def col2im_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> 
 def phases(g: Array, w: Array, *, rows: Window, cols: Window, correlate: Callable[..., Array]) -> Array:
     """g: [N, OH, OW, K], w: [KH, KW, C, K], dilation 1 -> [N, H, W, C], by `correlate`.
 
-    With stride s the taps i ≡ r (mod s) reach the elements of one residue class of x and no others. Each class is a
-    convolution of stride 1 with those taps alone, and no product has a factor that only dilation put there.
+    With stride s every s-th element of x is reached by every s-th tap and by no others. Each phase is a convolution of
+    stride 1 with those taps alone, and no product has a factor that only dilation put there.
     """
     found = {}
-    for (r, rows_read), (q, cols_read) in product(rows.phases, cols.phases):
-        kernel = adjoint_kernel(w[r :: rows.stride, q :: cols.stride], 1)
-        found[r, q] = correlate(g, kernel, rows=rows_read, cols=cols_read)
-    nothing = jnp.zeros_like(found[0, 0])
-    dx = interleaved([[found.get((r, q), nothing) for q in range(cols.stride)] for r in range(rows.stride)])
-    top, left = rows.lo % rows.stride, cols.lo % cols.stride
-    return dx[:, top : top + rows.size, left : left + cols.size]
+    for (row, (i, rows_read)), (col, (j, cols_read)) in product(rows.phases.items(), cols.phases.items()):
+        kernel = adjoint_kernel(w[i :: rows.stride, j :: cols.stride], 1)
+        found[row, col] = correlate(g, kernel, rows=rows_read, cols=cols_read)
+    nothing = jnp.zeros_like(next(iter(found.values())))
+    dx = interleaved([[found.get((row, col), nothing) for col in range(cols.stride)] for row in range(rows.stride)])
+    return dx[:, : rows.size, : cols.size]
