@@ -275,9 +275,9 @@ def test_zeros_that_padding_makes_are_exact(rng):
     y = HAND.conv2d(x, w, padding=((4, 4), (1, 1)))
     assert not np.any(np.asarray(y)[:, [0, 1, -2, -1]])
     assert np.all(y[:, 2:-2])
-    x, w = (jnp.asarray(rng.normal(size=shape), "float32") for shape in ((128, 2, 2, 64), (5, 5, 64, 64)))
-    dw = jax.grad(lambda w: jnp.sum(HAND.conv2d(x, w, padding="SAME") ** 2))(w)
-    assert not np.any(np.asarray(dw)[[0, 4]])
+    x = jnp.asarray(rng.normal(size=(64, 6, 16, 64)), "float32")
+    dw = jax.grad(lambda w: jnp.sum(HAND.conv2d(x, w, padding=((2, -4), (1, 1))) ** 2))(w)
+    assert np.any(dw[1]) and not np.any(dw[0])
 
 
 def test_the_chunks_of_a_kernel_gradient_are_two_or_more(rng, monkeypatch, x64):
@@ -318,7 +318,7 @@ def chosen(x, w, settings, cpu=True):
     ("x", "w", "settings", "names"),
     [
         ((128, 32, 32, 64), (3, 3, 64, 64), {}, ("winograd", "phases", "winograd")),
-        ((128, 14, 14, 32), (5, 5, 32, 64), {}, ("winograd", "phases", "winograd")),
+        ((128, 14, 14, 32), (5, 5, 32, 64), {}, ("winograd", "phases", "eigen")),
         ((128, 32, 32, 32), (3, 3, 32, 32), {}, ("eigen", "phases", "winograd")),
         ((128, 32, 32, 16), (3, 3, 16, 64), {}, ("eigen", "phases", "eigen")),
         ((128, 28, 28, 15), (3, 3, 15, 64), {}, ("direct", "phases", "eigen")),
