@@ -159,7 +159,7 @@ def _winograd_pays(layer: Layer) -> bool:
 
 def _winograd_sums(layer: Layer) -> bool:
     """For dL/dw, whose patches of five rows and columns take as long as is saved."""
-    values = winograd.values_per_image_and_sum(layer.rows, layer.cols, layer.c, layer.k)
+    values = winograd.gradient_values_per_image(layer.rows, layer.cols, layer.c, layer.k)
     return layer.rows.kernel == 3 and _strips_pay(layer, least=40) and values <= 4 * winograd.SUMS_BUDGET
 
 

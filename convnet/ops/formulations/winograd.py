@@ -79,8 +79,8 @@ def values_per_image(rows: Window, cols: Window, c: int, k: int) -> int:
     return _products(rows) * (cols.size * c + cols.output * k)
 
 
-def values_per_image_and_sum(rows: Window, cols: Window, c: int, k: int) -> int:
-    """The same for dL/dw, which takes the image's patches of one row."""
+def gradient_values_per_image(rows: Window, cols: Window, c: int, k: int) -> int:
+    """The same for dL/dw: of an image's patches of rows and of its gradients."""
     return _products(rows) * cols.output * (cols.kernel * c + k)
 
 
@@ -140,6 +140,6 @@ def kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
         ]
 
     budget = max(SUMS_BUDGET, len(b) * length * k)  # or reading and writing the sums would take longest
-    sums = sum_chunks(images, x, g, chunk_size(n, values_per_image_and_sum(rows, cols, c, k), budget))
+    sums = sum_chunks(images, x, g, chunk_size(n, gradient_values_per_image(rows, cols, c, k), budget))
     sums = jnp.stack(sums).reshape(-1, k, cols.kernel, c)
     return jnp.einsum("ti,tkjc->ijck", jnp.asarray(transform, wide(x.dtype)), sums).astype(x.dtype)
