@@ -226,7 +226,8 @@ def _now() -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
+        # The name `convnet` belongs to somebody else on PyPI.
+        return metadata.version("convnet-lab" if package == "convnet" else package)
     except metadata.PackageNotFoundError:
         return None
 
