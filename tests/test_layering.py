@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    ("config", "allocator"),
+    ("config", "allocator", "progress"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
     ("gradcheck", "models", "data", "optim"),
