@@ -13,7 +13,7 @@ from convnet.ops import HAND, Window, formulations
 from convnet.ops.conv import conv2d_as
 from convnet.ops.formulations import ELSEWHERE, MAPS, ON_CPU, Layer, choose, chunks, direct, products, winograd
 from convnet.ops.window import windows
-from tests.ops.references import UNIT, assert_sums
+from tests.ops.references import UNIT, assert_filtered, assert_sums
 
 # name: (x, w, settings)
 LAYERS = {
@@ -26,6 +26,8 @@ LAYERS = {
     "4x2, one row": ((2, 4, 3, 2), (4, 2, 2, 2), {"padding": "VALID"}),
     "4x1, strips of three": ((2, 7, 3, 3), (4, 1, 3, 2), {"padding": ((1, 3), (0, 1))}),
     "5x4, strips of two": ((2, 7, 5, 3), (5, 4, 3, 2), {"padding": ((-1, 2), (1, 0))}),
+    "5x4, larger than the image": ((2, 2, 3, 3), (5, 4, 3, 2), {"padding": ((2, 3), (1, 2))}),
+    "3x3, windows in padding": ((2, 3, 4, 2), (3, 3, 2, 3), {"padding": ((3, 4), (4, 1))}),
     "7x5": ((2, 9, 6, 2), (7, 5, 2, 2), {}),
     "5x4, stride (2, 3)": ((2, 9, 8, 2), (5, 4, 2, 3), {"stride": (2, 3)}),
     "3x3, stride 2, remainder, padded": ((4, 8, 6, 3), (3, 3, 3, 2), {"stride": 2, "padding": ((2, 0), (1, 3))}),
@@ -76,13 +78,14 @@ def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, 
         loops.conv2d(*args, **settings)[MAPS.index(which)]
         for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
     )
-    if form.name == "winograd":  # a strip's rows share their rounding errors, so its largest sum is the scale
-        scale, terms = np.full_like(scale, scale.max()), terms.max()
     for dtype in dtypes:
         rounded = [jnp.asarray(a, dtype) for a in pair]
         slack = 0 if dtype == "float64" else 2 * UNIT[dtype]  # the operands were rounded, too
         actual = compute(*rounded)
         assert actual.dtype == dtype
+        if form.name == "winograd":
+            assert_filtered(which, actual, [np.asarray(a, np.float64) for a in rounded], at)
+            continue
         assert_sums(actual, expected, scale * (1 + slack / UNIT[dtype]), terms)
 
 
@@ -178,51 +181,7 @@ def test_chunk_size_divides_and_stays_within_its_budget():
     assert chunks.chunk_size(8, 100, 45) == 1
 
 
-# --- Winograd's filtering ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("m", "r"), [(2, 3), (3, 3), (4, 3), (2, 4), (3, 4), (2, 5)])
-def test_the_matrices_of_winograd_filter_exactly(m, r):
-    """Aᵀ [(G w) ⊙ (Bᵀ d)] is the correlation of d with w, for every pair of unit vectors; products are m + r − 1."""
-    a, g, b = winograd.matrices(m, r)
-    assert (a.shape, g.shape, b.shape) == ((m, m + r - 1), (m + r - 1, r), (m + r - 1, m + r - 1))
-    filtered = np.einsum("pe,et,ei->pti", a, g, b)
-    definition = np.array([[[i == p + t for i in range(m + r - 1)] for t in range(r)] for p in range(m)])
-    np.testing.assert_allclose(filtered, definition, atol=1e-15)
-
-
-def test_strips_are_as_high_as_costs_least():
-    heights = {n: winograd.strips(Window(n, 3, lo=1, hi=1)) for n in (1, 2, 5, 7, 8, 9, 32)}
-    assert heights == {1: (2, 1), 2: (2, 1), 5: (3, 2), 7: (4, 2), 8: (4, 2), 9: (3, 3), 32: (4, 8)}
-    assert winograd.strips(Window(14, 5, lo=2, hi=2)) == (2, 7)
-    same = Window(32, 3, lo=1, hi=1), Window(32, 3, lo=1, hi=1)
-    assert winograd.values_per_image(*same, 64, 128) == 8 * 6 * 32 * (64 + 128)
-    # 9 products of 64 channels each, for each of 64 results; half of them saved, for 1.5 values of 128 channels
-    assert winograd.saving(*same, 64, 64) == 9 * 64 * 64 / 2 / (1.5 * 128)
-
-
-@pytest.mark.parametrize(
-    ("x", "w"),
-    [
-        ((8, 16, 16, 64), (3, 3, 64, 64)),  # F(4, 3)
-        ((8, 9, 16, 64), (3, 3, 64, 64)),  # F(3, 3)
-        ((8, 16, 16, 64), (4, 4, 64, 64)),  # F(3, 4)
-        ((8, 14, 14, 32), (5, 5, 32, 64)),  # F(2, 5)
-    ],
-    ids=str,
-)
-def test_winograd_loses_at_most_twice_what_the_direct_convolution_does(x, w, rng):
-    """In float32, root mean square, on images as a ReLU leaves them: their mean is what costs digits."""
-    at = layer(x, w, {})
-    x, w, g, _ = operands(rng, "correlate", x, w, at)
-    places = dict(rows=at.rows, cols=at.cols, groups=1)
-    for which, *pair in (("correlate", np.maximum(x, 0), w), ("kernel_gradient", np.maximum(x, 0), g)):
-        pair = [jnp.asarray(a, "float32") for a in pair]
-        run = {name: choose(which, at, name).compute for name in ("winograd", "direct")}
-        with jax.enable_x64(True):
-            exact = np.asarray(run["direct"](*(a.astype("float64") for a in pair), **places))
-        error = {name: np.sqrt(np.mean((np.asarray(f(*pair, **places)) - exact) ** 2)) for name, f in run.items()}
-        assert error["winograd"] < 2 * error["direct"]
+# --- phases, zeros, chunks --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,19 +219,20 @@ def test_phases_by_any_convolution(name, inner, rng, x64):
     x, w, g, pair = operands(rng, "input_gradient", x, w, at)
 
     def correlate(x, w, **places):
-        wish = inner if inner != "winograd" or w.shape[0] in winograd.HEIGHTS else "eigen"
         at = formulations.layer_of("correlate", x, w, **places, groups=1)
-        return choose("correlate", at, wish).compute(x, w, **places, groups=1)
+        fits = next(form for form in ON_CPU["correlate"] if form.name == inner).fits(at)
+        return choose("correlate", at, inner if fits else "eigen").compute(x, w, **places, groups=1)
 
     expected, scale, terms = (
         loops.conv2d(*args, **{"padding": "SAME", **settings})[1]
         for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
     )
-    for dtype in ("float64", "float32"):  # in float32 XLA:CPU errs where it crops and pads (`_crop_low`)
+    # In float32 XLA:CPU errs by anything where it crops and pads (`_crop_low`): a hundred roundings more are little.
+    for dtype in ("float64", "float32"):
         actual = products.phases(
             *(jnp.asarray(a, dtype) for a in pair), rows=at.rows, cols=at.cols, correlate=correlate
         )
-        assert_sums(actual, expected, np.full_like(scale, 3 * scale.max()), terms.max())
+        assert_sums(actual, expected, np.full_like(scale, 100 * scale.max()), terms.max())
 
 
 def test_zeros_that_padding_makes_are_exact(rng):

@@ -134,6 +134,14 @@ def _undilated(layer: Layer) -> bool:
     return _one_group(layer) and layer.dilation == 1
 
 
+def _strips_fit(layer: Layer) -> bool:
+    """Filtered sums cancel: what a window or a tap that reads nothing but padding gives would be 0 to rounding only."""
+    rows = layer.rows
+    if not (_undilated(layer) and layer.stride == 1 and rows.kernel in winograd.HEIGHTS):
+        return False
+    return bool(rows.real.any(0).all() and rows.real.any(1).all())
+
+
 def _always(layer: Layer) -> bool:
     return True
 
@@ -142,8 +150,9 @@ ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, an
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
 STRIPS = dict(
-    fits=lambda layer: _undilated(layer) and layer.stride == 1 and layer.rows.kernel in winograd.HEIGHTS,
-    needs="one group, a kernel of 3 to 5 rows, stride and dilation 1",
+    fits=_strips_fit,
+    needs="one group, a kernel of 3 to 5 rows, stride and dilation 1, and rows of the image in every window and under "
+    "every tap",
 )
 ONE_TAP = dict(
     fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=_always
@@ -164,13 +173,8 @@ def _winograd_sums(layer: Layer) -> bool:
 
 
 def _strips_pay(layer: Layer, least: float) -> bool:
-    """Where at least so many products are saved for each transformed value.
-
-    But not where a window or a tap reads nothing but padding: its zero would be one only to rounding.
-    """
-    real = layer.rows.real
-    saving = winograd.saving(layer.rows, layer.cols, layer.c, layer.k)
-    return layer.pixels >= 512 and saving >= least and bool(real.any(0).all() and real.any(1).all())
+    """Where at least so many products are saved for each transformed value."""
+    return layer.pixels >= 512 and winograd.saving(layer.rows, layer.cols, layer.c, layer.k) >= least
 
 
 def _eigen_pays(layer: Layer) -> bool:
@@ -276,7 +280,8 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
         kernel, stride, dilation = layer.kernel, layer.stride, layer.dilation
         raise ValueError(
             f"the formulation {wish!r} of {name} needs {table[wish].needs}: this layer has groups={layer.groups}, "
-            f"kernel={kernel}, stride={stride}, dilation={dilation}, {layer.n} images"
+            f"kernel={kernel}, stride={stride}, dilation={dilation}, {layer.n} images of {layer.rows.size} rows padded "
+            f"by ({layer.rows.lo}, {layer.rows.hi})"
         )
     return table[wish]
 

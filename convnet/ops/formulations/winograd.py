@@ -11,13 +11,14 @@ the same chain turned round: dL/dw = Gᵀ [ Σ_strips (Bᵀ d) ∗ (A g) ].
 
 The paper nests F(2, 3) in itself, one for each axis: 2.25 times fewer products, for four values transformed in place of
 each element of image and result. F(4, 3) along one axis saves 2 times for one and a half values and takes kernels of
-any width; that is faster, for two to three times the rounding error (docs/speed.md). Sums cancel, so what is zero
-because a window holds zeros alone comes out as zero only to rounding.
+any width; that is faster, and costs digits: `amplification` says how many at most. Sums cancel, so what is zero because
+a window holds zeros alone comes out as zero only to rounding, and layers with such windows are left to others.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +34,8 @@ POINTS = (0, 1, -1, 0.5, -2)
 """Where polynomials are evaluated, the first m + r − 2 of them and ∞. More of them save more products, but lose digits;
 so do ±2 for ½ and −2 (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 Neural Networks", arXiv:1803.10986, study their choice)."""
+TOLERATED = 4.0
+"""The root mean square `amplification` up to which a filter is used: two bits of float32's 24."""
 HEIGHTS = (3, 4, 5)
 """Rows of kernels for which this is done: fewer save too little, more leave less than two outputs with these points."""
 BUDGET = 2**23
@@ -61,10 +64,40 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return evaluated(m).T, evaluated(r) / np.array([*denominators, 1])[:, None], b
 
 
+class Amplification(NamedTuple):
+    """κ: rounding error of a filtered sum, in units of what the sum of the definition can be known to."""
+
+    rms: float
+    """For independent operands and errors, root mean square."""
+    worst: float
+    """For no operands and errors of equal size it is larger, the constant of the bound in |·|."""
+
+
+def amplification(m: int, r: int, *, kernel_gradient: bool = False) -> Amplification:
+    """κ of F(m, r), from its matrices alone: the same for every machine, compiler and order of summation.
+
+    With n roundings along the longest way to a result, and γ = nu / (1 − nu), whatever the order of summation
+        |ŷ − y| ≤ γ |Aᵀ| ( |G| |w| ∗ |Bᵀ| |d| )      where direct summation has      |ŷ − y| ≤ γ |w| ∗ |d|
+    (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, sections 3.1 and 3.5; Barabasz et al., theorem 2).
+    `worst` is the quotient of the right sides for operands of equal size, `rms` that of the root mean squares of
+    Σ (a term's error) for independent ones; both of the row of results that comes off worst. For dL/dw the chain is
+    turned round, and m terms are summed where the forward pass has r.
+    """
+    a, g, b = matrices(m, r)
+    outer, inner, terms = (g.T, a.T, m) if kernel_gradient else (a, g, r)
+    squares = outer**2 @ (np.sum(inner**2, 1) * np.sum(b**2, 1)) / terms
+    sizes = abs(outer) @ (abs(inner).sum(1) * abs(b).sum(1)) / terms
+    return Amplification(float(np.sqrt(squares.max())), float(sizes.max()))
+
+
+def heights(r: int) -> range:
+    """Every m for which the points suffice, for kernels of r rows."""
+    return range(2, len(POINTS) + 3 - r)
+
+
 def strips(rows: Window) -> tuple[int, int]:
     """(m, number of strips) with the fewest products; the last strip may be half empty."""
-    heights = range(2, len(POINTS) + 3 - rows.kernel)
-    choices = [(m, -(-rows.output // m)) for m in heights]
+    choices = [(m, -(-rows.output // m)) for m in heights(rows.kernel)]
     return min(choices, key=lambda choice: choice[1] * (choice[0] + rows.kernel - 1))
 
 
