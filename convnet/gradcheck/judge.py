@@ -34,12 +34,14 @@ def typical(scales: Leaves) -> list[float]:
 
 
 def floored(scales: Leaves, floors: Sequence[float]) -> Leaves:
-    """Scales that are not 0 by structure, no smaller than the floor of their array.
+    """Scales no smaller than the floor of their array.
 
-    Terms can cancel that no input moves: +1 and −1 from two saturated quotients, or the 1 − y² of a saturated tanh.
-    Such an entry is known no better than its array's typical entry is.
+    Terms can cancel that no input moves: +1 and −1 from two saturated quotients, the 1 − y² of a saturated tanh, what a
+    filter adds up over a window of zeros. Whether that gives 0 or a rounding error is a matter of the order of
+    summation, hence of the processor: such an entry is known no better than its array's typical entry is. Of an array
+    that is 0 everywhere the floor is 0, too.
     """
-    return [np.where(scale > 0, np.maximum(scale, floor), 0.0) for scale, floor in zip(scales, floors, strict=True)]
+    return [np.maximum(scale, floor) for scale, floor in zip(scales, floors, strict=True)]
 
 
 def ulps(terms: int, dtype="float64") -> float:

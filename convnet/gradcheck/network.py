@@ -73,7 +73,7 @@ def audit_network(
         upstream = upstream_gradients(lambda ops: objective(ops, variables), auto, calls)
         for index, (call, g) in enumerate(zip(calls, upstream, strict=True)):
             report.checks.append(_judge_call(call, g, hand, auto, _title(index, call, variables), rng))
-        report.checks.extend(_judge_parameters(objective, variables, hand, auto, rng))
+        report.checks.extend(_judge_parameters(objective, variables, hand, auto, calls, rng))
     return report
 
 
@@ -113,19 +113,20 @@ def record(run: Callable[[OpSet], Any], ops: OpSet) -> list[Call]:
 def upstream_gradients(objective: Callable[[OpSet], Any], ops: OpSet, calls: list[Call]) -> list:
     """dL/dy of every call's result y: the gradient in a zero that is added to it."""
 
-    def perturbed(zeros):
-        remaining = iter(zeros)
-
-        def wrap(name, op):
-            def shifted(*args, **settings):
-                return jax.tree.map(jnp.add, op(*args, **settings), next(remaining))
-
-            return shifted
-
-        # the objective's own loss stands outside the network and is not recorded
-        return objective(_instrumented(ops, wrap))
+    def perturbed(zeros):  # the objective's own loss stands outside the network and is not recorded
+        return objective(_combining(ops, jnp.add, zeros))
 
     return jax.jit(jax.grad(perturbed))([jax.tree.map(jnp.zeros_like, call.output) for call in calls])
+
+
+def _combining(ops: OpSet, combine: Callable, values: list) -> OpSet:
+    """`ops` whose results are combined with `values`, one per call in order."""
+    remaining = iter(values)
+
+    def wrap(name, op):
+        return lambda *args, **settings: jax.tree.map(combine, op(*args, **settings), next(remaining))
+
+    return _instrumented(ops, wrap)
 
 
 def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Check:
@@ -173,17 +174,29 @@ def _title(index: int, call: Call, variables) -> str:
     return f"{call.op}, call {index + 1}"
 
 
-def _judge_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, rng) -> list[Check]:
+def _judge_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, calls: list[Call], rng) -> list[Check]:
+    """The conditioning is that of a gradient whose every intermediate value is rounded, and every cotangent with it.
+
+    For what no parameter moves may still be a sum that cancels: the gradient in a bias before batch norm is 0, to the
+    rounding of the cotangents that it adds up. A factor at every call's result stands for these roundings.
+    """
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables)]
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
     tree = jax.tree.structure(variables)
+    ones, results = jax.tree.flatten([jax.tree.map(jnp.ones_like, call.output) for call in calls])
 
-    def gradient(ops):
-        return jax.jit(lambda leaves: jax.tree.leaves(jax.grad(objective, 1)(ops, jax.tree.unflatten(tree, leaves))))
+    @jax.jit
+    def reference(leaves, factors):
+        ops = _combining(auto, jnp.multiply, jax.tree.unflatten(results, factors))
+        return jax.tree.leaves(jax.grad(objective, 1)(ops, jax.tree.unflatten(tree, leaves)))
 
-    leaves, reference = as_float64(jax.tree.leaves(variables)), gradient(auto)
-    actual, expected = as_float64(gradient(hand)(leaves)), as_float64(reference(leaves))
-    scale = conditioning(reference, leaves, probes=PROBES, rng=rng)
+    @jax.jit
+    def gradient(leaves):
+        return jax.tree.leaves(jax.grad(objective, 1)(hand, jax.tree.unflatten(tree, leaves)))
+
+    leaves, ones = as_float64(jax.tree.leaves(variables)), as_float64(ones)
+    actual, expected = as_float64(gradient(leaves)), as_float64(reference(leaves, ones))
+    scale = conditioning(reference, leaves, ones, probes=PROBES, rng=rng)
     scale = floored(scale, typical(scale))
     bound = 4 * ulps(max(leaf.size for leaf in leaves))  # the roundings of several layers, one after the other
     return [

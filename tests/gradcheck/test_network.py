@@ -11,8 +11,7 @@ from convnet import models
 from convnet.gradcheck import audit_network
 from convnet.ops import AUTO, HAND
 
-RNG = np.random.default_rng(0)
-IMAGES, LABELS = RNG.normal(size=(3, 8, 8, 1)), np.array([0, 2, 1])
+IMAGES, LABELS = np.random.default_rng(0).normal(size=(3, 8, 8, 1)), np.array([0, 2, 1])
 
 
 def network(name, **settings):
@@ -20,7 +19,8 @@ def network(name, **settings):
     model = models.build(name, num_classes=3, precision="float64", **settings)
     with jax.enable_x64(True):
         variables = model.init(jax.random.key(0), IMAGES)
-    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * RNG.normal(size=leaf.shape), variables)
+    rng = np.random.default_rng(1)
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), variables)
     return (lambda ops, variables, images: model.clone(ops=ops).apply(variables, images)), variables
 
 
@@ -82,6 +82,23 @@ def test_an_error_is_blamed_on_its_call_and_its_entries(op, call, change, where)
     assert all(name.startswith(op) for name in blamed)
     assert where in blamed[call].note
     assert any(check.stage == "parameters" for check in report.failures)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_bias_before_batch_norm_has_a_gradient_that_cancels(wrong, rng):
+    """It is 0 to the rounding of what is added up, which no wiggling of parameters shows; more is still an error."""
+    shapes = dict(w=(3, 3, 1, 4), b=(4,), scale=(4,), shift=(4,), v=(4, 3))
+    variables = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+    def apply(ops, v, images):
+        y = ops.batch_norm(ops.conv2d(images, v["w"], v["b"]), v["scale"], v["shift"], eps=1e-5)[0]
+        return ops.dense(ops.global_avg_pool(ops.relu(y)), v["v"])
+
+    hand = plant("batch_norm", lambda dx: dx.at[..., 1].add(1e-9)) if wrong else HAND
+    report = audit_network(apply, variables, IMAGES, LABELS, hand=hand)
+    failed = {check.name for check in report.failures if check.stage == "parameters"}
+    assert ("b" in failed) is wrong
+    assert report.passed is not wrong
 
 
 def test_parameters_above_the_error_are_right():
