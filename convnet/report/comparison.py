@@ -20,8 +20,17 @@ def _accuracy(line: dict[str, Any]) -> str:
     text = "none" if line["test_accuracy"] is None else f"{line['test_accuracy']:.2%}"
     low, high = line["interval95"] or (None, None)
     if low is not None:
-        text += f" ± {50 * (high - low):.2f}"
+        text += f" ({percent_ends(low, high)})"
     return text + (f" ({line['diverged']} of {line['seeds']} diverged)" if line["diverged"] else "")
+
+
+def percent_ends(low: float, high: float, *, least: float = 0.0, sign: str = "") -> str:
+    """An interval in percent; no accuracy is below 0 or above 1, whatever few seeds let a t distribution think.
+
+    least: the smallest possible value; −1 for a difference of accuracies.
+    """
+    low, high = (100 * min(max(end, least), 1.0) for end in (low, high))
+    return f"{low:{sign}.2f} … {high:{sign}.2f}"
 
 
 def _to_target(line: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from convnet.report.figures import COLOURS
+from convnet.report.figures import COLOURS, STYLES
+from convnet.report.picture import legend, shown, ticks
 
-STYLES = ("-", "--", ":", "-.")
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -20,14 +20,18 @@ def bands(curves: Mapping[str, Mapping[str, Curve]], labels: Mapping[str, str], 
     curves: arm -> quantity -> (x, middle, low, high), each [points]; labels: quantity -> axis label, in the order of
     the panels. A label ending in "(log)" gets a logarithmic axis.
     """
-    figure = Figure(figsize=(4.6 * len(labels), 3.6 + 0.2 * -(-len(curves) // 4)), layout="constrained")
+    names = shown(curves)
+    columns = max(1, min(4, len(curves), 160 // max(map(len, names.values()))))
+    height = 3.6 + 0.2 * -(-len(curves) // columns)
+    figure = Figure(figsize=(4.6 * len(labels), height), layout="constrained")
     panels = figure.subplots(1, len(labels), squeeze=False)[0]
     for panel, (quantity, label) in zip(panels, labels.items(), strict=True):
+        lines = {}
         for i, (arm, quantities) in enumerate(curves.items()):
             x, middle, low, high = quantities[quantity]
             colour = COLOURS[i % len(COLOURS)]
             style = STYLES[i // len(COLOURS) % len(STYLES)]
-            panel.plot(x, middle, color=colour, linestyle=style, linewidth=1.8, label=arm)
+            (lines[names[arm]],) = panel.plot(x, middle, color=colour, linestyle=style, linewidth=1.8)
             panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
         if label.endswith("(log)"):
             panel.set_yscale("log")
@@ -35,9 +39,7 @@ def bands(curves: Mapping[str, Mapping[str, Curve]], labels: Mapping[str, str], 
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
-    handles, names = panels[0].get_legend_handles_labels()
-    columns = min(4, len(curves))
-    figure.legend(handles, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+    legend(figure, lines, loc="outside upper center", ncols=columns, fontsize=9)
     return figure
 
 
@@ -60,7 +62,7 @@ def forest(effects: Mapping[str, tuple[float, float, float, float, bool]], label
         )
     panel.axvline(0, color="black", linewidth=0.8)
     _spread(panel, np.array([effect[:3] for effect in effects.values()]))
-    panel.set_yticks(range(len(effects)), list(effects), fontsize=9)
+    panel.set_yticks(range(len(effects)), ticks(effects), fontsize=9)
     panel.set_ylim(len(effects) - 0.5, -0.5)
     panel.set_xlabel(label, loc="right")  # a long one reaches to the left, under the names
     panel.grid(axis="x", alpha=0.25)
@@ -94,9 +96,12 @@ def interaction(values: np.ndarray, rows: Sequence[str], columns: Sequence[str],
         if np.isfinite(value):
             dark = value < (low + high) / 2
             panel.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if dark else "black", fontsize=9)
-    panel.set_xticks(range(len(columns)), columns)
-    panel.set_yticks(range(len(rows)), rows)
-    panel.set(xlabel=names[1], ylabel=names[0])
+    labels = ticks(columns)
+    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) > 9 else {}
+    panel.set_xticks(range(len(columns)), labels, **turned)
+    panel.set_yticks(range(len(rows)), ticks(rows))
+    row_name, column_name = ticks(names)
+    panel.set(xlabel=column_name, ylabel=row_name)
     figure.colorbar(image, ax=panel, label="test accuracy in %")
     return figure
 
@@ -111,7 +116,7 @@ def costs(seconds: Mapping[str, np.ndarray], label: str) -> Figure:
         panel.plot(values, np.full(len(values), row), linestyle="", marker="o", markersize=3.5, color=COLOURS[0])
         panel.text(1.01, row, f"{median:.3g}", transform=panel.get_yaxis_transform(), va="center", fontsize=9)
     panel.set_xlim(0, 1.05 * max(values.max() for values in seconds.values()))
-    panel.set_yticks(range(len(seconds)), list(seconds), fontsize=9)
+    panel.set_yticks(range(len(seconds)), ticks(seconds), fontsize=9)
     panel.set_ylim(len(seconds) - 0.5, -0.5)
     panel.set_xlabel(label, loc="right")  # a long one reaches to the left, under the names
     panel.grid(axis="x", alpha=0.25)

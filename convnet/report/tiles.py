@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib import colormaps
 
+NO_PIXEL = 230.0
+
 
 def signed_rgb(weights: np.ndarray, limit: np.ndarray | float | None = None) -> np.ndarray:
     """Signed weights [K, H, W, C] as RGB [K, H, W, 3], zero in the middle of the scale.
@@ -21,9 +23,12 @@ def signed_rgb(weights: np.ndarray, limit: np.ndarray | float | None = None) -> 
 
 
 def pixel_rgb(images: np.ndarray) -> np.ndarray:
-    """Raw pixels in 0 … 255, [K, H, W, C] with one channel (grey) or three, as RGB [K, H, W, 3]."""
-    unit = np.clip(np.asarray(images, np.float64) / 255, 0, 1)
-    return np.broadcast_to(unit, (*unit.shape[:-1], 3)) if unit.shape[-1] == 1 else unit[..., :3]
+    """Raw pixels in 0 … 255, [K, H, W, C], as RGB [K, H, W, 3]; NaN (no pixel) is a light grey.
+
+    Three channels are shown as colours; any other number of channels is shown by its mean, in grey.
+    """
+    unit = np.clip(np.nan_to_num(np.asarray(images, np.float64), nan=NO_PIXEL) / 255, 0, 1)
+    return unit if unit.shape[-1] == 3 else np.repeat(unit.mean(axis=-1, keepdims=True), 3, axis=-1)
 
 
 def grid(tiles: np.ndarray, *, columns: int, gap: int = 1) -> np.ndarray:

@@ -37,7 +37,8 @@ def test_text_is_escaped_and_complete(page):
 
 
 def test_nothing_temporary_is_left(page):
-    assert sorted(path.name for path in page.rglob("*")) == ["figures", "learning-curves.png", "report.html"]
+    expected = [".written.json", "figures", "learning-curves.png", "report.html"]
+    assert sorted(path.name for path in page.rglob("*")) == expected
 
 
 def test_figures_are_the_same_bytes_every_time(tmp_path):
