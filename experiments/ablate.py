@@ -3,6 +3,7 @@
     python experiments/ablate.py --preset initializers                  one of experiments/presets/, or your own file
     python experiments/ablate.py --factor model.kernel=3,5 --factor optim.name=sgd,nesterov --set train.epochs=10
     python experiments/ablate.py --preset initializers --shard 2/8       one part; the last to end has the whole report
+    python experiments/ablate.py --list                                  the presets and their questions
     python experiments/ablate.py --quick                                 does everything run?
 
 The same command again skips what is finished. Measured answers stand in docs/ablations.md.
@@ -10,7 +11,6 @@ The same command again skips what is finished. Measured answers stand in docs/ab
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -19,14 +19,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from convnet.experiments.ablate_cells import Cell, Work, cells_of, check_comparable, parse_shard, read, share
-from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, quickened
+from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, preset_names, quickened, read_preset
 from convnet.experiments.ablate_report import write_ablation
-from tqdm import tqdm
+from convnet.experiments.ablate_results import COLUMNS
 
 from convnet.ablation import Arm
 from convnet.cli import run_command
 from convnet.config import require
-from convnet.record import check_writable, write_json
+from convnet.progress import progress
+from convnet.record import write_json
+from convnet.report import study, text_table
 
 DEFAULT_PRESET = "initializers"
 
@@ -40,7 +42,7 @@ class Ablate:
     factor: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """PATH=LEVEL,LEVEL,…, such as model.kernel=3,5 or model.widths=16,16+32; may be given several times."""
     preset: str | None = None
-    """A question of the field (a name in experiments/presets/), or a TOML file of your own."""
+    """A question of the field (a name in experiments/presets/, see --list), or a TOML file of your own."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """PATH=VALUE: changes the base that everything else is taken from; may be given several times."""
     design: Literal["grid", "one-at-a-time", "random"] | None = None
@@ -71,6 +73,8 @@ class Ablate:
     """Train nothing; report on what is finished."""
     out: Path | None = None
     """Directory of the results. Default: runs/ablate/NAME."""
+    list: bool = False
+    """Print the presets and their questions, and do nothing else."""
     quick: bool = False
     """Two seeds, two epochs, three arms: a check that everything runs, not a result."""
 
@@ -89,6 +93,8 @@ def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
     }
     plan = replace(plan, **given, changed=plan.changed or bool(given) or settings.quick)
     arms = plan.arms(settings.max_cells)
+    for factor in plan.factors:  # each is a column of results.csv, too
+        require(factor.name not in COLUMNS, "factor", factor.name, f"another name than one of {', '.join(COLUMNS)}")
     if not settings.quick:
         return plan, arms
     return replace(plan, seeds=min(plan.seeds, QUICK_SEEDS)), quickened(arms)
@@ -99,14 +105,10 @@ def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
 
     Raises ValueError where `out` holds another ablation, or something else, or cannot be written.
     """
-    check_writable(out)
-    path, name = out / "plan.json", str(out)
-    if not path.exists():
-        if out.exists() and any(not found.name.startswith(".plan.json.") for found in out.iterdir()):
-            raise ValueError(f"out is {name!r}: holds files that are no ablation's; choose another --out")
+    stored, name = study.read_plan(out, "ablate"), str(out)
+    if stored is None:
         return plan.seeds
     try:
-        stored = json.loads(path.read_text())
         theirs, seeds = {arm["name"]: arm["hash"] for arm in stored["arms"]}, int(stored["seeds"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"out is {name!r}: its plan.json cannot be read; choose another --out") from None
@@ -117,8 +119,15 @@ def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
     return max(plan.seeds, seeds)
 
 
-def ablate(settings: Ablate) -> None:
-    """Run the ablation, or this shard of it, and write the report of all that is finished."""
+def ablate(settings: Ablate) -> int:
+    """Run the ablation, or this shard of it, and write the report of all that is finished.
+
+    Returns 0, 1 where a part of the report could not be made, 2 where nothing was asked.
+    """
+    if settings.list or not (settings.preset or settings.factor or settings.quick):
+        print(text_table([["preset", "question"], *([name, read_preset(name).question] for name in preset_names())]))
+        print("\nchoose one with --preset, or name factors with --factor; --help tells more")
+        return 0 if settings.list else 2
     plan, arms = plan_of(settings)
     require(settings.chunk >= 1, "chunk", settings.chunk, "1 or more")
     require(settings.workers is None or settings.workers >= 1, "workers", settings.workers, "1 or more")
@@ -136,22 +145,26 @@ def ablate(settings: Ablate) -> None:
         print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))
-        with tqdm(total=work.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+        with progress(work.epochs, "epoch") as bar:
             work.run(bar)
-    print(report(out, describe(replace(plan, seeds=seeds), arms), everything, settings.accept_versions))
-    print(f"\nreport: {out / 'report.html'}")
+    text, missing = report(out, describe(replace(plan, seeds=seeds), arms), everything, settings.accept_versions)
+    print(f"{text}\n\nreport: {out / 'report.html'}")
+    return study.tell(missing)
 
 
-def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: bool) -> str:
-    """Write the report of the `cells` that are finished, again if another shard finished some meanwhile; the table."""
-    text, done = "", []
+def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: bool) -> tuple[str, list[str]]:
+    """Write the report of the `cells` that are finished, again if another shard finished some meanwhile.
+
+    Returns the table, and what could not be made.
+    """
+    written, done = ("", []), []
     while len(found := [one for cell in cells if (one := read(cell))]) > len(done):
         done = found
         if not accept_versions:
             check_comparable(done)
-        text = write_ablation(out, plan, done)
+        written = write_ablation(out, plan, done)
     require(bool(done), "finished cells", 0, "one or more to report on")
-    return text
+    return written
 
 
 def main(args: list[str] | None = None) -> int:

@@ -106,6 +106,8 @@ def read_preset(name: str) -> Plan:
     for key, kind in (("sample", int), ("reference", str)):
         value = getattr(preset, key)
         require(value is None or isinstance(value, kind), f"{path.stem}.{key}", value, kind.__name__)
+    for factor_name in preset.factors:
+        require(bool(factor_name.strip()), f"a factor of preset {path.stem}", factor_name, "a name")
     return Plan(
         name=path.stem,
         base=apply(RunConfig(), checked(flat(preset.base))),
@@ -148,6 +150,7 @@ def quickened(arms: Sequence[Arm]) -> tuple[Arm, ...]:
 def describe(plan: Plan, arms: Sequence[Arm]) -> dict[str, Any]:
     """The plan as it is stored beside its results: what is compared with what, config by config."""
     return {
+        "study": "ablate",
         "name": plan.name,
         "question": plan.question,
         "changed": plan.changed,

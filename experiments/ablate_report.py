@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from convnet.experiments.ablate_cells import Done
+from convnet.experiments.ablate_results import ArmResult, analyse, rows_of
 
-from convnet.ablation import Effect, Interval, bootstrap_interval, divergence_p, paired_effects
-from convnet.record import environment, write_atomically, write_json
-from convnet.report import Section, effects, text_table, write_report
+from convnet.ablation import Interval
+from convnet.config import RunConfig, from_dict
+from convnet.identity import environment
+from convnet.record import write_atomically, write_json
+from convnet.report import Part, Section, csv_text, effects, percent_ends, study, text_table, write_report
 
 LEVEL = 0.05
 CURVES = {
@@ -30,82 +31,18 @@ SCORE = (
 )
 
 
-@dataclass(frozen=True)
-class ArmResult:
-    """An arm's finished cells, and what they say. effect: against the base, None for the base itself and where no
-    seed is shared."""
-
-    name: str
-    levels: dict[str, str]
-    cells: tuple[Done, ...]
-    score: Interval
-    effect: Effect | None
-    divergence_p: float
-
-    @property
-    def diverged(self) -> int:
-        return sum(done.diverged for done in self.cells)
-
-    @property
-    def survivors(self) -> list[Done]:
-        return [done for done in self.cells if not done.diverged]
-
-    def summary(self) -> dict[str, Any]:
-        seconds = [done.facts["train_seconds"] for done in self.survivors]
-        return _plain(
-            {
-                "arm": self.name,
-                "levels": self.levels,
-                "seeds": len(self.cells),
-                "diverged": self.diverged,
-                "divergence_p": self.divergence_p,
-                "test_accuracy": self.score.mean,
-                "interval95": self.score[1:],
-                "effect": self.effect and asdict(self.effect) | {"difference": self.effect.difference},
-                "parameters": self.cells[0].facts["parameters"],
-                "epochs": self.cells[0].cell.config.train.epochs,
-                "train_seconds": float(np.median(seconds)) if seconds else None,
-                "compile_seconds": float(np.median([done.facts["compile_seconds"] for done in self.cells])),
-            }
-        )
-
-
-def analyse(plan: dict[str, Any], done: Sequence[Done]) -> list[ArmResult]:
-    """The arms of `plan` that have finished cells, in its order; each beside the plan's first, paired by seed."""
-    cells = {arm["name"]: tuple(d for d in done if d.cell.arm.name == arm["name"]) for arm in plan["arms"]}
-    scores = {name: {d.cell.seed: score(d) for d in found} for name, found in cells.items()}
-    diverged = {name: {d.cell.seed: d.diverged for d in found} for name, found in cells.items()}
-    base = plan["arms"][0]["name"]
-    found = paired_effects(scores[base], {name: by_seed for name, by_seed in scores.items() if name != base})
-    results = []
-    for arm in plan["arms"]:
-        name = arm["name"]
-        if not cells[name]:
-            continue
-        shared = sorted(diverged[base].keys() & diverged[name].keys())
-        pairs = [[diverged[which][seed] for seed in shared] for which in (base, name)]
-        interval = bootstrap_interval(list(scores[name].values()))
-        results.append(ArmResult(name, arm["levels"], cells[name], interval, found.get(name), divergence_p(*pairs)))
-    return results
-
-
-def score(done: Done) -> float:
-    """Test accuracy; that of guessing where training diverged, so that no arm gains by losing its bad runs."""
-    return 1 / done.facts["classes"] if done.diverged else done.facts["test_accuracy"]
-
-
-def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> str:
-    """Write results.csv, summary.json and report.html; the table, as text."""
+def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> tuple[str, list[str]]:
+    """Write results.csv, summary.json and report.html; the table, as text, and what could not be made."""
     results = analyse(plan, done)
     planned = len(plan["arms"]) * plan["seeds"]
     counts = {"planned": planned, "finished": len(done), "diverged": sum(d.diverged for d in done)}
-    write_atomically(out / "results.csv", _csv(plan, results))
+    write_atomically(out / "results.csv", csv_text(rows_of(plan, results)))
     summary = {"environment": _environment(done), "plan": plan, "cells": counts, "arms": [r.summary() for r in results]}
     write_json(out / "summary.json", summary)
     title = f"Ablation of {', '.join(plan['factors'])}"
-    write_report(out / "report.html", title, _facts(plan, counts, results), _sections(plan, results))
-    missing = f"\n{planned - len(done)} of {planned} cells are not finished" if planned > len(done) else ""
-    return text_table(table(results)) + missing
+    missing = write_report(out / "report.html", title, _facts(plan, counts, results), _parts(plan, results))
+    unfinished = f"\n{planned - len(done)} of {planned} cells are not finished" if planned > len(done) else ""
+    return text_table(table(results)) + unfinished, missing
 
 
 def _environment(done: Sequence[Done]) -> dict[str, Any]:
@@ -124,60 +61,18 @@ def table(results: Sequence[ArmResult]) -> list[list[str]]:
             row += [""] * 4
         else:
             e = r.effect
-            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, "+"), _p(e.p_holm)]
+            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, least=-1, sign="+"), _p(e.p_holm)]
             row.append("" if math.isnan(e.detectable) else f"{100 * e.detectable:.2f}")
         rows.append(row)
     return rows
 
 
-def _ends(interval: Interval, sign: str = "") -> str:
-    return "" if math.isnan(interval.low) else f"{100 * interval.low:{sign}.2f} … {100 * interval.high:{sign}.2f}"
+def _ends(interval: Interval, **options: Any) -> str:
+    return "" if math.isnan(interval.low) else percent_ends(interval.low, interval.high, **options)
 
 
 def _p(value: float) -> str:
     return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _csv(plan: dict[str, Any], results: Sequence[ArmResult]) -> str:
-    """One tidy row per arm and seed; what a diverged run does not have stays empty."""
-    rows = []
-    for result in results:
-        for done in sorted(result.cells, key=lambda d: d.cell.seed):
-            facts, best = done.facts, done.facts.get("best_epoch")
-            rows.append(
-                {
-                    "arm": result.name,
-                    **{name: result.levels.get(name, "") for name in plan["factors"]},
-                    "seed": done.cell.seed,
-                    "status": facts["status"],
-                    "score": score(done),
-                    "test_accuracy": facts.get("test_accuracy"),
-                    "test_loss": facts.get("test_loss"),
-                    "validation_accuracy": best and done.records[best - 1].validation_accuracy,
-                    "best_epoch": best,
-                    "epochs": done.cell.config.train.epochs,
-                    "diverged_at_step": facts.get("at_step"),
-                    "train_seconds": facts.get("train_seconds"),
-                    "compile_seconds": facts["compile_seconds"],
-                    "replicates": facts["replicates"],
-                    "parameter_hash": facts.get("parameter_hash"),
-                    "cell": done.cell.path.name,
-                }
-            )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -196,16 +91,23 @@ def _facts(plan: dict[str, Any], counts: dict[str, int], results: Sequence[ArmRe
         "design": f"{plan['design']}: {len(plan['arms'])} arms × {plan['seeds']} seeds, paired",
         "compared with": plan["arms"][0]["name"],
         "cells": f"{counts['finished']} of {counts['planned']} finished, {counts['diverged']} of them diverged",
-        "machine": f"{', '.join(devices)}, {where['cpus']} CPU cores, {where['platform']}",
-        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
-        "date": where["started"][:10],
-        "command": where["command"],
+        **study.circumstances(where, ", ".join(devices)),
     }
 
 
-def _sections(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section]:
-    makers = (_differences, _curves, _interaction, _costs)
-    return [_results(results), *(s for make in makers if (s := make(plan, results)) is not None)]
+def _parts(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section | Part]:
+    makers = {
+        "Paired differences": _differences,
+        "Curves": _curves,
+        "Interaction": _interaction,
+        "Cost": _costs,
+        "Settings": _settings,
+    }
+    return [_results(results), *(Part(title, partial(make, plan, results)) for title, make in makers.items())]
+
+
+def _settings(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section]:
+    return study.settings_sections({arm["name"]: from_dict(RunConfig, arm["config"]) for arm in plan["arms"]})
 
 
 def _results(results: Sequence[ArmResult]) -> Section:

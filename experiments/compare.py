@@ -9,34 +9,27 @@ Measured answers stand in the README; `results.csv` and `report.html` of a run h
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from convnet.experiments.compare_report import Family, summary_table, write_comparison
+from convnet.experiments.compare_family import Family
+from convnet.experiments.compare_report import summary_table, write_comparison
 from convnet.experiments.recipes import RECIPES, Recipe
-from tqdm import tqdm
 
 from convnet import data
 from convnet.cli import run_command
-from convnet.config import RunConfig, content_hash, from_dict, require
-from convnet.journal import is_finished
-from convnet.record import (
-    changed_environment,
-    check_writable,
-    environment,
-    read_manifest,
-    write_atomically,
-    write_json,
-)
-from convnet.report import text_table
-from convnet.run import RunResult, Trainer, load_result
+from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
+from convnet.identity import environment
+from convnet.journal import can_go_on
+from convnet.progress import progress
+from convnet.record import write_atomically, write_json
+from convnet.report import csv_text, study, text_table
+from convnet.run import RunResult, Trainer
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
@@ -44,10 +37,11 @@ QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
 
 @dataclass(frozen=True)
 class Data:
-    name: str = "digits"
-    """digits (embedded), mnist or cifar10 (prepared for TFDS, found through TFDS_DATA_DIR)."""
+    name: str | None = None
+    """digits (embedded), mnist or cifar10 (prepared for TFDS, found through TFDS_DATA_DIR). Default: the config file's,
+    else digits."""
     limit: int | None = None
-    """Train on this many examples only, the same fraction of each class."""
+    """Train on this many examples only, the same fraction of each class. Default: the config file's, else all."""
 
 
 @dataclass(frozen=True)
@@ -61,65 +55,104 @@ class Compare:
     seeds: int = 5
     """Runs per family, with seeds 0, 1, …; each seed has its own weights, order, augmentation and dropout."""
     epochs: int | None = None
-    """Epochs of every run, instead of each recipe's own."""
-    gradient: Literal["hand", "auto"] = "hand"
-    """Gradients derived by hand, or by JAX's autodiff from the same forward pass (slow on CPUs)."""
+    """Epochs of every run. Default: the config file's, else each recipe's own."""
+    gradient: Literal["hand", "auto"] | None = None
+    """Gradients derived by hand, or by JAX's autodiff from the same forward pass (slow on CPUs). Default: the config
+    file's, else by hand."""
     target: float | None = None
     """Validation accuracy that training is timed to. Default: the data set's."""
     config: Path | None = None
-    """JSON or TOML file of settings that differ from the recipes, e.g. {"cnn": {"optim": {"name": "adam"}}}."""
+    """JSON or TOML file of settings that differ from the recipes, e.g. {"cnn": {"optim": {"name": "adam"}}}. What is
+    given on the command line wins over it."""
     out: Path | None = None
-    """Directory of the results. Default: runs/compare/DATA."""
+    """Directory of the results; one that holds those of other settings is refused. Default: runs/compare/DATA, and for
+    other settings than the recipes' a directory of their own beside it."""
     resume: bool = False
     """Take over finished runs that this directory holds for the same config, code and versions, and go on with
     unfinished ones."""
     quick: bool = False
     """Two seeds, two epochs, at most 2,000 training examples: a check that everything runs, not a result."""
 
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: the runs, seed by seed, and what they are timed to."""
+
+    recipe: Recipe
+    seeds: int
+
     @property
-    def directory(self) -> Path:
-        return self.out or Path("runs", "compare", self.data.name + ("-quick" if self.quick else ""))
+    def data(self) -> str:
+        return next(iter(self.recipe.runs.values())).data.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that the results depend on, but for versions and machine."""
+        runs = {family: to_dict(run) for family, run in self.recipe.runs.items()}
+        return {"seeds": self.seeds, "target": self.recipe.target, "runs": runs}
 
 
-def recipe_of(settings: Compare) -> Recipe:
-    """The recipe that `settings` ask for, checked as far as it can be without data.
+def plan_of(settings: Compare) -> Plan:
+    """What `settings` ask for, checked as far as it can be without data.
 
     Raises ValueError for an unknown data set or family, a number out of range, an unknown key in the config file.
     """
-    require(settings.data.name in RECIPES, "data.name", settings.data.name, f"one of {', '.join(RECIPES)}")
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
+    require(settings.epochs is None or settings.epochs >= 1, "epochs", settings.epochs, "1 or more")
     require(len(set(settings.models)) == len(settings.models) > 0, "models", settings.models, "distinct families")
     target = settings.target
     require(target is None or 0 < target <= 1, "target", target, "an accuracy in (0, 1]")
-    recipe = RECIPES[settings.data.name]
     changes = _read_config(settings.config) if settings.config else {}
-    for family in (*settings.models, *changes):
-        require(family in recipe.runs, "family", family, f"one of {', '.join(recipe.runs)}")
+    recipe = RECIPES[_data_name(settings, changes)]
     runs = {}
-    for family in settings.models:
+    for family in dict.fromkeys((*settings.models, *changes)):  # also what is not compared is to be right
+        require(family in recipe.runs, "family", family, f"one of {', '.join(recipe.runs)}")
         run = from_dict(RunConfig, changes.get(family, {}), base=recipe.runs[family], path=family)
-        runs[family] = _adapt(run, settings)
-    return Recipe(target=recipe.target if target is None else target, runs=runs)
+        seed = changes.get(family, {}).get("seed")
+        require(seed is None, f"{family}.seed", seed, "none in the config file, for --seeds says which there are")
+        runs[family] = _adapt(run, settings, recipe.runs[family].data.name)
+    runs = {family: runs[family] for family in settings.models}
+    seeds = min(settings.seeds, QUICK_SEEDS) if settings.quick else settings.seeds
+    return Plan(Recipe(target=recipe.target if target is None else target, runs=runs), seeds)
 
 
-def _adapt(run: RunConfig, settings: Compare) -> RunConfig:
-    """The settings that hold for all families."""
-    limit, epochs = settings.data.limit, settings.epochs or run.train.epochs
-    require(settings.epochs is None or settings.epochs >= 1, "epochs", settings.epochs, "1 or more")
+def _data_name(settings: Compare, changes: dict[str, Any]) -> str:
+    """The data set: the command line's, else the config file's, else digits."""
+    sections = [run["data"] for run in changes.values() if isinstance(run, dict) and isinstance(run.get("data"), dict)]
+    named = list(dict.fromkeys(str(section["name"]) for section in sections if "name" in section)) or ["digits"]
+    if settings.data.name is None and len(named) > 1:
+        raise ValueError(
+            f"data.name is {' and '.join(named)} in the config file: expected one data set for all families"
+        )
+    name = settings.data.name or named[0]
+    require(name in RECIPES, "data.name", name, f"one of {', '.join(RECIPES)}")
+    return name
+
+
+def _adapt(run: RunConfig, settings: Compare, name: str) -> RunConfig:
+    """What the command line says of all families."""
+    limit = run.data.limit if settings.data.limit is None else settings.data.limit
+    epochs = run.train.epochs if settings.epochs is None else settings.epochs
     if settings.quick:
         epochs = min(epochs, QUICK_EPOCHS)
-        limit = QUICK_LIMIT if limit is None and settings.data.name != "digits" else limit
+        limit = QUICK_LIMIT if limit is None and name != "digits" else limit
     return replace(
         run,
-        data=replace(run.data, name=settings.data.name, limit=limit),
+        data=replace(run.data, name=name, limit=limit),
         train=replace(run.train, epochs=epochs),
-        gradient=settings.gradient,
+        gradient=settings.gradient or run.gradient,
     )
+
+
+def directory_of(settings: Compare, plan: Plan) -> Path:
+    usual = Path("runs", "compare", plan.data + ("-quick" if settings.quick else ""))
+    standard = plan_of(Compare(Data(plan.data), quick=settings.quick))
+    return settings.out or study.directory(usual, plan.settings, standard.settings)
 
 
 def _read_config(path: Path) -> dict:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError) as error:
         raise ValueError(f"config is {str(path)!r}: cannot be read ({error})") from None
@@ -127,25 +160,20 @@ def _read_config(path: Path) -> dict:
     return values
 
 
-def run_family(family: str, trainer: Trainer, seeds: int, out: Path, resume: bool, bar: tqdm) -> Iterator[Family.Run]:
+def run_family(family: str, trainer: Trainer, seeds: int, out: Path, resume: bool, bar: Any) -> Iterator[Family.Run]:
     """Train every seed, each in a run directory of its own; a diverged run is a result too."""
     for seed in range(seeds):
         config = replace(trainer.config, seed=seed)
-        path = out / content_hash(config)
         bar.set_postfix_str(f"{family}, seed {seed}")
-        if resume and is_finished(path, config):
-            bar.update(config.train.epochs)
-            yield Family.Run(seed, load_result(config, path))
-            continue
-        yield Family.Run(seed, *_train(trainer, config, path, bar, resume))
+        yield Family.Run(seed, *_train(trainer, config, out / content_hash(config), bar, resume))
 
 
 def _train(
-    trainer: Trainer, config: RunConfig, path: Path, bar: tqdm, resume: bool = False
+    trainer: Trainer, config: RunConfig, path: Path, bar: Any, resume: bool = False
 ) -> tuple[RunResult | None, str]:
     before = bar.n
-    # What was begun by other code or versions is not gone on with: one run, one environment.
-    resume = resume and not changed_environment(read_manifest(path) or {})
+    # What would have other bits now is not gone on with: one run, one environment.
+    resume = resume and can_go_on(path, trainer.identity(config))
     try:
         result = trainer.run(config.seed, lambda record: bar.update(), directory=path, resume=resume)
     except NonFiniteLoss as diverged:
@@ -154,46 +182,36 @@ def _train(
     return result, ""
 
 
-def compare(settings: Compare) -> list[Family]:
-    """Run the comparison and write its directory. Raises ValueError before anything is written if input is bad."""
-    recipe = recipe_of(settings)
-    out = settings.directory
-    seeds = min(settings.seeds, QUICK_SEEDS) if settings.quick else settings.seeds
-    check_writable(out)
-    limit = next(iter(recipe.runs.values())).data.limit
-    dataset = data.load(settings.data.name, limit=limit)
-    total = seeds * sum(run.train.epochs for run in recipe.runs.values())
+def compare(settings: Compare) -> int:
+    """Run the comparison and write its directory. Returns 0, or 1 where a part of the report could not be made.
+
+    Raises ValueError before anything is written if input is bad, or the directory holds something else.
+    """
+    plan = plan_of(settings)
+    out, runs = directory_of(settings, plan), plan.recipe.runs
+    study.check_same(out, "compare", plan.settings)
+    datasets = {limit: data.load(plan.data, limit=limit) for limit in {run.data.limit for run in runs.values()}}
     families = []
-    with tqdm(total=total, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+    with progress(plan.seeds * sum(run.train.epochs for run in runs.values()), "epoch") as bar:
         # All programs are compiled first: a setting that does not fit shows before hours are spent on the others.
         trainers = {}
-        for family, run in recipe.runs.items():
+        for family, run in runs.items():
             bar.set_postfix_str(f"compiling {family}")
-            trainers[family] = Trainer(run, dataset)
-        out.mkdir(parents=True, exist_ok=True)
+            trainers[family] = Trainer(run, datasets[run.data.limit])
+        study.claim(out, "compare", plan.settings)
         for family, trainer in trainers.items():
-            runs = tuple(run_family(family, trainer, seeds, out, settings.resume, bar))
-            families.append(Family.of(family, trainer, runs, recipe.target))
-    write_atomically(out / "results.csv", _csv(families))
+            trained = tuple(run_family(family, trainer, plan.seeds, out, settings.resume, bar))
+            families.append(Family.of(family, trainer, trained, plan.recipe.target))
+    write_atomically(out / "results.csv", csv_text([row for family in families for row in family.rows()]))
     write_json(out / "summary.json", {"environment": environment(), "families": [f.summary() for f in families]})
-    write_comparison(out / "report.html", families, dataset)
+    missing = write_comparison(out / "report.html", families, max(datasets.values(), key=lambda d: len(d.train)))
     print(text_table(summary_table(families)))
     for family in families:
         for run in family.runs:
             if run.result is None:
                 print(f"{family.name}, seed {run.seed}: diverged: {run.reason}", file=sys.stderr)
     print(f"\nreport: {out / 'report.html'}")
-    return families
-
-
-def _csv(families: list[Family]) -> str:
-    """One row per family and seed."""
-    rows = [row for family in families for row in family.rows()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return study.tell(missing)
 
 
 def main(args: list[str] | None = None) -> int:

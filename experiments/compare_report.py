@@ -2,116 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from convnet.experiments.compare_family import Family
 
-from convnet import analysis, models
-from convnet.ablation import Interval, mean_interval
-from convnet.config import RunConfig, content_hash, to_dict
+from convnet import analysis
+from convnet.config import RunConfig
 from convnet.data import Dataset
-from convnet.record import environment
-from convnet.report import Section, comparison_table, figures, tiles, write_report
-from convnet.run import RunResult, Trainer
+from convnet.identity import environment
+from convnet.report import Part, Section, comparison_table, figures, study, ticks, tiles, write_report
 
 ERRORS_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Family:
-    """One family's runs, one per seed, and what is the same for all of them."""
-
-    @dataclass(frozen=True)
-    class Run:
-        """`result` is None where training diverged, for the `reason` given."""
-
-        seed: int
-        result: RunResult | None
-        reason: str = ""
-
-    name: str
-    config: RunConfig
-    runs: tuple[Run, ...]
-    parameters: int
-    flops_per_image: float
-    compile_seconds: float
-    target: float
-
-    @classmethod
-    def of(cls, name: str, trainer: Trainer, runs: tuple[Run, ...], target: float) -> Family:
-        return cls(
-            name=name,
-            config=trainer.config,
-            runs=runs,
-            parameters=trainer.parameters,
-            flops_per_image=models.flops_per_image(trainer.model, trainer.image_shape),
-            compile_seconds=trainer.compile_seconds,
-            target=target,
-        )
-
-    @property
-    def results(self) -> list[RunResult]:
-        """Those that did not diverge."""
-        return [run.result for run in self.runs if run.result is not None]
-
-    @property
-    def test_accuracy(self) -> Interval | None:
-        return mean_interval([result.test_accuracy for result in self.results]) if self.results else None
-
-    def median(self, quantity) -> float | None:
-        """Median of `quantity(result)` over the runs where it is not None."""
-        values = [value for result in self.results if (value := quantity(result)) is not None]
-        return float(np.median(values)) if values else None
-
-    def summary(self) -> dict[str, Any]:
-        """The family's line of the table, as values."""
-        accuracy = self.test_accuracy
-        return {
-            "family": self.name,
-            "config": to_dict(self.config),
-            "seeds": len(self.runs),
-            "diverged": len(self.runs) - len(self.results),
-            "test_accuracy": accuracy and accuracy.mean,
-            "interval95": accuracy and [None if math.isnan(end) else end for end in accuracy[1:]],
-            "parameters": self.parameters,
-            "flops_per_image": self.flops_per_image,
-            "seconds_per_epoch": self.median(lambda result: result.seconds_per_epoch),
-            "compile_seconds": self.compile_seconds,
-            "target": self.target,
-            "seconds_to_target": self.median(lambda result: result.seconds_to(self.target)),
-            "reached_target": sum(result.seconds_to(self.target) is not None for result in self.results),
-        }
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One tidy row per seed; what a diverged run does not have stays empty."""
-        rows = []
-        for run in self.runs:
-            r, config = run.result, to_dict(self.config) | {"seed": run.seed}
-            rows.append(
-                {
-                    "family": self.name,
-                    "data": config["data"]["name"],
-                    "seed": run.seed,
-                    "status": "finished" if r else "diverged",
-                    "test_accuracy": r and r.test_accuracy,
-                    "test_loss": r and r.test_loss,
-                    "validation_accuracy": r and r.records[r.best_epoch - 1].validation_accuracy,
-                    "best_epoch": r and r.best_epoch,
-                    "epochs": config["train"]["epochs"],
-                    "parameters": self.parameters,
-                    "flops_per_image": self.flops_per_image,
-                    "seconds_per_epoch": r and r.seconds_per_epoch,
-                    "compile_seconds": self.compile_seconds,
-                    "seconds_to_target": r and r.seconds_to(self.target),
-                    "target": self.target,
-                    "gradient": config["gradient"],
-                    "run": content_hash(r.config) if r else "",
-                }
-            )
-        return rows
+LABEL = 18
+"""Characters of a class's name for which there is room above an image."""
 
 
 def summary_table(families: list[Family]) -> list[list[str]]:
@@ -119,46 +24,100 @@ def summary_table(families: list[Family]) -> list[list[str]]:
     return comparison_table([family.summary() for family in families])
 
 
-def write_comparison(path: Path, families: list[Family], dataset: Dataset, *, title: str = "") -> None:
-    """The page: table, curves, confusions, weights, errors."""
-    sections = [_results(families)]
+def write_comparison(path: Path, families: list[Family], dataset: Dataset, *, title: str = "") -> list[str]:
+    """The page: table, curves, confusions, weights, errors, settings. Returns what could not be made."""
     trained = [family for family in families if family.results]
+    parts: list[Section | Part] = [_results(families)]
     if trained:
-        sections += [_curves(trained), _confusions(trained, dataset)]
-    for family in trained:
-        sections += _weights(family, dataset)
-    if trained:
-        sections += _errors(trained, dataset)
-    write_report(path, title or f"Linear, MLP and CNN on {dataset.name}", _facts(families, dataset), sections)
+        parts += [
+            Part("Learning curves", lambda: _curves(trained)),
+            Part("Confusion matrices", lambda: _confusions(trained, dataset)),
+            *(Part(f"Weights of {family.name}", partial(_weights, family, dataset)) for family in trained),
+            Part("Most confident errors", lambda: _errors(trained, dataset)),
+        ]
+    parts.append(Part("Settings", lambda: study.settings_sections({family.name: family.config for family in families})))
+    return write_report(path, title or _title(families, dataset), _facts(families, dataset), parts)
+
+
+def _title(families: list[Family], dataset: Dataset) -> str:
+    names = [{"mlp": "MLP", "cnn": "CNN"}.get(family.name, family.name) for family in families]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f"{listed[0].upper()}{listed[1:]} on {dataset.name}"
+
+
+def _single(families: list[Family]) -> bool:
+    """Whether there is one run of each, and nothing to take a mean of."""
+    return all(len(family.runs) == 1 for family in families)
 
 
 def _facts(families: list[Family], dataset: Dataset) -> dict[str, str]:
-    where = environment()
-    config, sizes = families[0].config, (len(dataset.train), len(dataset.validation), len(dataset.test))
     height, width, channels = dataset.image_shape
-    budget = ", ".join(
-        f"{f.name} {f.config.train.epochs} epochs of batch {f.config.train.batch_size}" for f in families
+    sizes = {family.name: family.config.data.limit or len(dataset.train) for family in families}
+    training = f"{next(iter(sizes.values())):,} training"
+    if len(set(sizes.values())) > 1:
+        training = f"training: {', '.join(f'{size:,} ({name})' for name, size in sizes.items())}"
+    gradients = {f.name: {"hand": "derived by hand", "auto": "JAX autodiff"}[f.config.gradient] for f in families}
+    seeds = f"seed {families[0].runs[0].seed}" if _single(families) else f"{len(families[0].runs)} seeds"
+    budget = (
+        ", ".join(f"{f.name} {_budget(f.config)}" for f in families) if families[1:] else _budget(families[0].config)
     )
     return {
-        "data": f"{dataset.name}, {height} × {width} × {channels}; {sizes[0]:,} training, {sizes[1]:,} validation, "
-        f"{sizes[2]:,} test images",
-        "gradients": {"hand": "derived by hand", "auto": "JAX autodiff"}[config.gradient],
-        "budget": f"{len(families[0].runs)} seeds; {budget}",
-        "machine": f"{where['device']}, {where['cpus']} CPU cores, {where['platform']}",
-        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
-        "date": where["started"][:10],
-        "command": where["command"],
+        "data": f"{dataset.name}, {height} × {width} × {channels}; {training}, {len(dataset.validation):,} validation, "
+        f"{len(dataset.test):,} test images",
+        "gradients": ", ".join(dict.fromkeys(gradients.values())),
+        "budget": f"{seeds}; {budget}",
+        **study.circumstances(environment()),
     }
 
 
+def _budget(config: RunConfig) -> str:
+    augmentation = [f"shifted by up to {config.data.shift} pixels"] if config.data.shift else []
+    augmentation += ["mirrored"] if config.data.flip else []
+    augmentation += [f"cropped to {config.data.crop} pixels"] if config.data.crop else []
+    return ", ".join(
+        [
+            f"{config.train.epochs} epochs of batch {config.train.batch_size}",
+            f"{config.optim.name} {config.optim.learning_rate:g}",
+            *augmentation,
+        ]
+    )
+
+
 def _results(families: list[Family]) -> Section:
+    if len(families) == 1 and _single(families):
+        return _one_result(families[0])
+    single = _single(families)
+    accuracy = "of one run each" if single else "mean over seeds with Student's 95 % interval"
+    looked = "the test images were looked at once per run, with the parameters of the epoch that was best on validation"
+    epochs, target = ("epochs", "") if single else ("epochs and seeds", ", median over the seeds that did")
     return Section(
         "Results",
         table=summary_table(families),
-        caption="Test accuracy: mean over seeds with Student's 95 % interval; the test images were looked at once per "
-        "run, with the parameters of the epoch that was best on the validation images. FLOPs: one image's forward "
-        "pass, as XLA counts it. Seconds per epoch: median over epochs and seeds, training only. Seconds to the "
-        "target: training time until the validation accuracy first reached it, median over the seeds that did.",
+        caption=f"Test accuracy: {accuracy}; {looked}. FLOPs: one image's forward pass, as XLA counts it. Seconds per "
+        f"epoch: median over {epochs}, training only. Seconds to the target: training time until the validation "
+        f"accuracy first reached it{target}.",
+    )
+
+
+def _one_result(family: Family) -> Section:
+    """Of one run, quantity by quantity."""
+    line = family.summary()
+    (names, values) = summary_table([family])
+    table = [["quantity", "value"], *zip(names[1:], values[1:], strict=True)]
+    if family.results:
+        (result,) = family.results
+        best = result.records[result.best_epoch - 1]
+        table[2:2] = [
+            ("test loss", f"{result.test_loss:.4f}"),
+            ("validation accuracy", f"{best.validation_accuracy:.2%}"),
+            ("best epoch", f"{result.best_epoch} of {line['config']['train']['epochs']}"),
+        ]
+    return Section(
+        "Result",
+        table=table,
+        caption="The test images were looked at once, with the parameters of the epoch that was best on the validation "
+        "images. FLOPs: one image's forward pass, as XLA counts it. Seconds per epoch: median, training only. One run "
+        "does not tell how far another would be from it: experiments/compare.py trains several.",
     )
 
 
@@ -180,7 +139,8 @@ def _curves(families: list[Family]) -> Section:
     return Section(
         "Learning curves",
         figure=figures.learning_curves(curves, quantities),
-        caption="Thin lines are seeds, thick lines their mean. The training loss is the mean over an epoch's steps, "
+        caption=("" if _single(families) else "Thin lines are seeds, thick lines their mean. ")
+        + "The training loss is the mean over an epoch's steps, "
         "with augmentation and dropout, so it can lie above the validation loss. A wrong picture: a training loss that "
         "falls while the validation loss rises from the first epoch on.",
     )
@@ -194,7 +154,8 @@ def _confusions(families: list[Family], dataset: Dataset) -> Section:
     return Section(
         "Confusion matrices",
         figure=figures.confusion_matrices(matrices, dataset.class_names),
-        caption="Test images, counts added up over the seeds. Colour: square root of the share of the true class.",
+        caption=("Test images. " if _single(families) else "Test images, counts added up over the seeds. ")
+        + "Colour: square root of the share of the true class.",
     )
 
 
@@ -211,8 +172,8 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
         }
         return [
             Section(
-                "Templates of the linear model",
-                figure=figures.labelled_images(rows, {"template": dataset.class_names}),
+                f"Templates of the {_called(family)}",
+                figure=figures.labelled_images(rows, {"template": ticks(dataset.class_names, longest=LABEL)}),
                 caption="Weights per class, zero in the middle of the scale (one scale for all, "
                 f"± {np.abs(weights).max():.3g}; where images are grey, red speaks for the class and blue against it), "
                 f"above the mean training image of the class. Seed {seed}. Noise without any structure would mean that "
@@ -223,7 +184,7 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
         weights = analysis.first_layer_filters(variables)
         return [
             Section(
-                "First-layer filters of the CNN",
+                f"First-layer filters of the {_called(family)}",
                 figure=figures.filters(weights),
                 caption=f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
                 f"in the middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {seed}. Many filters "
@@ -233,22 +194,29 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
     return []
 
 
+def _called(family: Family) -> str:
+    """The family in a heading: by its kind where it has no other name."""
+    kind = {"linear": "linear model", "cnn": "CNN"}[family.config.model.name]
+    return kind if family.name == family.config.model.name else f"{kind} {family.name}"
+
+
 def _errors(families: list[Family], dataset: Dataset) -> list[Section]:
-    rows, titles = {}, {}
+    rows, titles, names = {}, {}, ticks(dataset.class_names, longest=LABEL)
+    arrow = " → " if max(map(len, names)) < LABEL // 2 else "\n→ "
     for family in families:
         mistakes = analysis.confident_errors(family.results[0].test_logits, dataset.test.labels, ERRORS_SHOWN)
         if not mistakes:
             continue
         rows[family.name] = tiles.pixel_rgb(dataset.test.images[[m.index for m in mistakes]])
-        names = dataset.class_names
-        titles[family.name] = [f"{names[m.label]} → {names[m.predicted]}\n{m.probability:.0%}" for m in mistakes]
+        titles[family.name] = [f"{names[m.label]}{arrow}{names[m.predicted]}\n{m.probability:.0%}" for m in mistakes]
     if not rows:
         return []
+    who = "the run" if _single(families) else "the first seed"
     return [
         Section(
             "Most confident errors",
             figure=figures.labelled_images(rows, titles),
-            caption="Test images that the first seed got wrong with the highest probability: true class → answer, and "
-            "the softmax probability of that answer.",
+            caption=f"Test images that {who} got wrong with the highest probability: true class → answer, and the "
+            "softmax probability of that answer.",
         )
     ]

@@ -4,43 +4,50 @@
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn --resume
     python experiments/train.py --quick                                        two epochs: does everything run?
 
-The second line goes on where the first was stopped, killed or out of disk, and ends with the very parameters and
-metrics that it would have ended with: compare the hash that it prints. A run leaves manifest.json, metrics.jsonl,
-checkpoints/, result.npz and report.html; `python scripts/reproduce.py RUN` trains it again and says whether every bit
-agrees.
+Settings that are not given are those of the comparison's recipe (experiments/recipes.py) for the data set and the
+model, so the CNN trained here is the CNN of the README's table. The second line goes on where the first was stopped,
+killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare the hash
+that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
+`python scripts/reproduce.py RUN` trains it again and says whether every bit agrees.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
-from convnet.experiments.compare_report import Family, write_comparison
+from convnet.experiments.compare_family import Family
+from convnet.experiments.compare_report import write_comparison
 from convnet.experiments.recipes import RECIPES
-from tqdm import tqdm
 
 from convnet import data
 from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, require
+from convnet.progress import progress
 from convnet.record import check_writable, parameter_hash
+from convnet.report import study
 from convnet.run import RunResult, Trainer
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS = 2000, 2
+OURS = ("manifest.json", "metrics.jsonl", "checkpoints")
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train one network: progress with loss and accuracy, checkpoints, test accuracy, parameter hash, report.html."""
+    """Train one network: progress with loss and accuracy, checkpoints, test accuracy, parameter hash, report.html.
+    Settings that are not given are those that compare.py trains this model with on this data set: the defaults below
+    follow --data.name and --model.name."""
 
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
     out: Path | None = None
     """Directory of the run. Default: runs/train/<hash of the config>."""
     resume: bool = False
-    """Go on with the run that this directory holds. One of another config is refused."""
+    """Go on with the run that this directory holds. Another one is refused."""
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
     quick: bool = False
@@ -66,27 +73,34 @@ def train(settings: Train) -> int:
     config = settings.config
     require(config.data.name in RECIPES, "data.name", config.data.name, f"one of {', '.join(RECIPES)}")
     out = settings.out or Path("runs", "train", content_hash(config))
-    if not settings.resume and any((out / name).exists() for name in ("manifest.json", "metrics.jsonl", "checkpoints")):
-        raise ValueError(f"out is {str(out)!r}: holds a run already; go on with it (--resume) or choose another")
-    check_writable(out)
+    _check_directory(out, settings.resume)
     dataset = data.load(config.data.name, limit=config.data.limit)
     trainer = Trainer(config, dataset)
     try:
-        with tqdm(total=config.train.epochs, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+        with progress(config.train.epochs, "epoch") as bar:
             result = _train(trainer, out, settings, bar)
     except NonFiniteLoss as diverged:
         print(f"diverged: {diverged}", file=sys.stderr)
         return 1
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), RECIPES[config.data.name].target)
     title = f"One run of {config.model.name} on {dataset.name}"
-    write_comparison(out / "report.html", [family], dataset, title=title)
+    missing = write_comparison(out / "report.html", [family], dataset, title=title)
     print(f"test accuracy   {result.test_accuracy:.4%} (loss {result.test_loss:.4f}; epoch {result.best_epoch}'s)")
     print(f"parameter hash  {parameter_hash(result.variables)}")
     print(f"report          {out / 'report.html'}")
-    return 0
+    return study.tell(missing)
 
 
-def _train(trainer: Trainer, out: Path, settings: Train, bar: tqdm) -> RunResult:
+def _check_directory(out: Path, resume: bool) -> None:
+    """ValueError where `out` holds a run that is not to be resumed, or something else, or cannot be written."""
+    check_writable(out)
+    if not any((out / name).exists() for name in OURS):
+        study.check_no_strangers(out)
+    elif not resume:
+        raise ValueError(f"out is {str(out)!r}: holds a run already; go on with it (--resume) or choose another")
+
+
+def _train(trainer: Trainer, out: Path, settings: Train, bar: Any) -> RunResult:
     def show(record):
         bar.set_postfix(loss=f"{record.train_loss:.4f}", validation=f"{record.validation_accuracy:.2%}")
         bar.update()
@@ -94,8 +108,24 @@ def _train(trainer: Trainer, out: Path, settings: Train, bar: tqdm) -> RunResult
     return trainer.run(on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch)
 
 
+def usual(args: Sequence[str]) -> Train:
+    """What is trained if `args` say no more than the data set and the model: as in a comparison."""
+    name, model = _given(args, "--data.name", "digits"), _given(args, "--model.name", "cnn")
+    runs = RECIPES[name].runs if name in RECIPES else {}
+    return Train(run=runs.get(model, RunConfig()))  # an unknown name is refused when it has been read
+
+
+def _given(args: Sequence[str], flag: str, usual: str) -> str:
+    value = usual
+    for at, arg in enumerate(args):
+        name, equals, attached = arg.partition("=")
+        if name == flag:
+            value = attached if equals else args[at + 1] if at + 1 < len(args) else usual
+    return value
+
+
 def main(args: list[str] | None = None) -> int:
-    return run_command(Train, train, args, going_on="--resume")
+    return run_command(Train, train, args, going_on="--resume", defaults=usual)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 from convnet.experiments import compare
-from convnet.experiments.compare import Compare, Data, recipe_of
+from convnet.experiments.compare import Compare, Data, plan_of
 from convnet.experiments.recipes import RECIPES
 
 from convnet.config import RunConfig, content_hash, from_dict
-from convnet.run import load_result
+from convnet.run import Trainer, load_result
 
 FAST = ["--models", "linear", "mlp", "--seeds", "2", "--epochs", "2"]
 
@@ -69,8 +69,8 @@ def test_resume_takes_over_what_is_finished_and_repeats_what_is_not(finished, mo
     before = rows_of(finished)
     (finished / before[3]["run"] / "manifest.json").write_text("torn")
     trained = []
-    train = compare._train
-    monkeypatch.setattr(compare, "_train", lambda *args: trained.append(args[1]) or train(*args))
+    fit = Trainer._fit
+    monkeypatch.setattr(Trainer, "_fit", lambda self, *args: trained.append(args[0]) or fit(self, *args))
     assert compare.main([*FAST, "--resume", "--out", str(finished)]) == 0
     assert [(config.model.name, config.seed) for config in trained] == [("mlp", 1)]
     for old, new in zip(before, rows_of(finished), strict=True):
@@ -84,7 +84,7 @@ def test_resume_takes_over_what_is_finished_and_repeats_what_is_not(finished, mo
 def test_config_file_changes_one_family(tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[mlp.optim]\nname = 'adam'\nlearning_rate = 0.001\n")
-    runs = recipe_of(Compare(config=path)).runs
+    runs = plan_of(Compare(config=path)).recipe.runs
     assert (runs["mlp"].optim.name, runs["mlp"].optim.learning_rate) == ("adam", 0.001)
     assert runs["mlp"].model == RECIPES["digits"].runs["mlp"].model
     assert runs["linear"] == RECIPES["digits"].runs["linear"]
@@ -155,5 +155,5 @@ def test_output_that_cannot_be_written(tmp_path, capsys):
 
 
 def test_quick_is_small():
-    recipe = recipe_of(Compare(data=Data("mnist"), quick=True))
+    recipe = plan_of(Compare(data=Data("mnist"), quick=True)).recipe
     assert {(run.data.limit, run.train.epochs) for run in recipe.runs.values()} == {(2000, 2)}

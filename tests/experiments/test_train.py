@@ -1,10 +1,15 @@
 """One run from the command line: interrupted, resumed, refused."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
+import tyro
 from convnet.experiments import train
+from convnet.experiments.recipes import RECIPES
 
+from convnet.progress import Lines
 from convnet.record import metrics_hash, read_manifest, read_metrics
 
 FAST = ["--model.name", "linear", "--train.epochs", "3", "--seed", "4", "--every-epoch"]
@@ -44,7 +49,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path, monkeyp
             if bar.n == 1:
                 raise KeyboardInterrupt
 
-        patch.setattr(train.tqdm, "set_postfix", interrupt)
+        patch.setattr(Lines, "set_postfix", interrupt)
         assert train.main([*FAST, "--out", str(out)]) == 130
     assert "--resume goes on" in capsys.readouterr().err
     assert read_manifest(out)["status"] == "failed"
@@ -55,7 +60,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(finished, tmp_path, monkeyp
 
 REFUSED = {
     "a directory that holds a run": ([*FAST], "holds a run already; go on with it (--resume) or choose another"),
-    "another config": ([*FAST[:4], "--seed", "5", "--resume"], "holds a run of another config: seed (4 there, 5 here)"),
+    "another config": ([*FAST[:4], "--seed", "5", "--resume"], "holds another run: config.seed (4 then, 5 now)"),
 }
 
 
@@ -67,7 +72,70 @@ def test_what_is_there_is_not_overwritten(args, message, finished, capsys):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
+def test_files_of_somebody_else_are_kept(tmp_path, capsys):
+    (tmp_path / "report.html").write_text("mine")
+    for more in ([], ["--resume"]):
+        assert train.main([*FAST, *more, "--out", str(tmp_path)]) == 2
+        assert "holds files of something else (report.html)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_file_is_no_directory(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert train.main([*FAST, "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_page_speaks_of_one_run(finished):
+    page = re.sub(r"base64,[^\"]+", "", (finished / "report.html").read_text(encoding="utf-8"))
+    for words in ("mean over seeds", "interval", "Thin lines", "thick"):
+        assert words not in page
+    for text in ("<h2>Result</h2>", "best epoch", "optim.learning_rate", "seed 4"):
+        assert text in page
+
+
+def test_a_picture_that_cannot_be_drawn_costs_its_place(tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise RuntimeError("no such colour")
+
+    monkeypatch.setattr("convnet.report.figures.confusion_matrices", fail)
+    assert train.main([*FAST, "--out", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr()
+    assert "Confusion matrices: could not be made (RuntimeError: no such colour)" in printed.err
+    assert "parameter hash" in printed.out
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "This part could not be made (RuntimeError: no such colour)" in page
+    assert (tmp_path / "run" / "figures" / "learning-curves.png").exists()
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("family", ["linear", "mlp", "cnn"])
+def test_a_model_is_trained_as_the_comparison_trains_it(name, family):
+    given = ["--data.name", name, f"--model.name={family}", "--seed", "3"]
+    assert parsed(given).config == replace(RECIPES[name].runs[family], seed=3)
+
+
+def parsed(args):
+    return tyro.cli(train.Train, args=args, default=train.usual(args))
+
+
+def test_without_options_it_is_the_comparisons_cnn():
+    assert parsed([]).config == RECIPES["digits"].runs["cnn"]
+
+
+def test_what_is_given_wins_over_the_recipe():
+    config = parsed(["--data.name", "cifar10", "--data.no-flip", "--optim.warmup", "0", "--model.dropout", "0"]).config
+    recipe = RECIPES["cifar10"].runs["cnn"]
+    assert (config.data.flip, config.optim.warmup, config.model.dropout) == (False, 0, 0)
+    assert (config.data.shift, config.optim.weight_decay) == (recipe.data.shift, recipe.optim.weight_decay) == (2, 5e-4)
+
+
 BAD = {
+    "negative seed": (["--seed", "-1"], "seed is -1: expected 0 or more"),
     "unknown data set": (["--data.name", "minst"], "data.name is 'minst': expected one of digits, mnist, cifar10"),
     "unknown model": (["--model.name", "vit"], "model.name is 'vit': expected one of linear, mlp, cnn"),
     "limit above the data": (["--data.limit", "5000"], "5000"),
