@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ import tyro
 from jax.errors import JaxRuntimeError
 
 from convnet.allocator import keep_memory
+from convnet.journal import Stopped
 
 
 def run_command(
@@ -29,8 +31,8 @@ def run_command(
     defaults: (arguments) -> the `settings` that they change. None: those of the class.
 
     Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input
-    (ValueError, OSError) and where memory does not suffice; 130 when interrupted. The environment variable
-    CONVNET_TRACEBACK=1 lets the exception through instead.
+    (ValueError, OSError) and where memory does not suffice; 130 when interrupted (143 by SIGTERM). The environment
+    variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     args = sys.argv[1:] if args is None else args
     with suppress(AttributeError, ValueError):  # something else than a stream of text stands in its place, or a closed
@@ -46,8 +48,12 @@ def run_command(
             raise
         print(f"error: {message}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        hint = f"{going_on} goes on from there" if stopped.saved else f"{going_on} begins it anew"
+        print(f"\n{stopped}{f'; {hint}' if going_on else ''}", file=sys.stderr)
+        return 128 + (stopped.signal or signal.SIGINT)
     except KeyboardInterrupt:
-        hint = f"; {going_on} goes on from here" if going_on else ""
+        hint = f"; {going_on} goes on from what is saved" if going_on else ""
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     return code if isinstance(code, int) else 0

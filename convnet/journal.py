@@ -18,17 +18,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from convnet.config import RunConfig, describe_differences, to_dict
+from convnet.identity import WHAT, advice, another_run, decisive, describe, other_bits
 from convnet.record import (
     RunDirectory,
-    changed_environment,
     lock,
     metrics_hash,
     parameter_hash,
     read_manifest,
     read_metrics,
 )
-from convnet.train import Checkpoints, EpochRecord, Fit, NonFiniteLoss, OtherConfig, TrainState
+from convnet.signals import StopRequest
+from convnet.train import Checkpoints, EpochRecord, Fit, NonFiniteLoss, OtherRun, TrainState
 
 SHARE = 0.05
 """Of the training time at most this much is spent on checkpoints, unless there is to be one after every epoch."""
@@ -36,39 +36,55 @@ FIRST_COST = 0.25
 """Seconds that a save is taken to last before one was measured."""
 
 
+class Stopped(Exception):
+    """A run was asked to end, and did so after `epoch` of `epochs`. saved: whether it can go on from there.
+
+    signal: the number of the signal that asked, None where none did.
+    """
+
+    def __init__(self, epoch: int, epochs: int, *, saved: bool = False, signal: int | None = None):
+        self.epoch, self.epochs, self.saved, self.signal = epoch, epochs, saved, signal
+        super().__init__(f"stopped after epoch {epoch} of {epochs}, " + ("saved" if saved else "not saved"))
+
+
 class Journal:
     """Manifest, metrics and checkpoints of one run, under `path`. Use it in a `with`.
 
+    identity: what decides the run's bits, its environment apart (see `RunDirectory`).
     resume: go on with what is there; else start anew and remove it.
+    accept_changes: go on under another environment or with an edited program, too: bits may differ, and the manifest
+        says so.
     every_epoch: save a checkpoint after every epoch, whatever it costs; else as often as `SHARE` allows.
+    stop: asked after each epoch; where it is true, that epoch is saved and Stopped is raised.
     facts: what else the manifest is to say from the beginning.
 
-    Raises, before anything is written, OtherConfig where `path` holds a run of another config that is to be resumed,
-    and ValueError where another process is at work there.
+    Raises, before anything is written, OtherRun where `path` holds another run than the one that is to be resumed, or
+    one that would go on to other bits, and ValueError where another process is at work there.
     """
 
     def __init__(
         self,
         path: Path,
-        config: RunConfig,
+        identity: Mapping[str, Any],
         *,
         resume: bool = False,
+        accept_changes: bool = False,
         every_epoch: bool = False,
+        stop: StopRequest | None = None,
         facts: Mapping[str, Any] | None = None,
     ):
         self.path, self.every_epoch, self._resume, self._ended = path, every_epoch, resume, False
-        settings = to_dict(config)
-        manifest = read_manifest(path) if resume else None
-        if manifest is not None and manifest.get("config") != settings:
-            differing = describe_differences(manifest.get("config"), settings, "there", "here")
-            raise OtherConfig(f"{path} holds a run of another config: {differing}")
-        self._checkpoints = Checkpoints(path / "checkpoints", settings, parameter_hash)
+        self._epochs, self._stop = identity["config"]["train"]["epochs"], stop
+        if resume:
+            check_same_run(path, identity, accept_changes=accept_changes)
+        what = {name: identity.get(name) for name in WHAT}
+        self._checkpoints = Checkpoints(path / "checkpoints", what, parameter_hash)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock(path)
         if not resume:
             self._checkpoints.clear()  # before the metrics: a checkpoint must not outlive the lines it counts on
-        self._run = RunDirectory(path, settings, resume=resume, facts=facts)
-        self._saved_at = time.perf_counter()
+        self._run = RunDirectory(path, identity, resume=resume, facts=facts)
+        self._saved_at, self._saved_epoch = time.perf_counter(), 0
 
     def begin(self, state: TrainState) -> TrainState | Fit:
         """`state`, or where the newest whole checkpoint stood. state: the first of this run.
@@ -80,16 +96,29 @@ class Journal:
         if found is None:
             return state
         self._warn_of_changes()
+        self._saved_epoch = found.epoch
         names = [field.name for field in fields(EpochRecord)]
         records = tuple(EpochRecord(**{name: line[name] for name in names}) for line in lines)
         return Fit(found.state, found.best_variables, found.best_epoch, records)
 
     def keep(self, fit: Fit) -> None:
-        """Write down the latest epoch. Raises OSError where there is no room; what was written before stays."""
+        """Write down the latest epoch.
+
+        Raises OSError where there is no room (what was written before stays); Stopped where the run was asked to end.
+        """
         self.write(fit.records[-1], fit.state.variables)
-        if self.every_epoch or self._due():
+        epoch, stop = len(fit.records), self._stop if self._stop and len(fit.records) < self._epochs else None
+        if self.every_epoch or stop or self._due():
+            self.save(fit)
+        if stop:
+            self._checkpoints.wait()
+            raise Stopped(epoch, self._epochs, saved=True, signal=stop.signal)
+
+    def save(self, fit: Fit) -> None:
+        """Save a checkpoint of where training stands, unless there is one. Raises OSError as `keep` does."""
+        if self._saved_epoch < len(fit.records):
             self._run.sync()
-            self._saved_at = time.perf_counter()
+            self._saved_at, self._saved_epoch = time.perf_counter(), len(fit.records)
             self._checkpoints.save(fit, self._run.position)
 
     def write(self, record: EpochRecord, variables: Any) -> None:
@@ -101,8 +130,8 @@ class Journal:
     def _warn_of_changes(self) -> None:
         changed = self._run.manifest["resumed"][-1]["changed"] if "resumed" in self._run.manifest else {}
         if changed:
-            listed = ", ".join(f"{name} ({then!r} then, {now!r} now)" for name, (then, now) in changed.items())
-            warnings.warn(f"{self.path} is resumed after a change, so bits may differ: {listed}", stacklevel=2)
+            message = f"{self.path} is resumed after a change, so bits may differ: {describe(changed)}"
+            warnings.warn(message, stacklevel=2)
 
     def _due(self) -> bool:
         cost = FIRST_COST if self._checkpoints.seconds is None else self._checkpoints.seconds
@@ -127,6 +156,8 @@ class Journal:
         with suppress(OSError):  # on a full disk this cannot be written either, and `error` is what matters
             if isinstance(error, NonFiniteLoss):
                 self._run.finish("diverged", reason=str(error), at_step=error.at)
+            elif isinstance(error, Stopped):
+                self._run.finish("stopped", reason=str(error), at_epoch=error.epoch)
             else:
                 self._run.finish("failed", reason=repr(error))
 
@@ -144,28 +175,51 @@ class Journal:
                 self._lock.close()
 
 
-def can_go_on(path: Path, config: RunConfig, facts: Mapping[str, Any]) -> bool:
-    """Whether a run begun in `path` would go on to the very bits that it would have now from its beginning: begun by
-    this config, with these `facts` in its manifest, and never under another environment.
+def check_same_run(path: Path, identity: Mapping[str, Any], *, accept_changes: bool = False) -> None:
+    """OtherRun, naming every field with its value then and now, where the run in `path` (if any) is not this one, or
+    would not have the same bits now; accept_changes: the latter is no matter."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        return
+    if differing := another_run(manifest, identity):
+        raise OtherRun(f"{path} holds another run: {describe(differing)}")
+    if (changed := changes(manifest, identity)) and not accept_changes:
+        raise OtherRun(f"{path} holds a run that would have other bits now: {describe(changed)}{advice(changed)}")
 
-    Raises OtherConfig where `path` holds a run of another config.
+
+def changes(manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Where the way to compute differs from that of the run's start, or ever did while it ran."""
+    found = {}
+    for resumed in manifest.get("resumed", []):
+        found |= resumed["changed"]
+    return found | other_bits(manifest, {**identity, **decisive()})
+
+
+def can_go_on(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a run begun in `path` would go on to the very bits that it would have now from its beginning; a
+    RuntimeWarning says why not.
+
+    Raises OtherRun where `path` holds another run.
     """
     manifest = read_manifest(path)
     if manifest is None:
         return False
-    if differing := describe_differences(manifest.get("config"), to_dict(config), "there", "here"):
-        raise OtherConfig(f"{path} holds a run of another config: {differing}")
-    changed = [changed_environment(manifest), *(resumed["changed"] for resumed in manifest.get("resumed", []))]
-    return not any(changed) and all(manifest.get(name) == value for name, value in facts.items())
+    if differing := another_run(manifest, identity):
+        raise OtherRun(f"{path} holds another run: {describe(differing)}")
+    if changed := changes(manifest, identity):
+        message = f"{path} begins anew, its bits would be others: {describe(changed)}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return not changed
 
 
-def is_finished(path: Path, config: RunConfig) -> bool:
-    """Whether `path` holds a finished run of this config by this code with these versions on this kind of device."""
+def is_finished(path: Path, identity: Mapping[str, Any], *, accept_changes: bool = False) -> bool:
+    """Whether `path` holds this run, finished; accept_changes: computed in whatever way."""
     manifest = read_manifest(path)
     return (
         manifest is not None
-        and (manifest.get("status"), manifest.get("config")) == ("finished", to_dict(config))
-        and not changed_environment(manifest)
+        and manifest.get("status") == "finished"
+        and not another_run(manifest, identity)
+        and (accept_changes or not changes(manifest, identity))
         and manifest.get("metrics_hash") == _metrics_hash(path)
     )
 

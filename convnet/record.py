@@ -5,43 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import tempfile
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 import jax
 import numpy as np
 
-from convnet.config import differences
+from convnet.identity import environment, now, other_bits
 
-DECISIVE = ("packages", "python", "device", "xla_flags", "code")
-"""What of an environment decides about bits. The commit does not: "code" is the content of the sources themselves."""
 TIMES = ("seconds",)
 """Figures in the metrics that no two runs have in common."""
-PACKAGES = ("convnet", "jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "scipy")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace the file at `path` by `content`, all of it or nothing."""
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # Opened by name, not by mkstemp, so that it gets the permissions that the user's other files get.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -82,6 +74,7 @@ def lock(directory: Path) -> IO | None:
 class RunDirectory:
     """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end.
 
+    identity: what decides the run's bits, its environment apart (`convnet.identity.WHAT`, and the programs).
     resume: keep what is there. The manifest then tells under "resumed" when, and what had changed since the start;
         unless the run turns out to begin anew (`rewind` to the beginning), which makes it a new one.
     facts: what else the manifest is to say.
@@ -90,7 +83,7 @@ class RunDirectory:
     def __init__(
         self,
         path: Path,
-        config: dict[str, Any],
+        identity: Mapping[str, Any],
         *,
         resume: bool = False,
         facts: Mapping[str, Any] | None = None,
@@ -99,12 +92,12 @@ class RunDirectory:
         path.mkdir(parents=True, exist_ok=True)
         self._metrics = path / "metrics.jsonl"
         before = read_manifest(path) if resume else None
-        self._new = {"config": config, "status": "running", **environment(), **(facts or {})}
+        self._new = {**identity, "status": "running", **environment(), **(facts or {})}
         self.manifest = self._new
         if before is not None:
-            now = {"started": self.manifest["started"], "command": self.manifest["command"]}
-            now["changed"] = changed_environment(before)
-            history = [*before.get("resumed", []), now]
+            again = {name: self.manifest[name] for name in ("started", "command")}
+            again["changed"] = other_bits(before, self.manifest)
+            history = [*before.get("resumed", []), again]
             kept = {name: before.get(name, value) for name, value in self.manifest.items()}
             self.manifest = kept | {"status": "running", "resumed": history}
         if not resume:
@@ -159,14 +152,14 @@ class RunDirectory:
 
     def finish(self, status: str, **facts: Any) -> None:
         """`status`: "finished", "diverged" or "failed"; `facts` join the manifest."""
-        self.manifest |= {"status": status, "ended": _now(), **facts}
+        self.manifest |= {"status": status, "ended": now(), **facts}
         write_json(self.path / "manifest.json", self.manifest)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of the run directory `path`; None where there is none that can be read."""
     try:
-        return json.loads((path / "manifest.json").read_text())
+        return json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -186,30 +179,6 @@ def metrics_hash(lines: list[dict[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(untimed, sort_keys=True).encode()).hexdigest()
 
 
-def changed_environment(manifest: dict[str, Any]) -> dict[str, list[Any]]:
-    """What the bits of a result depend on and is no longer as `manifest` says: name -> [then, now]."""
-    here = environment()
-    then, now = ({name: facts.get(name) for name in DECISIVE} for facts in (manifest, here))
-    return {name: list(pair) for name, pair in differences(then, now).items()}
-
-
-def environment() -> dict[str, Any]:
-    """What a result depends on besides its config: versions, device, flags, code, command."""
-    return {
-        "started": _now(),
-        "command": shlex.join(sys.argv),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "device": _device(),
-        "backend": jax.default_backend(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "git": _git_state(),
-        "code": _code_hash(),
-    }
-
-
 def parameter_hash(params: Any) -> str:
     """SHA-256 over names, shapes, dtypes and bytes of all parameters: equal only for equal bits."""
     digest = hashlib.sha256()
@@ -218,53 +187,3 @@ def parameter_hash(params: Any) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        # The name `convnet` belongs to somebody else on PyPI.
-        return metadata.version("convnet-lab" if package == "convnet" else package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _device() -> str:
-    """The accelerator's name, or the processor's where there is none and the system tells."""
-    kind = jax.devices()[0].device_kind
-    if jax.default_backend() != "cpu":
-        return kind
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or kind
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _code_hash() -> str:
-    """SHA-256 over the package's own sources: what a commit does not tell where the tree was changed since."""
-    digest, here = hashlib.sha256(), Path(__file__).resolve().parent
-    for path in sorted(here.rglob("*.py")):
-        digest.update(f"{path.relative_to(here)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit of the source tree and whether it was changed since; None where the code is not in a checkout."""
-    here = Path(__file__).resolve().parent
-
-    def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *args], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != here.parent:
-            return None  # an installed copy that happens to lie inside somebody's repository
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from convnet import models, train
 from convnet.config import RunConfig
 from convnet.journal import Journal
-from convnet.record import write_atomically
+from convnet.record import parameter_hash, read_manifest, write_atomically
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,47 @@ def conclude(journal: Journal, result: RunResult, **facts: Any) -> None:
     )
 
 
+class DamagedResult(ValueError):
+    """A result on disk that is not what was written there."""
+
+
 def save_result(result: RunResult, directory: Path) -> None:
     """Write `result` as `result.npz`, from which `load_result` rebuilds it bit for bit; all of it or nothing."""
-    arrays = models.flatten(result.variables)
-    table = np.array([astuple(record) for record in result.records], np.float64)
-    facts = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
+    arrays = {name: np.asarray(array) for name, array in models.flatten(result.variables).items()}
+    arrays["test_logits"] = np.asarray(result.test_logits)
+    arrays["records"] = np.array([astuple(record) for record in result.records], np.float64)
+    arrays["facts"] = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
+    # NumPy has no name for bfloat16 and its like, and would bring back raw bytes.
+    dtypes = json.dumps({name: str(array.dtype) for name, array in arrays.items()})
     buffer = io.BytesIO()
-    np.savez(buffer, records=table, facts=facts, test_logits=result.test_logits, **arrays)
+    np.savez(buffer, dtypes=np.array(dtypes), **{name: _plain(array) for name, array in arrays.items()})
     write_atomically(directory / "result.npz", buffer.getvalue())
 
 
 def load_result(config: RunConfig, directory: Path) -> RunResult:
-    """What `save_result` wrote for `config`."""
-    with np.load(directory / "result.npz") as file:
+    """What `save_result` wrote for `config`.
+
+    Raises DamagedResult where there is none that can be read, or other parameters than the manifest speaks of.
+    """
+    path = directory / "result.npz"
+    try:
+        result = _read_result(config, path)
+    except PermissionError:
+        raise
+    except Exception as error:  # whatever a reader of damaged files may stumble over
+        reason = " ".join(str(error).split())[:200] or repr(error)
+        raise DamagedResult(f"{path} cannot be read ({reason})") from error
+    expected = (read_manifest(directory) or {}).get("parameter_hash")
+    if expected not in (None, parameter_hash(result.variables)):
+        raise DamagedResult(f"{path} holds other parameters than its manifest speaks of")
+    return result
+
+
+def _read_result(config: RunConfig, path: Path) -> RunResult:
+    with np.load(path) as file:
         arrays = dict(file)
+    dtypes = json.loads(str(arrays.pop("dtypes"))) if "dtypes" in arrays else {}
+    arrays = {name: array.view(jnp.dtype(dtypes.get(name, array.dtype))) for name, array in arrays.items()}
     table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))
     kinds = [int if f.type == "int" else float for f in fields(train.EpochRecord)]
     return RunResult(
@@ -80,3 +109,8 @@ def load_result(config: RunConfig, directory: Path) -> RunResult:
         test_logits=logits,
         compile_seconds=float(facts[3]),
     )
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The same bytes in a dtype of NumPy's own."""
+    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array

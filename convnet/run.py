@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +21,11 @@ from convnet import data, initializers, models, ops, optim, train
 from convnet.allocator import give_back_memory, keep_memory
 from convnet.config import RunConfig, differences, require, to_dict
 from convnet.data import Dataset
-from convnet.journal import Journal, is_finished
+from convnet.identity import qualified_name
+from convnet.journal import Journal, check_same_run, is_finished
 from convnet.ops import OpSet
-from convnet.result import RunResult, conclude, load_result
+from convnet.result import DamagedResult, RunResult, conclude, load_result
+from convnet.signals import StopRequest, stop_requests
 
 EVALUATION_BATCH = 500
 
@@ -33,7 +37,9 @@ OnEpoch = Callable[[train.EpochRecord], None]
 
 
 class Programs(NamedTuple):
-    """init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
+    """Compiled, or to be compiled.
+
+    init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
     validate and examine(variables, values, images, labels) -> (info, logits)."""
 
     init: Callable
@@ -77,7 +83,8 @@ class Trainer:
 
     def __init__(self, config: RunConfig, dataset: Dataset, *, opset: OpSet | None = None, traced: Sequence[str] = ()):
         keep_memory()
-        self.config, self.dataset, self.traced = config, dataset, tuple(traced)
+        self.dataset, self.traced = dataset, tuple(traced)
+        self.config = self.named(config)
         for name in self.traced:
             require(name in TRACEABLE, "traced", name, f"one of {', '.join(TRACEABLE)}")
         self._opset = ops.OPSETS[config.gradient] if opset is None else opset
@@ -91,6 +98,7 @@ class Trainer:
             self._state = jax.eval_shape(self._init, *self._inputs([config]))
             splits = (dataset.train, dataset.validation, dataset.test)
             self._train, self._validation, self._test = jax.device_put([(s.images, s.labels) for s in splits])
+            self._digests: dict[int, dict[str, str]] = {}
             self._programs: dict[int, Programs] = {}
             self.compile_seconds = 0.0
             self._prepare()
@@ -99,6 +107,10 @@ class Trainer:
     def parameters(self) -> int:
         """Number of trained values."""
         return models.count_parameters({"params": self._state.params})
+
+    def named(self, config: RunConfig) -> RunConfig:
+        """`config` with the name of the data that are trained on, which may be the user's own."""
+        return replace(config, data=replace(config.data, name=self.dataset.name))
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -111,10 +123,19 @@ class Trainer:
         if replicates not in self._programs:
             start = time.perf_counter()
             with self._precision():
-                self._programs[replicates] = self._compile(replicates)
+                lowered = self._lower(replicates)
+                self._digests[replicates] = _digests_of(lowered)
+                self._programs[replicates] = Programs(*(program.compile() for program in lowered))
                 give_back_memory()
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]
+
+    def digests(self, replicates: int = 0) -> dict[str, str]:
+        """What decides what is computed, whoever wrote it: a digest of each program as it goes to the compiler."""
+        if replicates not in self._digests:
+            with self._precision():
+                self._digests[replicates] = _digests_of(self._lower(replicates))
+        return self._digests[replicates]
 
     def _precision(self):
         return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
@@ -159,7 +180,8 @@ class Trainer:
             images = data.center_crop(images, size=self.config.data.crop)
         return data.normalize(images, self.dataset.mean, self.dataset.std)
 
-    def _compile(self, replicates: int) -> Programs:
+    def _lower(self, replicates: int) -> Programs:
+        """The programs before they are compiled, which takes a second or so."""
         init, epoch, evaluate = self._init, self._epoch, self._evaluate
         if replicates:
             init = jax.vmap(init)
@@ -168,10 +190,10 @@ class Trainer:
         state, values = jax.eval_shape(init, *inputs), inputs[1]
         evaluate = jax.jit(evaluate)
         return Programs(
-            init=jax.jit(init).lower(*inputs).compile(),
-            epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *self._train).compile(),
-            validate=evaluate.lower(state.variables, values, *self._validation).compile(),
-            examine=evaluate.lower(state.variables, values, *self._test).compile(),
+            init=jax.jit(init).lower(*inputs),
+            epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *self._train),
+            validate=evaluate.lower(state.variables, values, *self._validation),
+            examine=evaluate.lower(state.variables, values, *self._test),
         )
 
     # --- runs ---------------------------------------------------------------------------------------------------------
@@ -190,47 +212,86 @@ class Trainer:
         *,
         directory: Path | None = None,
         resume: bool = False,
+        accept_changes: bool = False,
         every_epoch: bool = False,
+        stop: StopRequest | None = None,
     ) -> RunResult:
         """As `run`, for a config that differs from the trainer's in its seed and traced settings only.
 
         directory: where to leave manifest, metrics, checkpoints and result; None: nowhere.
-        resume: go on with what a run of the same config left there, which gives the same bits as if it had never been
-        interrupted (but for the seconds); on_epoch then sees the epochs taken over first. A finished run is read.
+        resume: go on with what this run left there, which gives the same bits as if it had never been interrupted (but
+        for the seconds); on_epoch then sees the epochs taken over first. A finished run is read.
+        accept_changes: go on although the environment or the code is another than it was; the manifest will say so.
         every_epoch: a checkpoint after every epoch, instead of as often as a twentieth of the time allows.
+        stop: asked after every epoch. None: SIGINT and SIGTERM ask, where this is the main thread and there is a
+        directory. What was reached is saved.
 
         Raises NonFiniteLoss where training diverges; OSError where `directory` is full (what is there can be resumed);
-        ValueError for another config than the programs are of, and (OtherConfig) where `directory` holds a run of
-        another config, metrics or parameters that do not belong to it.
+        Stopped; ValueError for another config than the programs are of, and (OtherRun) where `directory` holds another
+        run, or one that would have other bits now, naming each field with its value then and now.
         """
+        config = self.named(config)
         self.check_shared(config)
         if directory is None:
             return self._fit(config, on_epoch)
-        if resume and is_finished(directory, config):
-            result = load_result(config, directory)
+        if resume and (result := self._finished(config, directory, accept_changes)) is not None:
             for record in result.records:
                 on_epoch(record)
             return result
-        with self.journal(directory, config, resume=resume, every_epoch=every_epoch) as journal:
+        options = dict(resume=resume, accept_changes=accept_changes, every_epoch=every_epoch)
+        listening = nullcontext(stop) if stop is not None else stop_requests()
+        with listening as stop, self.journal(directory, config, stop=stop, **options) as journal:
             result = self._fit(config, on_epoch, journal)
             conclude(journal, result)
         return result
 
+    def _finished(self, config: RunConfig, directory: Path, accept_changes: bool) -> RunResult | None:
+        """The result in `directory` if this run is finished there; of a damaged one all but its checkpoints is lost."""
+        identity = self.identity(config)
+        check_same_run(directory, identity, accept_changes=accept_changes)
+        if not is_finished(directory, identity, accept_changes=accept_changes):
+            return None
+        try:
+            return load_result(config, directory)
+        except DamagedResult as damaged:
+            warnings.warn(f"{damaged}: computed again from the last checkpoint", RuntimeWarning, stacklevel=3)
+            return None
+
     def check_shared(self, config: RunConfig) -> None:
         """ValueError for a config that these programs cannot run, naming what differs."""
-        if others := sorted(differences(to_dict(self.config), to_dict(config)).keys() - {"seed", *self.traced}):
+        others = differences(to_dict(self.config), to_dict(self.named(config)))
+        if others := sorted(others.keys() - {"seed", *self.traced}):
             raise ValueError(f"{others[0]} is not as in the compiled program: expected only the seed to differ")
+
+    def identity(self, config: RunConfig, replicates: int = 0) -> dict[str, Any]:
+        """What decides the bits of a run of `config` here, the environment apart, as plain JSON values.
+
+        replicates: how many are trained in one program with it; 0: none.
+        """
+        return {
+            "config": to_dict(self.named(config)),
+            "data": self.dataset.facts,
+            "computes": {"model": qualified_name(type(self.model)), "ops": self._ops()},
+            "replicates": replicates,
+            "traced": list(self.traced),
+            "programs": self.digests(replicates),
+        }
+
+    def _ops(self) -> str | dict[str, str]:
+        """The config's word for the ops, or those that are others, by name."""
+        usual = ops.OPSETS[self.config.gradient]
+        own = {f.name: getattr(self._opset, f.name) for f in fields(OpSet)}
+        others = {name: qualified_name(op) for name, op in own.items() if op is not getattr(usual, name)}
+        return others or self.config.gradient
 
     def journal(self, directory: Path, config: RunConfig, *, replicates: int = 0, **options: Any) -> Journal:
         """A run's records in `directory`. replicates: how many are trained in one program with it; 0: none."""
         facts = {
-            "replicates": replicates,
-            "traced": list(self.traced),
             "parameters": self.parameters,
             "classes": self.dataset.num_classes,
             "compile_seconds": self.compile_seconds,
         }
-        return Journal(directory, config, facts=facts, **options)
+        return Journal(directory, self.identity(config, replicates), facts=facts, **options)
 
     def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: Journal | None = None) -> RunResult:
         programs = self.programs()
@@ -261,6 +322,12 @@ class Trainer:
             test_logits=np.asarray(logits),
             compile_seconds=self.compile_seconds,
         )
+
+
+def _digests_of(lowered: Programs) -> dict[str, str]:
+    """SHA-256 of each program's text, which has neither names of files nor numbers of lines."""
+    texts = {name: program.as_text() for name, program in lowered._asdict().items()}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
 
 
 def _value(config: RunConfig, path: str) -> float:

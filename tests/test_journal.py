@@ -10,14 +10,17 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from convnet import journal, record
+from convnet import identity as identities
+from convnet import journal
 from convnet.config import RunConfig, TrainConfig, to_dict
-from convnet.journal import Journal, is_finished
+from convnet.journal import Journal, Stopped, can_go_on, is_finished
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
-from convnet.train import Checkpoints, NonFiniteLoss, OtherConfig, TrainState, fit
+from convnet.signals import StopRequest
+from convnet.train import Checkpoints, NonFiniteLoss, OtherRun, TrainState, fit
 
 EPOCHS = 6
 CONFIG = RunConfig(train=TrainConfig(epochs=EPOCHS))
+IDENTITY = {"config": to_dict(CONFIG), "data": {"digest": "d"}, "programs": {"epoch": "p"}}
 OPTIMIZER = optax.sgd(0.1, momentum=0.9)
 
 
@@ -50,9 +53,9 @@ class Interrupted(Exception):
     """Stands for whatever may stop a run."""
 
 
-def go(path, *, stop_in=0, config=CONFIG, before=lambda epoch: None, **options):
+def go(path, *, stop_in=0, identity=IDENTITY, before=lambda epoch: None, **options):
     """Train in `path`; in epoch `stop_in` stop before anything of it is written down. before(epoch): called there."""
-    with Journal(path, config, every_epoch=True, **options) as log:
+    with Journal(path, identity, **{"every_epoch": True, **options}) as log:
 
         def keep(now):
             before(len(now.records))
@@ -85,12 +88,12 @@ def undisturbed(tmp_path_factory):
 
 def test_two_processes_do_not_share_a_directory(tmp_path):
     """A requeued job must not cut the metrics under one that still runs; when that ends, the place is free."""
-    with Journal(tmp_path, CONFIG) as log:
+    with Journal(tmp_path, IDENTITY) as log:
         log.begin(start())
         with pytest.raises(ValueError, match="is in use by another process"):
-            Journal(tmp_path, CONFIG, resume=True)
+            Journal(tmp_path, IDENTITY, resume=True)
     go(tmp_path, resume=True)
-    assert is_finished(tmp_path, CONFIG)
+    assert is_finished(tmp_path, IDENTITY)
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------------
@@ -161,9 +164,51 @@ def test_a_run_started_anew_forgets_the_old_one(tmp_path, undisturbed):
         go(tmp_path, stop_in=5)
     with pytest.raises(Interrupted):
         go(tmp_path, stop_in=1)
-    assert not (tmp_path / "checkpoints").exists()
+    assert list((tmp_path / "checkpoints").iterdir()) == []
     assert read_metrics(tmp_path) == []
     assert outcome(tmp_path, go(tmp_path, resume=True)) == undisturbed
+
+
+# --- asked to stop ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every_epoch", [True, False])
+def test_a_run_that_is_asked_to_stop_saves_the_epoch_and_goes_on_to_the_same_bits(every_epoch, tmp_path, undisturbed):
+    """However far the latest checkpoint is away."""
+    stop = StopRequest()
+
+    def ask(epoch):
+        if epoch == 3:
+            stop.ask(15)
+
+    with pytest.raises(Stopped, match=r"^stopped after epoch 3 of 6, saved$") as caught:
+        go(tmp_path, stop=stop, before=ask, every_epoch=every_epoch)
+    assert (caught.value.epoch, caught.value.saved, caught.value.signal) == (3, True, 15)
+    manifest = read_manifest(tmp_path)
+    assert (manifest["status"], manifest["at_epoch"]) == ("stopped", 3)
+    assert len(read_metrics(tmp_path)) == 3
+    seen = []
+    assert outcome(tmp_path, go(tmp_path, resume=True, before=seen.append)) == undisturbed
+    assert seen == [4, 5, 6]
+
+
+def test_a_request_in_the_last_epoch_comes_too_late_to_lose_anything(tmp_path, undisturbed):
+    stop = StopRequest()
+    end = go(tmp_path, stop=stop, before=lambda epoch: epoch == EPOCHS and stop.ask())
+    assert outcome(tmp_path, end) == undisturbed
+    assert is_finished(tmp_path, IDENTITY)
+
+
+def test_a_run_that_can_go_on_to_the_same_bits(tmp_path, monkeypatch):
+    assert not can_go_on(tmp_path, IDENTITY)
+    with pytest.raises(Interrupted):
+        go(tmp_path, stop_in=3)
+    assert can_go_on(tmp_path, IDENTITY)
+    with pytest.raises(OtherRun, match="another run"):
+        can_go_on(tmp_path, OTHERS["data"][0])
+    monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
+    with pytest.warns(RuntimeWarning, match=r"begins anew, its bits would be others: flags\.XLA_FLAGS"):
+        assert not can_go_on(tmp_path, IDENTITY)
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------
@@ -244,22 +289,28 @@ def everything_in(path):
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
-def test_another_config_is_refused_and_nothing_is_touched(tmp_path):
+OTHERS = {
+    "config": (
+        IDENTITY | {"config": to_dict(replace(CONFIG, seed=4, train=TrainConfig(epochs=EPOCHS, batch_size=8)))},
+        r"another run: config\.train\.batch_size \(64 then, 8 now\), config\.seed \(0 then, 4 now\)$",
+    ),
+    "data": (IDENTITY | {"data": {"digest": "e"}}, r"another run: data\.digest \('d' then, 'e' now\)$"),
+    "ops": (IDENTITY | {"computes": {"ops": "mine"}}, r"another run: computes \(None then, \{'ops': 'mine'\} now\)$"),
+}
+
+
+@pytest.mark.parametrize(("identity", "message"), OTHERS.values(), ids=OTHERS)
+def test_another_run_is_refused_and_nothing_is_touched(identity, message, tmp_path):
     with pytest.raises(Interrupted):
         go(tmp_path, stop_in=3)
     before = everything_in(tmp_path)
-    other = replace(CONFIG, seed=4, train=TrainConfig(epochs=EPOCHS, batch_size=8))
-    with pytest.raises(OtherConfig, match=r"train\.batch_size \(64 there, 8 here\), seed \(0 there, 4 here\)$"):
-        go(tmp_path, config=other, resume=True)
+    for options in ({}, {"accept_changes": True}):
+        with pytest.raises(OtherRun, match=message):
+            go(tmp_path, identity=identity, resume=True, **options)
     assert everything_in(tmp_path) == before
-
-
-def test_a_checkpoint_of_another_config_is_refused_even_without_a_manifest(tmp_path):
-    with pytest.raises(Interrupted):
-        go(tmp_path, stop_in=3)
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(OtherConfig, match=r"checkpoint of another config: seed \(0 there, 4 here\)$"):
-        go(tmp_path, config=replace(CONFIG, seed=4), resume=True)
+    with pytest.raises(OtherRun, match=f"is a checkpoint of {message}"):
+        go(tmp_path, identity=identity, resume=True)
 
 
 @pytest.mark.parametrize("change", ["gone", "shorter", "edited"])
@@ -277,17 +328,37 @@ def test_metrics_that_are_not_the_checkpoints_are_refused_and_left_alone(change,
     assert outcome(tmp_path, go(tmp_path, resume=True)) == undisturbed
 
 
-def test_a_changed_environment_is_warned_of_and_recorded(tmp_path, monkeypatch):
+def test_a_run_that_would_go_on_to_other_bits_is_refused(tmp_path, monkeypatch, undisturbed):
     with pytest.raises(Interrupted):
         go(tmp_path, stop_in=4)
-    started = read_manifest(tmp_path)["started"]
+    before = everything_in(tmp_path)
+    with pytest.raises(OtherRun, match=r"have other bits now: programs\.epoch \('p' then, 'q' now\)$"):
+        go(tmp_path, identity=IDENTITY | {"programs": {"epoch": "q"}}, resume=True)
+    threads = read_manifest(tmp_path)["threads"]
+    monkeypatch.setenv("PJRT_NPROC", "99")
+    if threads is not None:
+        message = rf"other bits now: threads \({threads} then, 99 now\); PJRT_NPROC={threads} gives"
+        with pytest.raises(OtherRun, match=message):
+            go(tmp_path, resume=True)
+    monkeypatch.undo()
+    assert everything_in(tmp_path) == before
+    assert outcome(tmp_path, go(tmp_path, resume=True)) == undisturbed
+
+
+def test_a_change_may_be_accepted_and_is_recorded(tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        go(tmp_path, stop_in=4)
+    started = read_manifest(tmp_path)
     monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
-    with pytest.warns(UserWarning, match=r"bits may differ: xla_flags \(.* then, '--xla_other=1' now\)"):
-        go(tmp_path, resume=True)
+    with pytest.warns(UserWarning, match=r"bits may differ: flags\.XLA_FLAGS \(.* then, '--xla_other=1' now\)"):
+        go(tmp_path, resume=True, accept_changes=True)
     manifest = read_manifest(tmp_path)
-    assert list(manifest["resumed"][0]["changed"]) == ["xla_flags"]
-    assert (manifest["status"], manifest["started"]) == ("finished", started)
-    assert manifest["xla_flags"] != "--xla_other=1"  # that of the start
+    assert list(manifest["resumed"][0]["changed"]) == ["flags.XLA_FLAGS"]
+    assert (manifest["status"], manifest["started"]) == ("finished", started["started"])
+    assert manifest["flags"] == started["flags"]
+    monkeypatch.undo()
+    assert not is_finished(tmp_path, IDENTITY)  # half of it has other bits, whatever holds now
+    assert is_finished(tmp_path, IDENTITY, accept_changes=True)
 
 
 # --- what it records --------------------------------------------------------------------------------------------------
@@ -295,7 +366,7 @@ def test_a_changed_environment_is_warned_of_and_recorded(tmp_path, monkeypatch):
 
 def test_each_line_has_the_hash_of_the_parameters_after_that_epoch(tmp_path):
     seen = []
-    with Journal(tmp_path, CONFIG) as log:
+    with Journal(tmp_path, IDENTITY) as log:
 
         def keep(now):
             seen.append((asdict(now.records[-1]), parameter_hash({"params": now.state.params})))
@@ -308,7 +379,7 @@ def test_each_line_has_the_hash_of_the_parameters_after_that_epoch(tmp_path):
 
 def test_the_metrics_do_not_keep_the_next_epoch_from_reusing_its_buffers(tmp_path):
     """A view of a buffer would: twice the memory."""
-    with Journal(tmp_path, CONFIG, every_epoch=True) as log:
+    with Journal(tmp_path, IDENTITY, every_epoch=True) as log:
         end = fit(log.begin(start()), epoch_of_noise, validate, 1)
         log.keep(end)
         pointer = end.state.params["w"].unsafe_buffer_pointer()
@@ -318,25 +389,28 @@ def test_the_metrics_do_not_keep_the_next_epoch_from_reusing_its_buffers(tmp_pat
 
 @pytest.mark.parametrize(("error", "status"), [(NonFiniteLoss(4, 2, 4, 6), "diverged"), (Interrupted("why"), "failed")])
 def test_a_run_that_ends_early_says_how(error, status, tmp_path):
-    with pytest.raises(type(error)), Journal(tmp_path, CONFIG):
+    with pytest.raises(type(error)), Journal(tmp_path, IDENTITY):
         raise error
     manifest = read_manifest(tmp_path)
     assert manifest["status"] == status
     assert ("not finite at step 4" if status == "diverged" else "Interrupted('why')") in manifest["reason"]
-    assert not is_finished(tmp_path, CONFIG)
+    assert not is_finished(tmp_path, IDENTITY)
 
 
 def test_a_finished_run_is_one_of_the_same_config_and_environment(tmp_path, monkeypatch):
-    assert not is_finished(tmp_path, CONFIG)
+    assert not is_finished(tmp_path, IDENTITY)
     end = go(tmp_path)
     manifest = read_manifest(tmp_path)
     assert manifest["parameter_hash"] == parameter_hash(end.best_variables)
     assert manifest["metrics_hash"] == metrics_hash(read_metrics(tmp_path))
     assert manifest["config"] == to_dict(CONFIG)
-    assert is_finished(tmp_path, CONFIG)
-    assert not is_finished(tmp_path, replace(CONFIG, seed=1))
-    monkeypatch.setattr(record, "PACKAGES", ("numpy",))
-    assert not is_finished(tmp_path, CONFIG)
+    assert is_finished(tmp_path, IDENTITY)
+    for identity, _ in OTHERS.values():
+        assert not is_finished(tmp_path, identity)
+        assert not is_finished(tmp_path, identity, accept_changes=True)
+    monkeypatch.setattr(identities, "PACKAGES", ("numpy",))
+    assert not is_finished(tmp_path, IDENTITY)
+    assert is_finished(tmp_path, IDENTITY, accept_changes=True)
 
 
 # --- how often --------------------------------------------------------------------------------------------------------
@@ -348,7 +422,7 @@ def test_checkpoints_take_no_more_than_their_share_of_the_time(tmp_path, monkeyp
     clock, saved = [0.0], []
     monkeypatch.setattr(journal.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(Checkpoints, "save", lambda self, fit, position: saved.append(len(fit.records)))
-    with Journal(tmp_path, CONFIG) as log:
+    with Journal(tmp_path, IDENTITY) as log:
         log._checkpoints.seconds = None
         now = fit(log.begin(start()), epoch_of_noise, validate, 1)
         for number in range(1, 16):
@@ -361,7 +435,7 @@ def test_checkpoints_take_no_more_than_their_share_of_the_time(tmp_path, monkeyp
 
 def test_none_is_due_while_one_is_being_written(tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "FIRST_COST", 0.0)
-    with Journal(tmp_path, CONFIG) as log:
+    with Journal(tmp_path, IDENTITY) as log:
         now = fit(log.begin(start()), epoch_of_noise, validate, 1)
         monkeypatch.setattr(Checkpoints, "saving", True)
         log.keep(now)
@@ -375,7 +449,7 @@ def test_none_is_due_while_one_is_being_written(tmp_path, monkeypatch):
 def test_the_metrics_are_on_the_disk_before_the_checkpoint_that_counts_on_them(tmp_path, monkeypatch):
     calls = []
     fsync, save = os.fsync, Checkpoints.save
-    with Journal(tmp_path, CONFIG, every_epoch=True) as log:
+    with Journal(tmp_path, IDENTITY, every_epoch=True) as log:
         now = fit(log.begin(start()), epoch_of_noise, validate, 1)
         monkeypatch.setattr(os, "fsync", lambda handle: calls.append("fsync") or fsync(handle))
         monkeypatch.setattr(Checkpoints, "save", lambda *args: calls.append("save") or save(*args))

@@ -2,9 +2,7 @@
 
 import json
 import os
-import shlex
 import stat
-import subprocess
 import sys
 from datetime import datetime, timedelta
 
@@ -13,13 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import convnet
 from convnet import record
+from convnet.identity import environment
 from convnet.record import (
     RunDirectory,
-    changed_environment,
     check_writable,
-    environment,
     metrics_hash,
     parameter_hash,
     read_manifest,
@@ -51,12 +47,17 @@ def test_a_write_replaces_the_file(content, expected, tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_written_file_can_be_read_by_others(tmp_path):
-    write_atomically(tmp_path / "file", "x")
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_written_file_has_the_permissions_of_the_users_other_files(mask, mode, tmp_path):
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "file", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(call, error, tmp_path, monkeypatch):
     path = tmp_path / "file"
@@ -140,29 +141,26 @@ def test_a_read_only_directory_is_refused(tmp_path):
 
 # --- run directories --------------------------------------------------------------------------------------------------
 
-FACTS = {
-    "config", "status", "started", "command", "python", "platform", "cpus", "packages", "device", "backend",
-    "xla_flags", "git", "code",
-}  # fmt: skip
+IDENTITY = {"config": {"seed": 3}}
 
 
 def test_the_manifest_is_there_from_the_start(tmp_path):
-    run = RunDirectory(tmp_path / "a" / "b", {"seed": 3})
+    run = RunDirectory(tmp_path / "a" / "b", IDENTITY)
     manifest = json.loads((tmp_path / "a" / "b" / "manifest.json").read_text())
-    assert set(manifest) == FACTS
+    assert set(manifest) == {"config", "status", *environment()}
     assert (manifest["config"], manifest["status"]) == ({"seed": 3}, "running")
     assert manifest == run.manifest == read_manifest(tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == ["manifest.json", "metrics.jsonl"]
 
 
 def test_the_manifest_is_completed_at_the_end(tmp_path):
-    run = RunDirectory(tmp_path, {"seed": 3})
+    run = RunDirectory(tmp_path, IDENTITY)
     start = read_manifest(tmp_path)
     run.finish("finished", parameters=7, compile_seconds=0.5)
     manifest = read_manifest(tmp_path)
-    assert set(manifest) == FACTS | {"ended", "parameters", "compile_seconds"}
+    assert set(manifest) == start.keys() | {"ended", "parameters", "compile_seconds"}
     assert (manifest["status"], manifest["parameters"], manifest["compile_seconds"]) == ("finished", 7, 0.5)
-    assert {name: manifest[name] for name in FACTS - {"status"}} == {name: start[name] for name in FACTS - {"status"}}
+    assert {name: manifest[name] for name in start} == {**start, "status": "finished"}
     started, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "ended"))
     assert timedelta(0) <= ended - started < timedelta(minutes=5)
     assert started.utcoffset() == timedelta(0)
@@ -276,29 +274,18 @@ def test_the_metrics_hash_sees_everything_but_the_times():
 
 
 def test_a_resumed_run_keeps_the_manifest_of_its_start(tmp_path, monkeypatch):
-    run = RunDirectory(tmp_path, {"seed": 3})
+    run = RunDirectory(tmp_path, IDENTITY)
     start = read_manifest(tmp_path)
     run.finish("failed", reason="no room")
     monkeypatch.setattr(sys, "argv", ["again.py", "--resume"])
     monkeypatch.setenv("XLA_FLAGS", "--other=1")
-    manifest = RunDirectory(tmp_path, {"seed": 3}, resume=True).manifest
+    manifest = RunDirectory(tmp_path, IDENTITY, resume=True).manifest
     assert manifest == read_manifest(tmp_path)
     (resumed,) = manifest.pop("resumed")
     assert manifest == start  # running again, without the end of the first attempt
     assert resumed["command"] == "again.py --resume"
-    assert resumed["changed"] == {"xla_flags": [start["xla_flags"], "--other=1"]}
-    assert len(RunDirectory(tmp_path, {"seed": 3}, resume=True).manifest["resumed"]) == 2
-
-
-def test_what_changed_is_what_bits_depend_on(monkeypatch):
-    then = environment()
-    assert changed_environment(then) == {}
-    assert changed_environment({**then, "command": "another", "started": "earlier", "git": None}) == {}
-    older = {**then, "packages": {**then["packages"], "jax": "0.1"}, "device": "abacus"}
-    assert changed_environment(older) == {
-        "packages.jax": ["0.1", jax.__version__],
-        "device": ["abacus", then["device"]],
-    }
+    assert resumed["changed"] == {"flags.XLA_FLAGS": [start["flags"].get("XLA_FLAGS"), "--other=1"]}
+    assert len(RunDirectory(tmp_path, IDENTITY, resume=True).manifest["resumed"]) == 2
 
 
 @pytest.mark.parametrize("content", [None, "", "{", b"\xff\xfe"], ids=["none", "empty", "half", "not text"])
@@ -306,87 +293,6 @@ def test_a_manifest_that_cannot_be_read_is_none(content, tmp_path):
     if content is not None:
         (tmp_path / "manifest.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert read_manifest(tmp_path) is None
-
-
-# --- environment ------------------------------------------------------------------------------------------------------
-
-
-def test_the_environment_is_this_one(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--some_flag=1")
-    found = environment()
-    assert json.loads(json.dumps(found)) == found
-    assert found["packages"]["jax"] == jax.__version__
-    assert found["packages"]["numpy"] == np.__version__
-    assert found["packages"]["convnet"] == convnet.__version__
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert (found["backend"], found["xla_flags"]) == (jax.default_backend(), "--some_flag=1")
-    assert found["device"]
-    assert found["cpus"] == os.cpu_count()
-
-
-def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(record, "PACKAGES", ("numpy", "no-such-package"))
-    assert environment()["packages"] == {"numpy": np.__version__, "no-such-package": None}
-
-
-def test_the_command_can_be_pasted(monkeypatch):
-    argv = ["experiments/compare.py", "--out", "my runs", "--note", "it's"]
-    monkeypatch.setattr(sys, "argv", argv)
-    assert shlex.split(environment()["command"]) == argv
-
-
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A repository with one commit, in which record.py seems to lie."""
-
-    def git(*args):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
-        done = subprocess.run(["git", "-C", tmp_path, *identity, *args], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    (tmp_path / "convnet").mkdir()
-    (tmp_path / "convnet" / "record.py").write_text("x = 1\n")
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "convnet" / "record.py"))
-    return tmp_path, git
-
-
-def test_the_commit_and_whether_the_tree_was_changed(checkout):
-    path, git = checkout
-    commit = git("rev-parse", "HEAD")
-    assert environment()["git"] == {"commit": commit, "dirty": False}
-    (path / "convnet" / "record.py").write_text("x = 2\n")
-    assert environment()["git"] == {"commit": commit, "dirty": True}
-
-
-def test_a_copy_inside_somebody_elses_repository_has_no_commit(checkout, monkeypatch):
-    path, _ = checkout
-    (path / "venv" / "convnet").mkdir(parents=True)
-    monkeypatch.setattr(record, "__file__", str(path / "venv" / "convnet" / "record.py"))
-    assert environment()["git"] is None
-
-
-def test_without_git_there_is_no_commit(checkout, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert environment()["git"] is None
-
-
-def test_the_code_hash_sees_content_names_and_new_files(checkout):
-    path, _ = checkout
-    seen = [environment()["code"], environment()["code"]]
-    assert seen[0] == seen[1]
-    (path / "README.md").write_text("not code")
-    assert environment()["code"] == seen[0]
-    for change in (
-        lambda: (path / "convnet" / "record.py").write_text("x = 2\n"),
-        lambda: (path / "convnet" / "record.py").rename(path / "convnet" / "other.py"),
-        lambda: (path / "convnet" / "new.py").write_text(""),
-    ):
-        change()
-        seen.append(environment()["code"])
-    assert len(set(seen)) == 4
 
 
 # --- parameter hash ---------------------------------------------------------------------------------------------------

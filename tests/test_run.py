@@ -20,7 +20,7 @@ from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, Trai
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
 from convnet.result import save_result
 from convnet.run import RunResult, Trainer, build_loss
-from convnet.train import EpochRecord, NonFiniteLoss, OtherConfig
+from convnet.train import EpochRecord, NonFiniteLoss, OtherRun
 
 EPOCHS = 4
 BASE = RunConfig(
@@ -28,6 +28,7 @@ BASE = RunConfig(
     optim=OptimConfig(name="nesterov", learning_rate=0.1, schedule="constant"),
     train=TrainConfig(epochs=EPOCHS, batch_size=4),
     seed=2,  # best on validation after its second epoch
+    data=DataConfig("tiny"),
 )
 CNN = from_dict(RunConfig, {"model": {"name": "cnn", "widths": [2], "head": "global_avg"}}, base=BASE)
 
@@ -479,7 +480,7 @@ def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
 
 def test_another_seed_is_another_run_and_refused(tmp_path):
     trainer().run(directory=tmp_path)
-    with pytest.raises(OtherConfig, match=r"holds a run of another config: seed \(2 there, 3 here\)"):
+    with pytest.raises(OtherRun, match=r"holds another run: config\.seed \(2 then, 3 now\)"):
         trainer().run(seed=3, directory=tmp_path, resume=True)
 
 

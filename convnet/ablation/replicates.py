@@ -3,7 +3,6 @@ by side in one program."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,19 +19,17 @@ import numpy as np
 from convnet.allocator import keep_memory
 from convnet.config import RunConfig, require
 from convnet.data import Dataset
-from convnet.journal import Journal, can_go_on
+from convnet.journal import Journal, Stopped, can_go_on
 from convnet.result import RunResult, conclude
 from convnet.run import Trainer
+from convnet.signals import StopRequest, stop_requests
+from convnet.threads import processors
 from convnet.train import EpochRecord, NonFiniteLoss
 
 Outcome = RunResult | NonFiniteLoss
 """How a replicate ends. Divergence is an outcome, not an error: its siblings go on."""
 
 OnEpoch = Callable[[RunConfig, EpochRecord], None]
-
-
-class Stopped(RuntimeError):
-    """A replicate was told to end because a sibling failed, or nobody waits for it any more."""
 
 
 class Replicates(Trainer):
@@ -67,7 +64,7 @@ class Replicates(Trainer):
         require(workers is None or workers >= 1, "workers", workers, "1 or more")
         keep_memory()  # before JAX looks at its devices
         self.vmapped = jax.default_backend() != "cpu" if vmapped is None else vmapped
-        self.chunk, self.workers = chunk, workers or _processors()
+        self.chunk, self.workers = chunk, workers or processors()
         super().__init__(config, dataset, **settings)
 
     def _prepare(self) -> None:
@@ -87,8 +84,8 @@ class Replicates(Trainer):
         directory: where each is to leave its records. On its own, it goes on with what it finds there, unless that was
             made otherwise (by other code, versions or traced settings); in lockstep all begin anew.
 
-        Raises ValueError, before anything runs, for a config that differs in anything else, naming it; OtherConfig
-        where a directory holds a run of another config; OSError where one is full.
+        Raises ValueError, before anything runs, for a config that differs in anything else, naming it; OtherRun
+        where a directory holds another run; OSError where one is full.
         """
         for config in configs:
             self.check_shared(config)
@@ -99,52 +96,53 @@ class Replicates(Trainer):
 
     def _run_each(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
         self.programs()  # before several threads ask for it
-        one_at_a_time, nobody_waits = threading.Lock(), threading.Event()
+        one_at_a_time, stop = threading.Lock(), StopRequest()
 
         def run(config: RunConfig) -> Outcome:
             def note(record: EpochRecord) -> None:
-                if nobody_waits.is_set():
-                    raise Stopped(f"after epoch {record.epoch}")
+                if stop and directory is None:
+                    raise Stopped(record.epoch, config.train.epochs)
                 with one_at_a_time:
                     on_epoch(config, record)
 
+            if stop:
+                raise Stopped(0, config.train.epochs)
             try:
                 where = {} if directory is None else self._begun(directory(config), config)
-                return self.run_as(config, note, **where)
+                return self.run_as(config, note, stop=stop, **where)
             except NonFiniteLoss as diverged:
                 return diverged
 
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="replicate") as pool:
+        with stop_requests(stop), ThreadPoolExecutor(self.workers, thread_name_prefix="replicate") as pool:
             futures = [pool.submit(run, config) for config in configs]
             try:
                 for config, future in zip(configs, futures, strict=True):
                     yield config, future.result()
             finally:
-                nobody_waits.set()
+                stop.ask()
                 pool.shutdown(cancel_futures=True)
 
     def _begun(self, path: Path, config: RunConfig) -> dict[str, Any]:
         """Options of `run_as` by which a run in `path` goes on if it would have the same bits, else begins anew."""
-        facts = {"traced": list(self.traced), "replicates": 0}
-        return dict(directory=path, resume=can_go_on(path, config, facts))
+        return dict(directory=path, resume=can_go_on(path, self.identity(config)))
 
     # --- in lockstep --------------------------------------------------------------------------------------------------
 
     def _run_in_lockstep(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
         for start, width in _chunks(len(configs), self.chunk):
             chunk = configs[start : start + width]
-            with self._precision(), ExitStack() as stack:
-                self.programs(width)
-                lanes = [_Lane(config, on_epoch) for config in chunk]
+            self.programs(width)
+            with self._precision(), stop_requests() as stop, ExitStack() as stack:
+                lanes = [_Lane(config, self.named(config), on_epoch) for config in chunk]
                 if directory is not None:
                     for lane in lanes:
-                        can_go_on(directory(lane.config), lane.config, {})  # refuses those of others
+                        can_go_on(directory(lane.config), self.identity(lane.config, width))  # refuses those of others
                         journal = self.journal(directory(lane.config), lane.config, replicates=width)
                         lane.journal = stack.enter_context(journal)
-                outcomes = self._train_lanes(lanes, width)
+                outcomes = self._train_lanes(lanes, width, stop)
             yield from zip(chunk, outcomes, strict=True)
 
-    def _train_lanes(self, lanes: list[_Lane], width: int) -> list[Outcome]:
+    def _train_lanes(self, lanes: list[_Lane], width: int, stop: StopRequest) -> list[Outcome]:
         """Train `lanes` in one program that has room for `width`: the last of them fills it up, which costs less than
         compiling another width."""
         configs = [lane.config for lane in lanes] + [lanes[-1].config] * (width - len(lanes))
@@ -167,6 +165,8 @@ class Replicates(Trainer):
             best = _keep(jnp.asarray(better), states.variables, best)
             if all(lane.failure for lane in lanes):
                 break
+            if stop and number < self.config.train.epochs:
+                raise Stopped(number, self.config.train.epochs, signal=stop.signal)
         test, logits = programs.examine(best, values, *self._test)
         best, test, logits = jax.tree.map(np.asarray, (best, test, logits))
         return [
@@ -176,9 +176,12 @@ class Replicates(Trainer):
 
 @dataclass
 class _Lane:
-    """What `train.fit` keeps for a run alone, for one replicate among many: the same records, choice and verdict."""
+    """What `train.fit` keeps for a run alone, for one replicate among many: the same records, choice and verdict.
+
+    config: as it was asked for; named: with the name of the data."""
 
     config: RunConfig
+    named: RunConfig
     on_epoch: OnEpoch
     journal: Journal | None = None
     records: list[EpochRecord] = field(default_factory=list)
@@ -215,7 +218,7 @@ class _Lane:
         if self.failure is not None:
             return self.failure
         result = RunResult(
-            config=self.config,
+            config=self.named,
             records=tuple(self.records),
             variables=variables,
             best_epoch=self.best_epoch,
@@ -233,11 +236,6 @@ class _Lane:
 def _keep(better, new, old):
     """Leaves [R, …] of `new` where `better` [R], of `old` elsewhere."""
     return jax.tree.map(lambda n, o: jnp.where(better.reshape(-1, *[1] * (n.ndim - 1)), n, o), new, old)
-
-
-def _processors() -> int:
-    """Those this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _of(tree, i: int):

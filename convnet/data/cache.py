@@ -94,6 +94,7 @@ def read(path: Path, key: str) -> Arrays:
     with open(path, "rb") as file:
         magic, digest, header = file.readline(), file.readline(), file.readline()
         payload = np.fromfile(file, np.uint8)
+    payload.flags.writeable = False  # so that whoever keeps a view of it need not copy
     if magic != _MAGIC:
         raise DamagedCacheError("it is not a cache file of this format")
     if digest != _digest([header, payload]):

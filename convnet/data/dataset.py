@@ -4,9 +4,11 @@ Images stay uint8 in raw pixel units; normalisation happens inside the compiled 
 training split alone, so nothing about validation or test leaks into training.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,8 @@ _CHUNK = 1024  # examples per step of the pixel statistics: bounds the memory th
 class Split:
     """Images [N, H, W, C] uint8 and their labels [N]; any integer label dtype comes in, int32 is kept.
 
+    The arrays are its own and read-only: what becomes of the caller's changes nothing here.
+
     Raises ValueError for another dtype or shape, for no examples, and for a label that is negative or beyond int32.
     """
 
@@ -29,15 +33,18 @@ class Split:
         images, labels = np.asarray(self.images), np.asarray(self.labels)
         _check_images(images)
         _check_labels(labels, len(images))
-        object.__setattr__(self, "images", images)
-        object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
+        object.__setattr__(self, "images", _frozen(images))
+        object.__setattr__(self, "labels", _frozen(labels.astype(np.int32, copy=False)))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        chosen = [array[indices] for array in (self.images, self.labels)]
+        for array in chosen:
+            array.flags.writeable = False  # new and nobody else's, or a view of ours
+        return Split(*chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +62,7 @@ class Dataset:
 
     def __post_init__(self):
         object.__setattr__(self, "class_names", _checked_names(self.class_names))
-        for name in ("train", "validation", "test"):
-            split = getattr(self, name)
+        for name, split in self.splits.items():
             if not isinstance(split, Split):
                 raise ValueError(f"{name} must be a Split, got {type(split).__name__}")
             if split.images.shape[1:] != self.image_shape:
@@ -70,6 +76,27 @@ class Dataset:
                     f"{name} labels must be in [0, {self.num_classes}), one for each of class_names, "
                     f"got {split.labels[worst]} at index {worst}"
                 )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {name: getattr(self, name) for name in ("train", "validation", "test")}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What tells these data from others, as plain JSON values: name, digest, shape (H, W, C), sizes, classes."""
+        sizes = {name: len(split) for name, split in self.splits.items()}
+        facts = {"name": self.name, "digest": self.digest, "shape": list(self.image_shape), "sizes": sizes}
+        return facts | {"classes": self.num_classes}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the images and labels of all splits, in their order: equal only for equal data."""
+        digest = hashlib.sha256()
+        for name, split in self.splits.items():
+            digest.update(f"{name} {split.images.shape}\n".encode())
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels, "<i4").data)
+        return digest.hexdigest()
 
     @property
     def num_classes(self) -> int:
@@ -117,10 +144,10 @@ def from_arrays(
     images: [N, H, W, C] or [N, H, W] uint8. labels: [N] of any integer dtype.
     test_images, test_labels: an official test split, used as it is; without one, `test_fraction` of the images is held
     out for it. `validation_fraction` too is a fraction of all N images.
-    class_names: by default "0", "1", … up to the largest label.
+    class_names: by default "0", "1", … up to the largest label, each of which must then have an example.
 
     Raises ValueError for what `Split` and `Dataset` refuse, for a fraction outside (0, 1) or fractions that leave
-    nothing to train on, and for a split too small to have an example of every class.
+    nothing to train on, for a split too small to have an example of every class, and for classes without any.
     """
     everything = Split(_with_channels(images), labels)
     if (test_images is None) != (test_labels is None):
@@ -131,8 +158,7 @@ def from_arrays(
         rest, test = everything, Split(_with_channels(test_images), test_labels)
     train, validation = _divide(rest, "validation_fraction", validation_fraction, len(everything), seed)
     if class_names is None:
-        largest = max(everything.labels.max(), test.labels.max())
-        class_names = tuple(str(label) for label in range(largest + 1))
+        class_names = _numbered(np.union1d(everything.labels, test.labels))
     return Dataset(name, train, validation, test, class_names)
 
 
@@ -146,6 +172,28 @@ def _divide(split: Split, argument: str, fraction: float, total: int, seed: int)
     except ValueError as error:
         raise ValueError(f"{argument} {fraction} of {total} examples cannot be held out: {error}") from error
     return split.take(kept), split.take(held)
+
+
+def _numbered(labels: np.ndarray) -> tuple[str, ...]:
+    """Names of the classes that `labels` (distinct, rising) number. Raises ValueError for a number without examples."""
+    if len(labels) != labels[-1] + 1:
+        missing = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
+        raise ValueError(
+            f"labels must number the classes without a gap, got none of class {missing} and up to {labels[-1]}: "
+            "give class_names, one for each class, if that is meant"
+        )
+    return tuple(str(label) for label in labels)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """`array` itself where nobody can write to it, else a read-only copy."""
+    owner = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if owner is not None:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def _with_channels(images: np.ndarray) -> np.ndarray:

@@ -29,7 +29,18 @@ def hold_out(labels: np.ndarray, size: int, *, seed: int = 0) -> tuple[np.ndarra
             f"{len(classes)} to {n - len(classes)} of {n} examples, got {size}"
         )
     kept, held = train_test_split(np.arange(n), test_size=size, stratify=labels, random_state=seed)
+    _give_each_class_one(labels, kept, held)
+    _give_each_class_one(labels, held, kept)
     return kept, held
+
+
+def _give_each_class_one(labels: np.ndarray, kept: np.ndarray, held: np.ndarray) -> None:
+    """Where a class is too rare for a share of `held`, exchange one of it for one of the class that has most there."""
+    for label in np.setdiff1d(labels[kept], labels[held]):
+        classes, counts = np.unique(labels[held], return_counts=True)
+        most = np.flatnonzero(labels[held] == classes[counts.argmax()])[-1]
+        rare = np.flatnonzero(labels[kept] == label)[-1]
+        kept[rare], held[most] = held[most], kept[rare]
 
 
 def subset(labels: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:

@@ -3,7 +3,7 @@
 Model, optimiser and loss come in as arguments; nothing here knows how they were chosen.
 """
 
-from convnet.train.checkpoint import Checkpoint, Checkpoints, OtherConfig
+from convnet.train.checkpoint import Checkpoint, Checkpoints, OtherRun
 from convnet.train.epoch import make_epoch, make_evaluate
 from convnet.train.loop import EpochRecord, Fit, NonFiniteLoss, fit
 from convnet.train.state import STREAMS, TrainState, init_state, stream
@@ -16,7 +16,7 @@ __all__ = [
     "EpochRecord",
     "Fit",
     "NonFiniteLoss",
-    "OtherConfig",
+    "OtherRun",
     "TrainState",
     "fit",
     "init_state",

@@ -12,10 +12,12 @@ import json
 import logging
 import re
 import shutil
+import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +38,8 @@ ROOM = 2**20
 """Bytes that must be free on the disk beside twice what is to be written."""
 
 
-class OtherConfig(ValueError):
-    """A checkpoint belongs to another config than the one that is to be continued."""
+class OtherRun(ValueError):
+    """What is on disk belongs to another run than the one that is to be continued."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,21 @@ class Checkpoint:
 class Checkpoints:
     """The newest `keep` checkpoints of one run, under `directory`.
 
-    config: the run's, as plain JSON values; a checkpoint of another one is refused.
+    identity: what makes the run this one, as plain JSON values; a checkpoint of another one is refused.
     digest: mapping from names to arrays -> text that is equal only for equal bits.
 
     Close it at the end, or use it in a `with`: the last save may still be under way.
     """
 
     def __init__(
-        self, directory: Path, config: dict[str, Any], digest: Callable[[dict[str, np.ndarray]], str], *, keep: int = 2
+        self,
+        directory: Path,
+        identity: dict[str, Any],
+        digest: Callable[[dict[str, np.ndarray]], str],
+        *,
+        keep: int = 2,
     ):
-        self.directory, self.config, self.digest, self.keep = directory.absolute(), config, digest, keep
+        self.directory, self.identity, self.digest, self.keep = directory.absolute(), identity, digest, keep
         self.seconds: float | None = None
         """How long the latest save took, most of it in the background."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -100,8 +107,8 @@ class Checkpoints:
             "epoch": len(fit.records),
             "best_epoch": fit.best_epoch,
             "position": position,
-            "config": self.config,
-            "config_hash": content_hash(self.config),
+            "identity": self.identity,
+            "identity_hash": content_hash(self.identity),
         }
         self._saving = self._writer.submit(self._write, _to_host(fit.state, fit.best_variables), facts, start)
 
@@ -117,7 +124,7 @@ class Checkpoints:
         template: a state of the same run, which tells names, shapes, dtypes and devices.
         A damaged checkpoint is set aside (renamed, not deleted) with a RuntimeWarning, and the one before is taken.
 
-        Raises OtherConfig, with the fields that differ, for a checkpoint of another config; ValueError for one whose
+        Raises OtherRun, with the fields that differ, for a checkpoint of another run; ValueError for one whose
         parameters have other names, shapes or dtypes than `template` (the code has changed).
         """
         for pattern in REMAINS:
@@ -127,7 +134,7 @@ class Checkpoints:
             path = self.directory / f"{epoch:08d}"
             try:
                 arrays, facts = self._read(path)
-            except (OtherConfig, PermissionError):
+            except (OtherRun, PermissionError):
                 raise
             except Exception as error:  # whatever a reader of damaged files may stumble over
                 self._set_aside(path, error)
@@ -137,9 +144,9 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove all checkpoints, for a run that starts anew."""
-        if self.directory.exists():
-            _remove(self.directory)
+        """Remove all checkpoints, for a run that starts anew. The directory stays: it may be a link to another disk."""
+        for path in self.directory.glob("*"):
+            _remove(path)
 
     @cached_property
     def _orbax(self):
@@ -160,7 +167,10 @@ class Checkpoints:
             self.directory.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(self.directory).free < ROOM + 2 * sum(array.nbytes for array in arrays.values()):
                 raise OSError(errno.ENOSPC, "too little room")  # found now, before Orbax's threads stumble over it
-            self._checkpointer.save(path, args=self._orbax.args.PyTreeSave(arrays), custom_metadata=proof)
+            kept = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses the others
+            with _plain_name(path) as place:
+                self._checkpointer.save(place, args=self._orbax.args.PyTreeSave(kept), custom_metadata=proof)
+            self._prove(path)
         except Exception as error:
             for remains in self.directory.glob(f"{path.name}{REMAINS[0]}"):
                 shutil.rmtree(remains, ignore_errors=True)  # on a full disk it would be in the way
@@ -169,18 +179,28 @@ class Checkpoints:
             _remove(self.directory / f"{epoch:08d}")
         self.seconds = time.perf_counter() - start
 
+    def _prove(self, path: Path) -> None:
+        """OSError unless what was written can be read: older checkpoints are still there then."""
+        try:
+            self._read(path)
+        except Exception as error:
+            self._set_aside(path, error)
+            raise OSError(errno.EIO, f"this checkpoint cannot be read back ({_line(error)})", str(path)) from error
+
     def _read(self, path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays (but for those of size zero) and facts. Raises what a damaged file makes a reader raise."""
         ocp = self._orbax
-        facts = dict(self._checkpointer.metadata(path).custom_metadata)
-        digest, config = facts.pop("digest"), facts["config"]
-        if content_hash(config) != facts["config_hash"]:
-            raise ValueError("its config is not what was written")
-        if facts["config_hash"] != content_hash(self.config):
-            differing = describe_differences(config, self.config, "there", "here")
-            raise OtherConfig(f"{path} is a checkpoint of another config: {differing}")
-        names = self._checkpointer.metadata(path).item_metadata.keys()
-        kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-        arrays = self._checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=kinds))
+        with _plain_name(path) as place:
+            metadata = self._checkpointer.metadata(place)
+            facts = dict(metadata.custom_metadata)
+            digest, identity = facts.pop("digest"), facts["identity"]
+            if content_hash(identity) != facts["identity_hash"]:
+                raise ValueError("its identity is not what was written")
+            if facts["identity_hash"] != content_hash(self.identity):
+                differing = describe_differences(identity, self.identity, "then", "now")
+                raise OtherRun(f"{path} is a checkpoint of another run: {differing}")
+            kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in metadata.item_metadata}
+            arrays = self._checkpointer.restore(place, args=ocp.args.PyTreeRestore(restore_args=kinds))
         if self.digest(_sealed(arrays, facts)) != digest:
             raise ValueError("its content is not what was written")
         return arrays, facts
@@ -189,8 +209,23 @@ class Checkpoints:
         names = [path.with_name(f"{path.name}.damaged{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000)))]
         aside = next(name for name in names if not name.exists())
         path.rename(aside)
-        reason = " ".join(str(error).split())[:200] or repr(error)
-        warnings.warn(f"{path} is damaged ({reason}): set aside as {aside.name}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{path} is damaged ({_line(error)}): set aside as {aside.name}", RuntimeWarning, stacklevel=3)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or repr(error)
+
+
+@contextmanager
+def _plain_name(path: Path) -> Iterator[Path]:
+    """The same place under a name that Orbax can read: `[`, `\\` and such are patterns or protocols to what it uses."""
+    if re.fullmatch(r"[\w ./=+,@-]+", str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="convnet-") as folder:
+        link = Path(folder, "run")
+        link.symlink_to(path.parent, target_is_directory=True)
+        yield link / path.name
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
@@ -218,6 +253,8 @@ def _from_host(arrays: dict[str, np.ndarray], template: TrainState, path: Path) 
     like = {"state": template, "best_variables": template.variables}
     wanted = _leaves(template, template.variables)
     expected = {name: _kind(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in wanted.items()}
+    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in wanted.items() if not leaf.size}
+    arrays = {**empty, **arrays}
     found = {name: _kind(array) for name, array in arrays.items()}
     if found != expected:
         differences = describe_differences(found, expected, "there", "here")
@@ -238,13 +275,17 @@ def _kind(array) -> str:
 
 
 def _sealed(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays and facts together, so that one digest covers both."""
+    """Arrays that hold anything and facts together, so that one digest covers both."""
     text = json.dumps(facts, sort_keys=True).encode()
+    arrays = {name: array for name, array in arrays.items() if array.size}
     return {**arrays, "facts": np.frombuffer(text, np.uint8)}
 
 
 def _remove(path: Path) -> None:
     """Under another name first: a removal that is killed half-way must not look like a checkpoint."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
     discarded = path.with_name(f"{path.name}.discarded")
     shutil.rmtree(discarded, ignore_errors=True)
     path.rename(discarded)

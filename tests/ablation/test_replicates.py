@@ -15,11 +15,12 @@ from convnet.ablation.grid import apply
 from convnet.config import RunConfig, to_dict
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import TRACEABLE, Trainer
-from convnet.train import NonFiniteLoss, OtherConfig
+from convnet.train import NonFiniteLoss, OtherRun
 
 MLP = apply(
     RunConfig(),
     {
+        "data.name": "tiny",
         "model.name": "mlp",
         "model.widths": (6,),
         "model.dropout": 0.2,
@@ -308,7 +309,7 @@ def test_a_directory_of_another_config_is_refused_either_way(tmp_path):
     list(replicates(vmapped=False).run_all([MLP], directory=lambda config: tmp_path))
     before = (tmp_path / "manifest.json").read_bytes()
     for vmapped in (False, True):
-        with pytest.raises(OtherConfig, match=r"holds a run of another config: seed \(0 there, 1 here\)"):
+        with pytest.raises(OtherRun, match=r"holds another run: config\.seed \(0 then, 1 now\)"):
             list(replicates(vmapped=vmapped).run_all(seeded(seeds=[1]), directory=lambda config: tmp_path))
     assert (tmp_path / "manifest.json").read_bytes() == before
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import threading
 import warnings
@@ -15,7 +16,7 @@ import pytest
 
 from convnet.config import RunConfig, TrainConfig, to_dict
 from convnet.record import parameter_hash
-from convnet.train import Checkpoints, EpochRecord, Fit, OtherConfig, TrainState
+from convnet.train import Checkpoints, EpochRecord, Fit, OtherRun, TrainState
 
 CONFIG = to_dict(RunConfig())
 Trace = namedtuple("Trace", "trace count")
@@ -152,7 +153,62 @@ def test_a_run_that_starts_anew_removes_them(saved, checkpoints):
         store.clear()
         assert store.restore(state_of(0)) is None
         store.clear()
-    assert not saved.exists()
+    assert names(saved) == []
+
+
+def test_a_directory_that_is_a_link_stays_one(saved, checkpoints, tmp_path):
+    """Checkpoints may lie on another disk."""
+    elsewhere = tmp_path / "big disk"
+    saved.rename(elsewhere)
+    saved.symlink_to(elsewhere)
+    with checkpoints() as store:
+        store.clear()
+        store.save(fit_of(5), {})
+    assert saved.is_symlink()
+    assert names(elsewhere) == ["00000005"]
+    with checkpoints() as store:
+        assert store.restore(state_of(0)).epoch == 5
+
+
+ODD = ["lr=[0.1]", "[", "a]b[c", "a\\b", "gs:", "s3:", "*?", "50%",
+       "a#b?c", "{x}", "naïve 数", "new\nline", "'\"", "~", " "]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_path_that_a_file_system_takes(name, tmp_path):
+    """Patterns, protocols and escapes to those that read them as such."""
+    directory = tmp_path / name / "checkpoints"
+    for epoch in (3, 4):
+        with Checkpoints(directory, CONFIG, parameter_hash) as store:
+            assert epoch == 3 or store.restore(state_of(0)).epoch == 3
+            store.save(fit_of(epoch), {})
+    with Checkpoints(directory, CONFIG, parameter_hash) as store:
+        assert bits(store.restore(state_of(0)).state) == bits(state_of(4))
+    assert names(directory) == ["00000003", "00000004"]
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    try:
+        directory = tmp_path / os.fsdecode(b"\xff\xfe")
+        directory.mkdir()
+    except OSError:
+        pytest.skip("this file system wants text")
+    with Checkpoints(directory / "checkpoints", CONFIG, parameter_hash) as store:
+        store.save(fit_of(3), {})
+        store.wait()
+        assert store.restore(state_of(0)).epoch == 3
+
+
+def test_arrays_of_size_zero_come_back(checkpoints):
+    """A layer of no units has parameters, too."""
+    params = {"none": {"kernel": jnp.zeros((0, 3), jnp.bfloat16)}, "dense": {"bias": jnp.arange(3.0)}}
+    state = replace(state_of(1), params=params)
+    with checkpoints() as store:
+        store.save(replace(fit_of(1, state), best_variables=state.variables), {})
+        store.wait()
+        found = store.restore(state)
+    assert bits(found.state) == bits(state)
+    assert bits(found.best_variables) == bits(state.variables)
 
 
 # --- strangers --------------------------------------------------------------------------------------------------------
@@ -160,10 +216,10 @@ def test_a_run_that_starts_anew_removes_them(saved, checkpoints):
 
 def test_another_config_is_refused_with_the_fields_that_differ(saved, checkpoints):
     other = to_dict(RunConfig(train=TrainConfig(epochs=99), seed=3))
-    with checkpoints(other) as store, pytest.raises(OtherConfig, match="another config") as caught:
+    with checkpoints(other) as store, pytest.raises(OtherRun, match="another run") as caught:
         store.restore(state_of(0))
     assert str(caught.value).endswith(
-        "00000004 is a checkpoint of another config: train.epochs (20 there, 99 here), seed (0 there, 3 here)"
+        "00000004 is a checkpoint of another run: train.epochs (20 then, 99 now), seed (0 then, 3 now)"
     )
     assert isinstance(caught.value, ValueError)
     assert names(saved) == ["00000003", "00000004"]  # it is not damaged
@@ -223,7 +279,7 @@ DAMAGES = {
     "metadata cut": lambda path: (path / "_CHECKPOINT_METADATA").write_text('{"custom'),
     "another position": lambda path: edit_facts(path, lambda facts: facts["position"].update(bytes=1)),
     "another best epoch": lambda path: edit_facts(path, lambda facts: facts.update(best_epoch=1)),
-    "another config": lambda path: edit_facts(path, lambda facts: facts["config"].update(seed=9)),
+    "another config": lambda path: edit_facts(path, lambda facts: facts["identity"].update(seed=9)),
     "a file in its place": lambda path: (shutil.rmtree(path), path.write_text("")),
 }
 
@@ -291,6 +347,26 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(error, saved, checkp
         assert "\n" not in str(caught.value)
         assert store.restore(state_of(0)).epoch == 4
     assert names(saved) == ["00000003", "00000004"]
+
+
+def test_a_save_that_cannot_be_read_back_is_an_error_at_once(saved, checkpoints, monkeypatch):
+    """While the checkpoints before are still there; what was written is kept to be looked at."""
+    store = checkpoints()
+    write = store._checkpointer.save
+
+    def tear(path, **options):
+        write(path, **options)
+        truncate(path)
+
+    monkeypatch.setattr(store._checkpointer, "save", tear)
+    with store:
+        store.save(fit_of(5), {})
+        with (
+            pytest.warns(RuntimeWarning, match=r"00000005 is damaged"),
+            pytest.raises(OSError, match="this checkpoint cannot be read back"),
+        ):
+            store.wait()
+    assert names(saved) == ["00000003", "00000004", "00000005.damaged"]
 
 
 def test_too_little_room_is_noticed_before_anything_is_written(saved, checkpoints, monkeypatch):

@@ -1,0 +1,40 @@
+"""How many threads XLA computes with on the CPU.
+
+It divides a sum among them, so their number decides bits: a CNN's parameters differ between one thread and two. The
+number of processors does not, once the threads are fixed: two threads on one core give the bits of two on two. So it is
+recorded with every run, and whoever goes on with a run or repeats it takes its number.
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = ("PJRT_NPROC", "NPROC")
+"""Where XLA's CPU client looks for the size of its pool, in this order, before it counts processors."""
+
+
+def processors() -> int:
+    """Those that this process may use, where the system tells (its affinity), else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads XLA has, or will have when JAX first looks at its devices."""
+    for name in VARIABLES:
+        value = os.environ.get(name, "").strip()
+        if value.isdecimal():
+            return max(int(value), 1)
+    return processors()
+
+
+def use_threads(count: int) -> None:
+    """Let XLA compute with `count` threads in this process and those it starts, unless the environment says otherwise.
+
+    It is heard only if JAX has not looked at its devices yet (`jax.devices()`, any array).
+
+    Raises ValueError for a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count!r}: expected 1 or more")
+    if not any(os.environ.get(name) for name in VARIABLES):
+        os.environ[VARIABLES[0]] = str(count)
