@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import LogFormatter
 
 LONGEST = 48
 """Characters of a name in a figure: more would leave no room for what it names."""
@@ -26,11 +26,12 @@ def png(figure: Figure) -> bytes:
 
 
 def _take_literally(figure: Figure) -> None:
-    """Names come from users. Only the numbers of an axis are Matplotlib's own, and powers of ten are formulas."""
+    """Names come from users. Only powers of ten along an axis are Matplotlib's own formulas."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
+        text.set_text(text.get_text().encode("utf-8", "replace").decode())  # no font has half a surrogate
     for axis in (axis for panel in figure.axes for axis in (panel.xaxis, panel.yaxis)):
-        if not isinstance(axis.get_major_formatter(), FixedFormatter):
+        if isinstance(axis.get_major_formatter(), LogFormatter):
             for text in axis.findobj(Text):
                 text.set_parse_math(text is not axis.label)
 
@@ -38,7 +39,7 @@ def _take_literally(figure: Figure) -> None:
 def shown(names: Iterable[str], *, longest: int = LONGEST) -> dict[str, str]:
     """Name -> what stands for it in a figure: one line, long ones without their middle, and none twice."""
     found: dict[str, str] = {}
-    for name in names:
+    for name in dict.fromkeys(names):
         line = " ".join("".join(c if c.isprintable() else " " for c in name).split())
         if len(line) > longest:
             tail = longest // 3

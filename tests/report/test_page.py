@@ -1,12 +1,15 @@
 """The page holds everything itself and lets nothing through unescaped."""
 
 import base64
+import csv
+import io
 import re
 
 import numpy as np
 import pytest
 
-from convnet.report import Section, figures, text_table, write_report
+from convnet.report import Part, Section, csv_text, figures, text_table, write_report
+from convnet.report.page import slugs
 
 TABLE = [["model", "accuracy"], ["linear", "95.60%"], ["cnn <b>", "99%"]]
 
@@ -56,3 +59,169 @@ def test_text_table_aligns():
         "long    1",
         "b     100",
     ]
+
+
+def test_text_table_keeps_columns_whatever_the_names():
+    table = [["a", "n"], ["two\nlines", "1"], ["数字", "100"], ["e\u0301", "2"]]
+    assert text_table(table).splitlines()[2:] == ["two lines    1", "数字       100", "e\u0301            2"]
+
+
+def test_csv_holds_any_name():
+    names = ["a, b", 'say "x"', "two\nlines", "=1+1", " space ", "数", "", "caf\udce9"]
+    text = csv_text([{"arm": name, "score": 0.5, "p": None} for name in names]).decode("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["arm"] for row in rows] == [*names[:-1], "caf\\udce9"]
+    assert {(row["score"], row["p"]) for row in rows} == {("0.5", "")}
+
+
+# --- names of sections ------------------------------------------------------------------------------------------------
+
+
+def test_slugs_are_distinct_short_and_plain():
+    titles = [
+        "Curves",
+        "curves!",
+        "CURVES",
+        "数字",
+        "عدد",
+        "",
+        "é",
+        "É",
+        "x" * 300,
+        "x" * 301,
+        "a b",
+        "a-b",
+        "curves 2",
+    ]
+    found = slugs(titles)
+    assert found[:5] == ["curves", "curves-2", "curves-3", "section", "section-2"]
+    assert found[-1] == "curves-2-2"
+    assert len({slug.lower() for slug in found}) == len(titles)
+    assert all(re.fullmatch("[a-z0-9-]{1,64}", slug) for slug in found)
+
+
+def drawing(value):
+    return figures.scaling({"a": ([1, 2], [value, 1.0])}, "x", "y")
+
+
+def pictures(folder):
+    return sorted(path.name for path in (folder / "figures").glob("*.png"))
+
+
+def test_sections_of_one_title_show_their_own_pictures(tmp_path):
+    sections = [Section("Curves", figure=drawing(value)) for value in (1.0, 2.0)] + [
+        Section("curves", figure=drawing(3.0))
+    ]
+    assert write_report(tmp_path / "report.html", "t", {}, sections) == []
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = [base64.b64decode(image) for image in re.findall(r"base64,([^\"]+)", html)]
+    assert pictures(tmp_path) == ["curves-2.png", "curves-3.png", "curves.png"]
+    files = [(tmp_path / "figures" / f"{name}.png").read_bytes() for name in ("curves", "curves-2", "curves-3")]
+    assert shown == files
+    assert len(set(files)) == 3
+    anchors = re.findall(r'section id="([^"]+)"', html)
+    assert anchors == re.findall(r'href="#([^"]+)"', html) == ["curves", "curves-2", "curves-3"]
+
+
+# --- what cannot be made ----------------------------------------------------------------------------------------------
+
+
+def broken():
+    raise KeyError("no such run")
+
+
+class Undrawable:
+    def savefig(self, *args, **options):
+        raise RuntimeError("no such colour")
+
+    def findobj(self, *args):
+        return []
+
+    axes = ()
+
+
+def test_what_cannot_be_made_says_so_in_its_place(tmp_path):
+    parts = [
+        Part("First", broken),
+        Section("Second", "Of two.", figure=Undrawable(), caption="below"),
+        Part("Third", lambda: Section("Third", figure=drawing(1.0))),
+        Part("None", lambda: None),
+    ]
+    failures = write_report(tmp_path / "report.html", "t", {}, parts)
+    assert failures == [
+        "First: could not be made (KeyError: 'no such run')",
+        "Second: could not be made (RuntimeError: no such colour)",
+    ]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This part could not be made (KeyError: &#39;no such run&#39;)." in html
+    assert "Of two. This part could not be made (RuntimeError: no such colour)." in html
+    assert re.findall("<h2>(.*)</h2>", html) == ["First", "Second", "Third"]
+    assert pictures(tmp_path) == ["third.png"]
+
+
+def test_an_interruption_is_no_missing_picture(tmp_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_report(tmp_path / "report.html", "t", {}, [Part("First", interrupted)])
+
+
+def test_a_byte_that_is_no_letter_costs_nothing(tmp_path):
+    assert write_report(tmp_path / "report.html", "t", {"command": "--out caf\udce9"}, []) == []
+    assert "--out caf\\udce9" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+# --- pictures of earlier reports --------------------------------------------------------------------------------------
+
+
+def report(folder, *titles, name="report.html"):
+    write_report(folder / name, "t", {}, [Section(title, figure=drawing(1.0)) for title in titles])
+
+
+def test_pictures_that_a_report_has_no_more_are_removed(tmp_path):
+    report(tmp_path, "Curves", "Filters", "Templates")
+    report(tmp_path, "Curves")
+    assert pictures(tmp_path) == ["curves.png"]
+    write_report(tmp_path / "report.html", "t", {}, [])
+    assert pictures(tmp_path) == []
+
+
+def test_files_of_others_stay(tmp_path):
+    report(tmp_path, "Curves", "Filters", "Templates")
+    report(tmp_path, "Curves", "Filters", name="another.html")
+    mine = tmp_path / "figures" / "mine.png"
+    mine.write_bytes(b"mine")
+    (tmp_path / "figures" / "templates.png").write_bytes(b"drawn upon")
+    report(tmp_path, "Curves")
+    assert pictures(tmp_path) == ["curves.png", "filters.png", "mine.png", "templates.png"]
+    assert mine.read_bytes() == b"mine"
+
+
+def test_a_list_that_was_lost_removes_nothing(tmp_path):
+    report(tmp_path, "Curves", "Filters")
+    (tmp_path / "figures" / ".written.json").write_text("{")
+    report(tmp_path, "Curves")
+    assert pictures(tmp_path) == ["curves.png", "filters.png"]
+
+
+def test_an_interrupted_report_is_tidied_by_the_next(tmp_path, monkeypatch):
+    report(tmp_path, "Curves")
+    with monkeypatch.context() as patch:
+        patch.setattr("convnet.report.page.write_atomically", _fails_on("report.html"))
+        with pytest.raises(OSError, match="full"):
+            report(tmp_path, "Filters")
+    assert pictures(tmp_path) == ["curves.png", "filters.png"]
+    report(tmp_path, "Costs")
+    assert pictures(tmp_path) == ["costs.png"]
+
+
+def _fails_on(name):
+    from convnet.record import write_atomically
+
+    def write(path, content):
+        if path.name == name:
+            raise OSError("full")
+        write_atomically(path, content)
+
+    return write
