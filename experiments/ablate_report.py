@@ -16,7 +16,7 @@ from convnet.ablation import Interval
 from convnet.config import RunConfig, from_dict
 from convnet.identity import environment
 from convnet.record import write_atomically, write_json
-from convnet.report import Part, Section, csv_text, effects, percent_ends, study, text_table, write_report
+from convnet.report import Part, Section, csv_text, effects, percent_ends, study, text_table, ticks, write_report
 
 LEVEL = 0.05
 CURVES = {
@@ -137,9 +137,10 @@ def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section 
     }
     if not lines:
         return None
+    base = plan["arms"][0]["name"]
     return Section(
         "Paired differences",
-        figure=effects.forest(lines, f"test accuracy − that of {plan['arms'][0]['name']}, in percentage points"),
+        figure=effects.forest(lines, f"test accuracy − that of {ticks([base])[0]}, in percentage points"),
         caption="Mean difference with its 95 % interval; filled and orange where p < 0.05. Grey: differences that "
         "so many seeds would probably have missed.",
     )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from convnet.record import environment
-from convnet.report import Section, figures, write_report
+from convnet.identity import environment
+from convnet.report import Part, Section, figures, study, write_report
 
 WAYS = ("by hand", "jax.grad")
 PRECISIONS = ("float64", "float32")
@@ -93,15 +93,8 @@ def gradients_table(outcomes: list[Outcome]) -> list[list[str]]:
     return table
 
 
-def write_trial(path: Path, outcomes: list[Outcome], facts: dict[str, str]) -> None:
-    """The page."""
-    where = environment()
-    facts = facts | {
-        "machine": f"{where['device']}, {where['cpus']} CPU cores, {where['platform']}",
-        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
-        "date": where["started"][:10],
-        "command": where["command"],
-    }
+def write_trial(path: Path, outcomes: list[Outcome], facts: dict[str, str]) -> list[str]:
+    """The page; what of it could not be made."""
     sections = [
         Section(
             "Results",
@@ -118,21 +111,12 @@ def write_trial(path: Path, outcomes: list[Outcome], facts: dict[str, str]) -> N
             caption="Rounding is 1e-16 per operation in float64 and 6e-8 in float32. A wrong formula shows in both "
             "columns, and in no layer above its own.",
         ),
-        Section(
-            "Training curves",
-            figure=_curves(outcomes),
-            caption="Plain gradient descent from the same weights over the same batches: the mean loss of each epoch "
-            "by hand lies on that of jax.grad. Below, the largest difference between the two losses of one step. "
-            "Thin lines are seeds, thick lines their mean; a difference of 0 is drawn as 1e-18. Where a float32 "
-            "difference climbs, rounding has moved a number across a kink, a relu's zero or the winner of a max pool, "
-            "and from there on two networks learn; without kinks (cnn_smooth: tanh, average pooling) none climbs. A "
-            "wrong picture: a float64 difference that comes near the float32 one.",
-        ),
+        Part("Training curves", lambda: _curves(outcomes)),
     ]
-    write_report(path, "Back-propagation by hand", facts, sections)
+    return write_report(path, "Back-propagation by hand", facts | study.circumstances(environment()), sections)
 
 
-def _curves(outcomes: list[Outcome]):
+def _curves(outcomes: list[Outcome]) -> Section:
     curves: dict[str, dict[str, np.ndarray]] = {}
     for o in outcomes:
         for way in reversed(WAYS):
@@ -141,4 +125,15 @@ def _curves(outcomes: list[Outcome]):
         for p in reversed(PRECISIONS):
             drift = np.array([run.drift for run in o.runs[p]])
             curves.setdefault(f"difference, {p}", {})[o.name] = np.maximum(drift, 1e-18)
-    return figures.learning_curves(curves, {o.name: f"{o.name}: loss (log)" for o in outcomes})
+    several = any(len(o.runs["float32"]) > 1 for o in outcomes)
+    return Section(
+        "Training curves",
+        figure=figures.learning_curves(curves, {o.name: f"{o.name}: loss (log)" for o in outcomes}),
+        caption="Plain gradient descent from the same weights over the same batches: the mean loss of each epoch by "
+        "hand lies on that of jax.grad. Below, the largest difference between the two losses of one step. "
+        + ("Thin lines are seeds, thick lines their mean. " if several else "")
+        + "A difference of 0 is drawn as 1e-18. Where a float32 difference climbs, rounding has moved a number across "
+        "a kink, a relu's zero or the winner of a max pool, and from there on two networks learn; without kinks "
+        "(cnn_smooth: tanh, average pooling) none climbs. A wrong picture: a float64 difference that comes near the "
+        "float32 one.",
+    )

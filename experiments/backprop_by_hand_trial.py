@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,14 +21,15 @@ from convnet.experiments.backprop_by_hand_report import (
     write_trial,
 )
 from jax import Array
-from tqdm import tqdm
 
 from convnet import data, models, train
 from convnet.config import ModelConfig, require
 from convnet.data import Dataset
+from convnet.identity import environment
 from convnet.ops import OPSETS
-from convnet.record import check_writable, environment, write_json
-from convnet.report import text_table
+from convnet.progress import progress
+from convnet.record import write_json
+from convnet.report import study, text_table
 
 MODELS = {
     "linear": ModelConfig("linear"),
@@ -67,13 +67,23 @@ class Trial:
     reference: Literal["hand", "auto"] = "hand"
     """What jax.grad differentiates: the project's ops, which bring rules of their own, or the plain forward passes."""
     out: Path | None = None
-    """Directory of the results. Default: runs/backprop_by_hand."""
+    """Directory of the results; one that holds those of other settings is refused. Default: runs/backprop_by_hand, and
+    for other settings than the usual a directory of their own beside it."""
     quick: bool = False
     """One start, two epochs: a check that everything runs."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All that the results depend on, but for versions and machine."""
+        seeds, epochs = self.seeds, self.epochs
+        if self.quick:
+            seeds, epochs = min(seeds, QUICK_SEEDS), min(epochs, QUICK_EPOCHS)
+        return {"models": list(self.models), "seeds": seeds, "epochs": epochs, "reference": self.reference}
+
+    @property
     def directory(self) -> Path:
-        return self.out or Path("runs", "backprop_by_hand" + ("-quick" if self.quick else ""))
+        usual = Path("runs", "backprop_by_hand" + ("-quick" if self.quick else ""))
+        return self.out or study.directory(usual, self.settings, Trial(quick=self.quick).settings)
 
 
 def gradient_by_jax(model: models.Model) -> Gradient:
@@ -173,46 +183,46 @@ def draw_orders(seeds: int, epochs: int, n: int) -> np.ndarray:
 
 
 def check(settings: Trial) -> None:
-    """Raises ValueError for an unknown model, a number out of range, a directory that cannot be written."""
+    """Raises ValueError for an unknown model, a number out of range, a directory that holds something else."""
     chosen = settings.models
     require(len(set(chosen)) == len(chosen) > 0, "models", chosen, "distinct models")
     for name in chosen:
         require(name in MODELS, "model", name, f"one of {', '.join(MODELS)}")
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     require(settings.epochs >= 1, "epochs", settings.epochs, "1 or more")
-    check_writable(settings.directory)
+    study.check_same(settings.directory, "backprop_by_hand", settings.settings)
 
 
 def run_trial(settings: Trial, by_hand: ByHand) -> int:
-    """Try `by_hand` on every model and write the directory: 0 where all gradients agree in float64, else 1.
+    """Try `by_hand` on every model and write the directory: 0 where all gradients agree in float64, else 1; 1 also
+    where a part of the report could not be made.
 
     Raises ValueError before anything is written.
     """
     check(settings)
-    out, seeds, epochs = settings.directory, settings.seeds, settings.epochs
-    if settings.quick:
-        seeds, epochs = min(seeds, QUICK_SEEDS), min(epochs, QUICK_EPOCHS)
+    out, seeds, epochs = settings.directory, settings.settings["seeds"], settings.settings["epochs"]
     dataset = data.load("digits")
     orders = draw_orders(seeds, epochs, len(dataset.train))
     total = len(settings.models) * len(PRECISIONS) * seeds * epochs * len(WAYS)
-    with tqdm(total=total, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+    with progress(total, "epoch") as bar:
         outcomes = [try_model(name, settings.reference, by_hand, dataset, orders, bar) for name in settings.models]
-    out.mkdir(parents=True, exist_ok=True)
+    study.claim(out, "backprop_by_hand", settings.settings)
     write_json(out / "summary.json", {"environment": environment(), "models": [o.summary() for o in outcomes]})
-    write_trial(out / "report.html", outcomes, _facts(settings.reference, seeds, epochs))
+    missing = write_trial(out / "report.html", outcomes, _facts(settings.reference, seeds, epochs))
     print(text_table(gradients_table(outcomes)), text_table(results_table(outcomes)), sep="\n\n")
     wrong = disagreements(outcomes)
     worst = max(o.worst("float64") for o in outcomes)
     print(f"\nWRONG in float64: {', '.join(wrong)}" if wrong else f"\nall agree: float64 to {worst:.1e}")
     print(f"report: {out / 'report.html'}")
-    return 1 if wrong else 0
+    return max(study.tell(missing), 1 if wrong else 0)
 
 
 def _facts(reference: str, seeds: int, epochs: int) -> dict[str, str]:
+    starts = f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
     ops = {"hand": "ops with hand-derived rules", "auto": "plain forward passes"}[reference]
     return {
         "compared": f"layers written out by hand, and jax.grad of the project's models through {ops}",
-        "budget": f"digits; {seeds} seeds; {epochs} epochs of batch {BATCH}, gradient descent of rate {RATE}",
+        "budget": f"digits; {starts}; {epochs} epochs of batch {BATCH}, gradient descent of rate {RATE}",
     }
 
 

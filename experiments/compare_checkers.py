@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.test_util import check_grads
-from tqdm import tqdm
 
 from convnet.cli import run_command
 from convnet.config import require
@@ -31,8 +30,10 @@ from convnet.gradcheck import Auditor, suite
 from convnet.gradcheck.cases import CASES, Case
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
 from convnet.gradcheck.program import Program
-from convnet.record import check_writable, environment, write_json
-from convnet.report import Section, figures, text_table, write_report
+from convnet.identity import environment
+from convnet.progress import progress
+from convnet.record import write_json
+from convnet.report import Part, Section, figures, study, text_table, write_report
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class CompareCheckers:
 
     seeds: int = 1
     """Arguments drawn per case of a right rule, for false alarms."""
-    out: Path = Path("runs", "checkers")
-    """Directory of the results."""
+    out: Path | None = None
+    """Directory of the results; one that holds those of other settings or checkers is refused. Default: runs/checkers,
+    and for other settings than the usual a directory of their own beside it."""
     quick: bool = False
     """Two planted rules and one control: a check that everything runs."""
 
@@ -182,9 +184,26 @@ def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
     return rows
 
 
-def compare_checkers(settings: CompareCheckers) -> None:
+def compare_checkers(settings: CompareCheckers) -> int:
+    """Judge all rules and write the directory: 0, or 1 where a part of the report could not be made."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
-    check_writable(settings.out)
+    checkers = judges()
+    plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick}
+    usual = plan | {"seeds": CompareCheckers.seeds}
+    out = settings.out or study.directory(Path("runs", "checkers" + ("-quick" if settings.quick else "")), plan, usual)
+    study.check_same(out, "compare_checkers", plan)
+    verdicts = all_verdicts(settings, checkers)
+    study.claim(out, "compare_checkers", plan)
+    misjudged = [asdict(v) for v in verdicts if v.condemned != (v.kind == "wrong")]
+    found = dict(table=table_of(verdicts), misjudged=misjudged, verdicts=[asdict(v) for v in verdicts])
+    write_json(out / "checkers.json", dict(environment=environment(), **found))
+    missing = write_checkers(out / "report.html", verdicts)
+    print(text_table(table_of(verdicts)))
+    print(f"\nreport: {out / 'report.html'}")
+    return study.tell(missing)
+
+
+def all_verdicts(settings: CompareCheckers, checkers: dict[str, Judge]) -> list[Verdict]:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
@@ -192,39 +211,32 @@ def compare_checkers(settings: CompareCheckers) -> None:
         right = [rule for rule in right if rule.op == "relu"][:1]
     rules = [(rule, "wrong") for rule in wrong] + [(rule, "right") for rule in right]
     verdicts = []
-    with tqdm(total=len(rules) * len(checkers := judges()), unit="verdict", file=sys.stderr) as bar:
+    with progress(len(rules) * len(checkers), "verdict") as bar:
         for rule, kind in rules:
             for name, judge in checkers.items():
                 bar.set_postfix_str(f"{rule.name}, {name}"[:60])
                 verdicts.append(verdict(name, judge, rule, kind, settings.seeds))
                 bar.update()
-    where = environment()
-    settings.out.mkdir(parents=True, exist_ok=True)
-    misjudged = [asdict(v) for v in verdicts if v.condemned != (v.kind == "wrong")]
-    found = dict(
-        environment=where, table=table_of(verdicts), misjudged=misjudged, verdicts=[asdict(v) for v in verdicts]
-    )
-    write_json(settings.out / "checkers.json", found)
-    facts = {
-        "machine": f"{where['device']}, {where['cpus']} CPU cores",
-        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
-        "date": where["started"][:10],
-        "command": where["command"],
-    }
-    sections = [
+    return verdicts
+
+
+def write_checkers(path: Path, verdicts: list[Verdict]) -> list[str]:
+    """The page; what of it could not be made."""
+
+    def counted() -> Section:
+        counts = {
+            "wrong rules noticed": _counts(verdicts, "wrong"),
+            "right rules condemned": _counts(verdicts, "right"),
+        }
+        title = "Noticed and falsely condemned"
+        return Section(title, figure=figures.shares(counts), caption="Left, more is better; right, less is.")
+
+    parts = [
         Section("Checkers", table=table_of(verdicts)),
-        Section(
-            "Noticed and falsely condemned",
-            figure=figures.shares(
-                {"wrong rules noticed": _counts(verdicts, "wrong"), "right rules condemned": _counts(verdicts, "right")}
-            ),
-            caption="Left, more is better; right, less is.",
-        ),
+        Part("Noticed and falsely condemned", counted),
         Section("Every rule", "What was judged wrongly is in capitals.", table=rule_table(verdicts)),
     ]
-    write_report(settings.out / "report.html", "Who notices a wrong gradient", facts, sections)
-    print(text_table(table_of(verdicts)))
-    print(f"\nreport: {settings.out / 'report.html'}")
+    return write_report(path, "Who notices a wrong gradient", study.circumstances(environment()), parts)
 
 
 def main() -> int:
