@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
+import tyro
 from convnet.experiments import compare
 from convnet.experiments.compare import Compare, Data, plan_of
 from convnet.experiments.recipes import RECIPES
@@ -61,7 +63,14 @@ def test_report_shows_the_same_accuracy_as_the_table(finished):
     html = (finished / "report.html").read_text()
     for family in json.loads((finished / "summary.json").read_text())["families"]:
         assert f"{family['test_accuracy']:.2%}" in html
-    for heading in ("Learning curves", "Confusion matrices", "Templates of the linear model", "Most confident errors"):
+    for heading in (
+        "Learning curves",
+        "Confusion matrices",
+        "Templates of the linear model",
+        "Most confident errors",
+        "Settings",
+        "Settings in common",
+    ):
         assert f"<h2>{heading}</h2>" in html
 
 
@@ -90,6 +99,103 @@ def test_config_file_changes_one_family(tmp_path):
     assert runs["linear"] == RECIPES["digits"].runs["linear"]
 
 
+def configured(tmp_path, content, *args):
+    """The runs of a comparison with the config file `content` and more arguments."""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return plan_of(tyro.cli(Compare, args=["--config", str(path), *args]))
+
+
+FILE = {
+    "cnn": {
+        "gradient": "auto",
+        "data": {"limit": 500, "shift": 2},
+        "train": {"epochs": 7},
+        "optim": {"learning_rate": 0.5},
+    }
+}
+
+
+def test_the_config_file_wins_over_defaults(tmp_path):
+    run = configured(tmp_path, FILE).recipe.runs["cnn"]
+    assert (run.gradient, run.data.limit, run.data.shift, run.train.epochs) == ("auto", 500, 2, 7)
+    assert run.optim.learning_rate == 0.5
+
+
+def test_what_is_given_wins_over_the_config_file(tmp_path):
+    given = ["--gradient", "hand", "--data.limit", "600", "--epochs", "3"]
+    run = configured(tmp_path, FILE, *given).recipe.runs["cnn"]
+    assert (run.gradient, run.data.limit, run.data.shift, run.train.epochs) == ("hand", 600, 2, 3)
+
+
+def test_the_config_file_may_name_the_data_set(tmp_path):
+    content = {"cnn": {"data": {"name": "mnist"}}}
+    found = configured(tmp_path, content)
+    assert found.data == "mnist"
+    assert found.recipe.runs["mlp"] == RECIPES["mnist"].runs["mlp"]
+    assert configured(tmp_path, content, "--data.name", "cifar10").data == "cifar10"
+    with pytest.raises(ValueError, match=r"data\.name is mnist and digits in the config file: expected one data set"):
+        configured(tmp_path, content | {"mlp": {"data": {"name": "digits"}}})
+
+
+def test_families_may_be_trained_on_different_numbers_of_images(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"mlp": {"data": {"limit": 100}}}), encoding="utf-8")
+    out = tmp_path / "out"
+    assert compare.main([*FAST, "--seeds", "1", "--config", str(path), "--out", str(out)]) == 0
+    limits = {f["family"]: f["config"]["data"]["limit"] for f in summary_of(out)["families"]}
+    assert limits == {"linear": None, "mlp": 100}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "training: 1,079 (linear), 100 (mlp)" in page
+    assert "mean over seeds" not in page
+
+
+def summary_of(out):
+    return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+
+# --- whose directory it is --------------------------------------------------------------------------------------------
+
+
+def test_results_of_other_settings_are_kept(finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    for args, message in (
+        (["--models", "linear", "--seeds", "2", "--epochs", "2"], "runs.mlp (some there, none here)"),
+        ([*FAST, "--seeds", "1"], "seeds (2 there, 1 here)"),
+        ([*FAST, "--epochs", "3"], "runs.linear.train.epochs (2 there, 3 here)"),
+    ):
+        assert compare.main([*args, "--out", str(finished)]) == 2
+        assert message in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_files_of_somebody_else_are_kept(tmp_path, capsys):
+    (tmp_path / "results.csv").write_text("mine")
+    assert compare.main([*FAST, "--out", str(tmp_path)]) == 2
+    assert "holds files of something else (results.csv)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
+
+
+def default_directory(*args):
+    settings = tyro.cli(Compare, args=args)
+    return str(compare.directory_of(settings, plan_of(settings)))
+
+
+def test_other_settings_have_another_default_directory():
+    assert default_directory() == default_directory("--epochs", "40", "--resume") == "runs/compare/digits"
+    assert default_directory("--data.name", "mnist") == "runs/compare/mnist"
+    assert default_directory("--quick") == default_directory("--quick", "--seeds", "9") == "runs/compare/digits-quick"
+    others = [
+        default_directory(*args)
+        for args in (["--models", "linear"], ["--seeds", "6"], ["--gradient", "auto"], ["--target", "0.9"])
+    ]
+    assert len(set(others)) == 4
+    assert all(re.fullmatch("runs/compare/digits-[0-9a-f]{12}", other) for other in others)
+
+
+# --- divergence, bad input --------------------------------------------------------------------------------------------
+
+
 def test_a_diverged_run_is_a_result(tmp_path, capsys):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"mlp": {"optim": {"learning_rate": 1e30}}}))
@@ -107,6 +213,9 @@ BAD = {
     "no seeds": (["--seeds", "0"], "seeds is 0: expected 1 or more"),
     "negative seeds": (["--seeds", "-3"], "seeds is -3: expected 1 or more"),
     "no epochs": (["--epochs", "0"], "epochs is 0: expected 1 or more"),
+    "no families": (["--models"], "models is (): expected distinct families"),
+    "the same twice": (["--models", "mlp", "mlp"], "models is ('mlp', 'mlp'): expected distinct families"),
+    "no examples": (["--data.limit", "0"], "data.limit is 0: expected a positive number of examples"),
     "impossible target": (["--target", "1.5"], r"target is 1.5: expected an accuracy in (0, 1]"),
     "limit below the classes": (["--data.limit", "3"], "3"),
     "limit above the data": (["--data.limit", "5000"], "5000"),
@@ -127,6 +236,10 @@ BAD_FILES = {
     "unknown key": ({"cnn": {"modle": {}}}, "unknown key 'modle' in cnn: expected one of data, model"),
     "nested unknown key": ({"cnn": {"optim": {"lr": 1}}}, "unknown key 'lr' in cnn.optim"),
     "unknown family": ({"rnn": {}}, "family is 'rnn'"),
+    "unknown key of a family that is not compared": ({"mlp": {"optm": {}}}, "unknown key 'optm' in mlp"),
+    "seed": ({"cnn": {"seed": 3}}, "cnn.seed is 3: expected none in the config file, for --seeds says which there are"),
+    "no settings": ({"cnn": 3}, "cnn is 3: expected a mapping of settings"),
+    "no number": ({"cnn": {"optim": {"weight_decay": float("nan")}}}, "optim.weight_decay is nan: expected 0 or more"),
     "wrong type": ({"cnn": {"train": {"epochs": "many"}}}, "cnn.train.epochs is 'many': expected int"),
     "unknown optimiser": ({"cnn": {"optim": {"name": "sdg"}}}, "optim.name is 'sdg': expected one of sgd"),
     "unknown model": ({"cnn": {"model": {"name": "vit"}}}, "model.name is 'vit': expected one of linear, mlp, cnn"),
