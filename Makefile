@@ -6,12 +6,16 @@
 #   make lint      ruff: rules and format
 #   make package   wheel and sdist in dist/
 #   make readme    the README's table again, from docs/results/
+#   make lock      requirements.lock after a change of setup.cfg (ARGS=--upgrade: the newest of everything)
+# Versions come from requirements.lock, with hashes. Of another Python: make test PYTHON=python3.13 VENV=.venv-3.13;
+# without the lock, the newest that setup.cfg allows: make test LOCK= VENV=.venv-newest.
 PYTHON ?= python3
+LOCK ?= requirements.lock
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: compare audit test bench lint package readme clean
+.PHONY: compare audit test bench lint package readme lock clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
@@ -19,7 +23,7 @@ compare: $(VENV)/.installed
 audit: $(VENV)/.installed
 	$(BIN)/python experiments/audit_gradients.py $(ARGS)
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: $(VENV)/.installed-bench
@@ -29,32 +33,35 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python scripts/bench_scaling.py $(ARGS)
 	$(BIN)/python scripts/bench_replicates.py $(filter --quick,$(ARGS))
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-package: $(VENV)/.installed-test
+package: $(VENV)/.installed
 	rm -rf build dist
 	$(BIN)/python -m build
 
 readme: $(VENV)/.installed
 	$(BIN)/python scripts/update_readme.py
 
+lock: $(VENV)/.installed-uv
+	$(BIN)/python scripts/environment.py lock $(ARGS)
+
 clean:
 	rm -rf build dist $(VENV)
 
-# Each marker is newer than setup.cfg exactly when what setup.cfg names is installed.
-$(VENV)/.installed: setup.cfg | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable .
+# Each marker is newer than setup.cfg and the lock exactly when what they name is installed.
+$(VENV)/.installed: setup.cfg $(LOCK) | $(VENV)/bin/python
+	$(BIN)/python scripts/environment.py install "$(LOCK)"
 	touch $@
 
-$(VENV)/.installed-test: setup.cfg | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[test,tfds]'
-	touch $(VENV)/.installed $@
-
-$(VENV)/.installed-bench: setup.cfg | $(VENV)/bin/python
+$(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	touch $(VENV)/.installed $@
+	touch $@
+
+$(VENV)/.installed-uv: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	touch $@
 
 $(VENV)/bin/python:
 	sh scripts/make_venv.sh $(PYTHON) $(VENV)

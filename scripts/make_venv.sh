@@ -20,5 +20,4 @@ fi
 # A half-made environment would look finished to make.
 trap '[ -x "$venv/.ok" ] || rm -rf "$venv"' EXIT
 "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --upgrade pip
 touch "$venv/.ok" && chmod +x "$venv/.ok"

@@ -6,6 +6,8 @@ downloaded here. The images are decoded once and then come from the array cache,
 
 import logging
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ from convnet.data.splits import hold_out
 
 _LAYOUT = 1  # to be raised when the hold-out or the order of the cached examples changes
 _SPLITS = ("train", "validation", "test")
+READING = ("tensorflow-datasets>=4.9.7", "array_record>=0.6", "importlib_resources>=6")
+PREPARING = ("tensorflow>=2.18",)
+"""The extras `tfds` and `prepare` of setup.cfg, spelled out: that works from a checkout and from a wheel alike."""
+_PYTHON = shlex.quote(sys.executable or "python")
 _READ = 256  # records per read: some tenths faster than one by one
 
 
@@ -128,11 +134,16 @@ def _how_to_get(source: Source, problem: str) -> str:
     return f"""{source.name} {source.version} {problem}
 There are two ways to get it:
 (1) Point the environment variable TFDS_DATA_DIR at a folder that holds it prepared in ArrayRecord format.
-    Reading it needs: pip install "convnet[tfds]"
+    Reading it needs: {_pip_install(READING)}
 (2) Download and prepare it, into TFDS_DATA_DIR or else ~/tensorflow_datasets:
-    pip install "convnet[tfds,prepare]"
-    python -c 'import tensorflow_datasets as tfds; \
+    {_pip_install(READING + PREPARING)}
+    {_PYTHON} -c 'import tensorflow_datasets as tfds; \
 tfds.builder("{source.name}:{source.version}", file_format="array_record").download_and_prepare()'"""
+
+
+def _pip_install(packages: tuple[str, ...]) -> str:
+    """A command for the environment that is running, whether convnet is installed there, and from what, or not."""
+    return f"{_PYTHON} -m pip install {' '.join(map(shlex.quote, packages))}"
 
 
 @contextmanager

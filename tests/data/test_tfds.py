@@ -1,8 +1,11 @@
 """The reader on a small dataset prepared here as TFDS would, then facts about the real ones where they are at hand."""
 
+import configparser
 import io
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -164,9 +167,36 @@ def test_progress_goes_to_stderr_and_opencv_is_not_advertised(prepared):
 def _assert_says_how(error):
     text = str(error.value)
     assert "TFDS_DATA_DIR" in text
-    assert 'pip install "convnet[tfds]"' in text
-    assert 'pip install "convnet[tfds,prepare]"' in text
+    assert f"needs: {_pip_install(tfds.READING)}\n" in text
+    assert f" {_pip_install(tfds.READING + tfds.PREPARING)}\n" in text
     assert 'tfds.builder("tiny:1.2.3", file_format="array_record").download_and_prepare()' in text
+
+
+def _pip_install(packages):
+    """What a shell makes the right command of."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *packages])
+
+
+def test_what_reading_and_preparing_need_is_what_the_extras_install():
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).resolve().parents[2] / "setup.cfg")
+    extras = setup["options.extras_require"]
+    assert extras["tfds"].split() == list(tfds.READING)
+    assert extras["prepare"].split() == [f"{setup['metadata']['name']}[tfds]", *tfds.PREPARING]
+
+
+def test_the_commands_of_the_message_are_commands(tmp_path, monkeypatch):
+    """Of this environment, in which reading needs nothing more: pip finds all of it installed and goes nowhere."""
+    pytest.importorskip("tensorflow_datasets", reason="tensorflow_datasets is not installed")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(DatasetNotPrepared) as error:
+        tfds.load_prepared(TINY)
+    (command,) = re.findall(r"Reading it needs: (.+)", str(error.value))
+    done = subprocess.run([*shlex.split(command), "--no-index"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # The script of the second way, as a shell reads it, is whole: it is compiled, not run, which would download.
+    (script,) = re.findall(r"(-c '(?:.|\n)+')$", str(error.value))
+    compile(shlex.split(script)[1], "the message", "exec")
 
 
 def test_unprepared_dataset_says_at_once_how_to_get_it(tmp_path, monkeypatch):
