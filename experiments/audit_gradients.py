@@ -11,21 +11,21 @@ Measured answers stand in the README; `audit.json` and `report.html` of a run ho
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from convnet.experiments.audit_report import Findings, print_findings, write_audit
-from tqdm import tqdm
 
 from convnet.cli import run_command
 from convnet.config import require
-from convnet.record import check_writable
+from convnet.progress import progress
+from convnet.report import study
+from convnet.threads import processors
 
 NETWORKS = {
     "linear": ("linear", {}),
@@ -51,14 +51,35 @@ class Audit:
     seeds: int = 8
     """Every right rule is audited again with other arguments, seeds 1, 2, …: none may be condemned."""
     planted: bool = True
-    """Judge the planted wrong rules (all must be condemned) and the controls (none may be)."""
-    jobs: int = os.cpu_count() or 1
-    """Processes."""
-    out: Path = Path("runs", "audit")
-    """Directory of the results."""
+    """Whether planted wrong rules are judged (all must be condemned), and the controls (none may be)."""
+    jobs: int = field(default_factory=processors)
+    """Processes. Default: the processors that this one may use."""
+    out: Path | None = None
+    """Directory of the results; one that holds those of other settings is refused. Default: runs/audit, and for a
+    selection a directory of its own beside it."""
     quick: bool = False
-    """Three ops (unless --op names others) and the networks at level quick, no planted rules: a check that everything
-    runs."""
+    """Whether only three ops (unless --op names others) and the networks are audited, at level quick and without
+    planted rules: a check that everything runs."""
+
+    def resolved(self) -> Audit:
+        """With what `quick` stands for."""
+        if not self.quick:
+            return self
+        return replace(self, op=self.op or QUICK_OPS, level="quick", planted=False)
+
+    @property
+    def networks(self) -> bool:
+        return not self.op or self.quick
+
+    def asked(self) -> dict[str, Any]:
+        """What decides the results: the settings but for the place and the processes."""
+        resolved = self.resolved()
+        names = ("level", "seeds", "planted", "networks")
+        return {"op": sorted(set(resolved.op)), **{name: getattr(resolved, name) for name in names}}
+
+    def directory(self) -> Path:
+        usual = Path("runs", "audit-quick" if self.quick else "audit")
+        return self.out or study.directory(usual, self.asked(), Audit(quick=self.quick).asked())
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,8 @@ def tasks_of(settings: Audit) -> list[Task]:
     from convnet.gradcheck.cases import CASES
     from convnet.gradcheck.mutants import CONTROLS, MUTANTS
 
-    ops = settings.op or tuple(CASES)
+    settings = settings.resolved()
+    ops = tuple(dict.fromkeys(settings.op)) or tuple(CASES)
     found = []
     for op in ops:
         seeds = 0 if settings.level == "quick" else settings.seeds
@@ -128,7 +150,7 @@ def tasks_of(settings: Audit) -> list[Task]:
         found += [Task("errors", op)] if settings.level != "quick" else []
     if "conv2d" in ops:
         found += [Task("formulations", "conv2d", index) for index, _ in suite.cases("conv2d", settings.level)]
-    if not settings.op or settings.quick:
+    if settings.networks:
         found += [Task("network", name) for name in NETWORKS]
     if settings.planted:
         found += [Task("mutant", rule.name, seeds=1) for rule in MUTANTS if rule.op in ops]
@@ -137,9 +159,9 @@ def tasks_of(settings: Audit) -> list[Task]:
 
 
 def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result, as they come, with a progress bar."""
+    """Each task with its result, as they come; on standard error, how far it has got."""
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPoolExecutor(jobs, context) as pool, tqdm(total=len(tasks), unit="task", file=sys.stderr) as bar:
+    with ProcessPoolExecutor(jobs, context) as pool, progress(len(tasks), "task") as bar:
         waiting = {pool.submit(run_task, task): task for task in tasks}
         try:
             for future in as_completed(waiting):
@@ -153,20 +175,20 @@ def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
 
 
 def audit_all(settings: Audit) -> int:
+    """Returns 1 where anything fails. Raises ValueError for bad input, before anything is written."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
-    if settings.quick:
-        settings = replace(settings, op=settings.op or QUICK_OPS, level="quick", planted=False)
-    check_writable(settings.out)
+    out, tasks = settings.directory(), tasks_of(settings)
+    study.claim(out, "audit", settings.asked())
     start = time.perf_counter()
-    findings = Findings(settings.level)
-    for task, result in results_of(tasks_of(settings), settings.jobs):
+    findings = Findings(settings.resolved().level)
+    for task, result in results_of(tasks, settings.jobs):
         findings.add(task, result)
     findings.seconds = time.perf_counter() - start
-    write_audit(settings.out, findings)
+    missing = write_audit(out, findings)
     print_findings(findings)
-    print(f"\nreport: {settings.out / 'report.html'}")
-    return 1 if findings.failures else 0
+    print(f"\nreport: {out / 'report.html'}")
+    return max(study.tell(missing), 1 if findings.failures else 0)
 
 
 def main() -> int:

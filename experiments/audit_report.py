@@ -13,8 +13,9 @@ from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.suite import Judged
 from convnet.gradcheck.verdict import Report
-from convnet.record import environment, write_json
-from convnet.report import Section, figures, text_table, write_report
+from convnet.identity import environment
+from convnet.record import write_json
+from convnet.report import Part, Section, figures, study, text_table, write_report
 
 
 @dataclass
@@ -160,8 +161,8 @@ def network_table(findings: Findings) -> list[list[str]]:
     return rows
 
 
-def write_audit(out: Path, findings: Findings) -> None:
-    """`audit.json` and `report.html` in `out`."""
+def write_audit(out: Path, findings: Findings) -> list[str]:
+    """`audit.json` and `report.html` in `out`. Returns a line for each part that could not be drawn."""
     where = environment()
     out.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -180,47 +181,41 @@ def write_audit(out: Path, findings: Findings) -> None:
             repeated=[dict(name=report.name, seed=report.seed, passed=report.passed) for report in findings.repeated],
         ),
     )
-    facts = {
-        "verdict": ". ".join(verdict_of(findings)),
-        "machine": f"{where['device']}, {where['cpus']} CPU cores, {where['platform']}",
-        "versions": f"Python {where['python']}, JAX {where['packages']['jax']}",
-        "date": where["started"][:10],
-        "command": where["command"],
-    }
-    write_report(out / "report.html", "Audit of the hand-derived gradients", facts, _sections(findings))
+    facts = {"verdict": ". ".join(verdict_of(findings)), **study.circumstances(where)}
+    return write_report(out / "report.html", "Audit of the hand-derived gradients", facts, _parts(findings))
 
 
-def _sections(findings: Findings) -> list[Section]:
+def _parts(findings: Findings) -> list[Section | Part]:
+    parts: list[Section | Part] = [Part("Ops and stages", lambda: _ops_and_stages(findings))]
+    if findings.networks:
+        text = "Each call of an op, on the numbers it meets in the network, and each parameter."
+        parts.append(Section("Networks", text, table=network_table(findings)))
+    if findings.errors:
+        parts.append(Part("Errors by place", lambda: _errors_by_place(findings)))
+    if findings.planted:
+        text = "How many wrong rules each stage was the first to notice."
+        parts.append(Section("Planted faults", text, table=kills_table(findings)))
+        parts.append(Section("Every planted rule", table=planted_table(findings)))
+    return parts
+
+
+def _ops_and_stages(findings: Findings) -> Section:
     ops = sorted(findings.reports)
     values = np.array([[findings.worst(op, stage) for stage in STAGES] for op in ops])
     values = np.where(np.isinf(values), 10.0, values)
-    sections = [
-        Section(
-            "Ops and stages",
-            figure=figures.heat_map(values, ops, list(STAGES), "worst error / bound", failed=1.0),
-            caption="The largest error that a stage found over all cases of an op, as a fraction of what it allows. "
-            "Grey was not tested, red failed. docs/gradients.md says what each stage proves.",
-        )
-    ]
-    if findings.networks:
-        sections.append(
-            Section("Networks", "Each call of an op, on the numbers it meets in the network, and each parameter.",
-                    table=network_table(findings))
-        )  # fmt: skip
-    if findings.errors:
-        errors = {op: findings.errors[op] for op in sorted(findings.errors)}
-        sections.append(
-            Section(
-                "Errors by place",
-                figure=figures.distributions(errors, "ρ: error of an entry in ulps of its conditioning, float64"),
-                caption="Against the oracles, all cases, five draws each. A rule that is wrong at the border only "
-                "shows as a line of its own.",
-            )
-        )
-    if findings.planted:
-        sections += [
-            Section("Planted faults", "How many wrong rules each stage was the first to notice.",
-                    table=kills_table(findings)),
-            Section("Every planted rule", table=planted_table(findings)),
-        ]  # fmt: skip
-    return sections
+    return Section(
+        "Ops and stages",
+        figure=figures.heat_map(values, ops, list(STAGES), "worst error / bound", failed=1.0),
+        caption="The largest error that a stage found over all cases of an op, as a fraction of what it allows. "
+        "Grey was not tested, red failed. docs/gradients.md says what each stage proves.",
+    )
+
+
+def _errors_by_place(findings: Findings) -> Section:
+    errors = {op: findings.errors[op] for op in sorted(findings.errors)}
+    return Section(
+        "Errors by place",
+        figure=figures.distributions(errors, "ρ: error of an entry in ulps of its conditioning, float64"),
+        caption="Against the oracles, all cases, five draws each. A rule that is wrong at the border only shows as a "
+        "line of its own.",
+    )

@@ -1,0 +1,132 @@
+"""The command that audits the library: what it writes, where, and its exit codes."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convnet.experiments import audit_gradients
+from convnet.experiments.audit_gradients import Audit
+
+from convnet.gradcheck import suite
+from convnet.gradcheck.cases import CASES
+from convnet.gradcheck.mutants import MUTANTS
+
+
+def run(monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", ["audit_gradients.py", *map(str, args)])
+    return audit_gradients.main()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty directory to run in, and no processes: every op has one report, of an audit done once."""
+    report = suite.audit_case("relu", level="quick", stages=["hygiene", "elementwise"])
+
+    def results(tasks, jobs):
+        yield from ((task, (report, [])) for task in tasks if task.kind == "case")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(audit_gradients, "results_of", results)
+    return tmp_path
+
+
+def test_the_command_writes_what_it_found(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(audit_gradients, "NETWORKS", {"mlp": audit_gradients.NETWORKS["mlp"]})
+    assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path / "a", "--jobs", "1") == 0
+    printed = capsys.readouterr().out
+    assert "1 ops and 1 networks: 2 audits of library rules" in printed
+    assert str(tmp_path / "a" / "report.html") in printed
+    found = json.loads((tmp_path / "a" / "audit.json").read_text(encoding="utf-8"))
+    assert found["condemned"] == found["survivors"] == []
+    assert found["ops"]["relu"][0]["stages"]["elementwise"] == "passed"
+    assert (tmp_path / "a" / "figures" / "ops-and-stages.png").stat().st_size > 5000
+
+
+def test_bad_input_exits_with_one_line(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "a"
+    assert run(monkeypatch, "--quick", "--op", "conv3d", "--out", out) == 2
+    assert capsys.readouterr().err.startswith("error: op is 'conv3d': expected one of")
+    assert run(monkeypatch, "--quick", "--seeds", "0", "--out", out) == 2
+    assert "seeds is 0: expected 1 or more" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_empty_directory_is_refused(here, monkeypatch, capsys):
+    """It would be the one that the command runs in."""
+    assert run(monkeypatch, "--quick", "--out", "") == 2
+    assert "out is ''" in capsys.readouterr().err
+    assert not list(here.iterdir())
+
+
+def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
+    """A worker that is told to audit a broken op reports it; here the broken op is a planted one."""
+    broken = next(rule for rule in MUTANTS if rule.op == "relu" and not rule.equivalent)
+
+    def results(tasks, jobs):
+        for task in (task for task in tasks if task.kind == "case"):
+            judged = suite.auditor_of(broken.build(), (broken.cases or CASES["relu"])[0], kinks=True)
+            args = (broken.cases or CASES["relu"])[0].draw(np.random.default_rng(0))
+            yield task, (judged.audit(args, level="quick"), [])
+
+    monkeypatch.setattr(audit_gradients, "results_of", results)
+    assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+# --- where results go -------------------------------------------------------------------------------------------------
+
+
+def test_a_selection_has_a_directory_of_its_own(here, monkeypatch, capsys):
+    """An audit of everything takes a long time: no other one is written over it."""
+    assert run(monkeypatch) == 0
+    whole = Path("runs", "audit", "audit.json").read_bytes()
+    for args in (["--op", "tanh"], ["--level", "quick"], ["--no-planted"], ["--seeds", 2], ["--quick"]):
+        assert run(monkeypatch, *args) == 0
+    directories = sorted(path.name for path in Path("runs").iterdir())
+    assert len(directories) == 6
+    assert {"audit", "audit-quick"} < set(directories)
+    assert Path("runs", "audit", "audit.json").read_bytes() == whole
+    capsys.readouterr()
+    assert run(monkeypatch, "--op", "tanh", "--out", "runs/audit") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: out is 'runs/audit': holds results of other settings: op (")
+    assert error.endswith("choose another --out\n")
+    assert Path("runs", "audit", "audit.json").read_bytes() == whole
+
+
+def test_the_same_settings_replace_their_results(here, monkeypatch):
+    """In another order and with other processes they are the same."""
+    assert run(monkeypatch, "--op", "tanh", "relu", "--out", "a") == 0
+    report = suite.audit_case("relu", level="quick", stages=["hygiene"])
+    monkeypatch.setattr(audit_gradients, "results_of", lambda tasks, jobs: [(tasks[0], (report, []))])
+    assert run(monkeypatch, "--op", "relu", "tanh", "relu", "--out", "a", "--jobs", 1) == 1
+    assert json.loads(Path("a", "audit.json").read_text(encoding="utf-8"))["condemned"]
+
+
+def test_a_directory_with_other_files_is_refused(here, monkeypatch, capsys):
+    Path("a").mkdir()
+    Path("a", "audit.json").write_text("{}")
+    assert run(monkeypatch, "--quick", "--out", "a") == 2
+    assert "holds files of something else (audit.json)" in capsys.readouterr().err
+
+
+def test_what_is_asked_is_told_by_the_settings_alone():
+    assert Audit(jobs=3, out=Path("a")).asked() == Audit().asked()
+    assert Audit(op=("relu",), quick=True).asked() != Audit(op=("relu",), level="quick", planted=False).asked()
+    assert Audit(quick=True).directory() == Path("runs", "audit-quick")
+
+
+def test_the_processes_are_those_that_may_run(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5}, raising=False)
+    assert Audit().jobs == 3
+
+
+def test_help_reads_right_in_both_forms(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--help")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--planted, --no-planted Whether planted wrong rules are judged" in shown
+    assert "--quick, --no-quick Whether only three ops" in shown
