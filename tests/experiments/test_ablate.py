@@ -2,7 +2,9 @@
 
 import csv
 import errno
+import html
 import json
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +35,7 @@ TIMES = ("train_seconds", "compile_seconds")
 
 
 def rows_of(out, *, without=TIMES):
-    with (out / "results.csv").open() as file:
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
         return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
 
 
@@ -107,12 +109,57 @@ def test_summary_is_that_of_the_rows(finished):
 
 
 def test_the_page_holds_tables_and_figures(finished):
-    page = (finished / "report.html").read_text()
-    for heading in ("Results", "Paired differences", "Curves", "Interaction", "Cost"):
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    for heading in ("Results", "Paired differences", "Curves", "Interaction", "Cost", "Settings", "Settings in common"):
         assert f"<h2>{heading}</h2>" in page
     assert "optim nesterov, initializer normal" in page
     figures = {path.name for path in (finished / "figures").iterdir()}
-    assert figures == {"paired-differences.png", "curves.png", "interaction.png", "cost.png"}
+    assert figures - {".written.json"} == {"paired-differences.png", "curves.png", "interaction.png", "cost.png"}
+    assert "<td>optim nesterov, initializer normal</td><td>normal</td><td>nesterov</td>" in page
+    assert "<td>data.limit</td><td>200</td>" in page
+
+
+NAMES = """
+seeds = 2
+[base]
+model.name = "linear"
+data.limit = 200
+train.epochs = 2
+[factors."$x_{$, 'a' \\"b\\" 数 =1+1"]
+"_hidden" = {optim.learning_rate = 0.1}
+"$\\\\frac{1}$ 😀" = {optim.learning_rate = 0.2}
+"two\\nlines" = {optim.learning_rate = 0.3}
+[factors."_second%"]
+"" = {optim.name = "sgd"}
+"{a}^b" = {optim.name = "nesterov"}
+"""
+
+
+def test_any_name_is_shown_as_it_is(tmp_path):
+    (tmp_path / "names.toml").write_text(NAMES, encoding="utf-8")
+    assert run("--preset", str(tmp_path / "names.toml"), out=tmp_path / "out") == 0
+    factor, second = tomllib.loads(NAMES)["factors"]
+    rows = rows_of(tmp_path / "out")
+    assert [row[factor] for row in rows[::4]] == ["_hidden", r"$\frac{1}$ 😀", "two\nlines"]
+    assert [row[second] for row in rows[:4:2]] == ["", "{a}^b"]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 4
+    assert html.escape(factor, quote=False).replace("'", "&#39;").replace('"', "&#34;") in page
+
+
+def test_a_picture_that_cannot_be_drawn_costs_its_place(finished, monkeypatch, capsys):
+    def fail(*args):
+        raise RuntimeError("no such colour")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("convnet.report.effects.interaction", fail)
+        assert run(*GRID, out=finished) == 1
+    printed = capsys.readouterr()
+    assert "Interaction: could not be made (RuntimeError: no such colour)" in printed.err
+    assert "optim nesterov, initializer normal" in printed.out
+    assert not (finished / "figures" / "interaction.png").exists()
+    assert run(*GRID, out=finished) == 0
+    assert (finished / "figures" / "interaction.png").exists()
 
 
 def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
@@ -134,8 +181,8 @@ def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
 
 
 def test_traced_arms_share_a_program(tmp_path, monkeypatch):
-    built, real = [], Replicates._compile
-    monkeypatch.setattr(Replicates, "_compile", lambda self, width: built.append(width) or real(self, width))
+    built, real = [], Replicates._lower
+    monkeypatch.setattr(Replicates, "_lower", lambda self, width: built.append(width) or real(self, width))
     factors = ["--factor", "optim.learning_rate=0.01,0.02", "--factor", "optim.momentum=0,0.9"]
     assert run(*BASE, *factors, "--seeds", "2", "--traced", "--replicates", "vmapped", out=tmp_path / "out") == 0
     assert built == [8]
@@ -238,9 +285,27 @@ def test_a_bad_shard_is_refused(text):
         parse_shard(text, {})
 
 
+# --- what it tells ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("args", "code"), [([], 2), (["--list"], 0), (["--seeds", "3"], 2)])
+def test_without_a_question_it_lists_those_of_the_presets(args, code, tmp_path, capsys):
+    assert run(*args, out=tmp_path / "out") == code
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2 : 2 + len(preset_names())]] == preset_names()
+    assert any("Do more convolutions per stage help" in line for line in lines)
+    assert not (tmp_path / "out").exists()
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 BAD = {
+    "an empty place": (["--preset", "depth", "--out", ""], "--out is '': expected a value"),
+    "an empty factor": (["--factor", ""], "--factor is '': expected a value"),
+    "no cells": ([*FACTORS, "--max-cells", "0"], "expected at most max_cells = 0"),
+    "no workers": ([*FACTORS, "--workers", "0"], "workers is 0: expected 1 or more"),
+    "no chunk": ([*FACTORS, "--chunk", "0"], "chunk is 0: expected 1 or more"),
+    "no sample": ([*FACTORS, "--design", "random", "--sample", "0"], "sample is 0: expected 1 arm or more"),
     "unknown factor": (["--factor", "model.initialiser=zeros"], "'model.initialiser': did you mean model.initializer"),
     "bad level": (["--factor", "model.initializer=he_nrmal"], "initializer is 'he_nrmal': did you mean he_normal"),
     "wrong type": (["--factor", "model.kernel=big"], "model.kernel is 'big': expected int"),
@@ -285,6 +350,17 @@ BAD_PRESETS = {
     "no factors": ("seeds = 3", "factors is (): expected one factor or more"),
     "seeds in words": ("seeds = 'ten'\n[factors]\n'model.depth' = [1]", "own.seeds is 'ten': expected int"),
     "no TOML": ("[factors", "cannot be read"),
+    "a factor without a name": (
+        "[factors.' ']\na = {model.kernel = 3}",
+        "a factor of preset own is ' ': expected a name",
+    ),
+    **{
+        f"a factor called {name}": (
+            f"[factors.{name}]\na = {{model.kernel = 3}}\nb = {{model.kernel = 5}}",
+            f"factor is '{name}': expected another name than one of arm, seed, status, score",
+        )
+        for name in ("seed", "status", "arm", "test_accuracy")
+    },
 }
 
 
@@ -306,7 +382,7 @@ def test_results_of_another_grid_are_kept(finished, capsys):
 def test_files_of_somebody_else_are_kept(tmp_path, capsys):
     (tmp_path / "results.csv").write_text("family,seed\n")
     assert run(*GRID, out=tmp_path) == 2
-    assert "holds files that are no ablation's" in last_line(capsys)
+    assert "holds files of something else (results.csv); choose another --out" in last_line(capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
 
 
@@ -319,8 +395,8 @@ def test_cells_of_other_code_are_not_mixed_in_silently(finished, tmp_path, capsy
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"packages": manifest["packages"] | {"jax": "0.1"}}))
     assert run(*GRID, out=out) == 2
-    assert "holds finished cells of other packages" in (error := last_line(capsys))
-    assert "jax 0.1 there and" in error
+    assert "holds finished cells that others cannot be compared with" in (error := last_line(capsys))
+    assert "packages.jax ('0.1' then" in error
     assert run(*GRID, "--accept-versions", out=out) == 0
     assert trained == []
 
