@@ -28,6 +28,7 @@ from convnet.record import (
     read_metrics,
 )
 from convnet.signals import StopRequest
+from convnet.threads import use_threads
 from convnet.train import Checkpoints, EpochRecord, Fit, NonFiniteLoss, OtherRun, TrainState
 
 SHARE = 0.05
@@ -193,6 +194,15 @@ def changes(manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[st
     for resumed in manifest.get("resumed", []):
         found |= resumed["changed"]
     return found | other_bits(manifest, {**identity, **decisive()})
+
+
+def take_threads(path: Path) -> None:
+    """Let XLA compute with as many threads as the run in `path` had, or a run in a directory of it: then it can go on
+    to the same bits, whatever the number of processors. Call it before JAX looks at its devices."""
+    for run in (path, *sorted(folder.parent for folder in path.glob("*/manifest.json"))):
+        if count := (read_manifest(run) or {}).get("threads"):
+            use_threads(count)
+            return
 
 
 def can_go_on(path: Path, identity: Mapping[str, Any]) -> bool:

@@ -27,14 +27,29 @@ def threads() -> int:
     return processors()
 
 
-def use_threads(count: int) -> None:
+def use_threads(count: int) -> bool:
     """Let XLA compute with `count` threads in this process and those it starts, unless the environment says otherwise.
 
-    It is heard only if JAX has not looked at its devices yet (`jax.devices()`, any array).
+    Returns whether it will: JAX must not have looked at its devices yet (`jax.devices()`, any array).
 
     Raises ValueError for a count below 1.
     """
     if count < 1:
         raise ValueError(f"count is {count!r}: expected 1 or more")
-    if not any(os.environ.get(name) for name in VARIABLES):
+    if not any(os.environ.get(name) for name in VARIABLES) and not _jax_has_started():
         os.environ[VARIABLES[0]] = str(count)
+    return threads() == count
+
+
+def _jax_has_started() -> bool:
+    """Whether JAX has looked at its devices: it does not tell, but then refuses another number of them."""
+    import jax  # not above: who only counts processors need not wait for it
+
+    setting = "jax_num_cpu_devices"
+    before = jax.config.values[setting]
+    try:
+        jax.config.update(setting, before + 2)
+    except RuntimeError:
+        return True
+    jax.config.update(setting, before)
+    return False

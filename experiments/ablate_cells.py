@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from convnet import data
+from convnet import data, models
 from convnet.ablation import Arm, Replicates
 from convnet.ablation.grid import apply
-from convnet.config import RunConfig, content_hash, require, to_dict
+from convnet.config import RunConfig, content_hash, differences, require, to_dict
 from convnet.data import Dataset
-from convnet.record import environment, read_manifest, read_metrics
+from convnet.identity import decisive, describe
+from convnet.record import read_manifest, read_metrics
 from convnet.run import TRACEABLE
 from convnet.train import EpochRecord, NonFiniteLoss
 
 DONE = ("finished", "diverged")
-SAME = ("packages", "python", "xla_flags", "code")
-"""What must be equal for two cells to be compared. The device need not be: shards may run on several kinds."""
+SAME = ("packages", "python", "flags", "jax", "code")
+"""What must be equal for two cells to be compared. The machine need not be: shards may run on several kinds."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,44 @@ def read(cell: Cell) -> Done | None:
 
 
 def check_comparable(done: Iterable[Done]) -> None:
-    """ValueError for a finished cell of other code or versions: naming which, and what differs."""
-    here = environment()
+    """ValueError for a finished cell of other code, versions, data or models: naming which, and what differs."""
+    here = decisive()
     for one in done:
-        if differing := [key for key in SAME if one.facts.get(key) != here[key]]:
-            key = differing[0]
-            values = "" if key == "code" else f", {_differing(one.facts.get(key), here[key])}"
+        now = {name: here[name] for name in SAME} | _sources(one)
+        if changed := differences({name: one.facts.get(name) for name in now}, now):
+            described = describe({name: list(pair) for name, pair in changed.items()})
             raise ValueError(
-                f"out holds finished cells of other {key} ({one.cell.path.name}{values}): choose another --out, "
-                f"or keep them with --accept-versions"
+                f"out holds finished cells that others cannot be compared with ({one.cell.path.name}: {described}): "
+                f"choose another --out, or keep them with --accept-versions"
             )
 
 
-def _differing(there: Any, here: Any) -> str:
-    if isinstance(there, dict) and isinstance(here, dict):
-        name = next(name for name in here | there if there.get(name) != here.get(name))
-        return f"{name} {there.get(name)} there and {here.get(name)} here"
-    return f"{there} there and {here} here"
+def _sources(done: Done) -> dict[str, Any]:
+    """What a cell would say of its data today, and of its programs, where its model is not the library's (whose digest
+    is that of the code). Nothing where the data are not on this machine, which only writes the report then."""
+    config = done.cell.arm.config
+    try:
+        dataset = dataset_of(config)
+    except data.DatasetNotPrepared:
+        return {}
+    if models.MODELS[config.model.name].__module__.startswith("convnet."):
+        return {"data": dataset.facts}
+    program = (config, tuple(done.facts.get("traced", ())), done.facts.get("replicates", 0))
+    return {"data": dataset.facts, "programs": _programs(*program)}
+
+
+@cache
+def _programs(config: RunConfig, traced: tuple[str, ...], replicates: int) -> dict[str, str]:
+    return Replicates(config, dataset_of(config), traced=traced).digests(replicates)
+
+
+def dataset_of(config: RunConfig) -> Dataset:
+    return _dataset(config.data.name, config.data.limit)
+
+
+@cache
+def _dataset(name: str, limit: int | None) -> Dataset:
+    return data.load(name, limit=limit)
 
 
 @dataclass(frozen=True)
@@ -106,7 +127,6 @@ class Work:
     """
 
     groups: tuple[tuple[Cell, ...], ...]
-    datasets: dict[tuple[str, int | None], Dataset]
     traced: bool
     settings: dict[str, Any]
 
@@ -117,9 +137,7 @@ class Work:
         for cell in cells:
             key = content_hash(_program(cell.arm.config) if traced else cell.arm.config)
             groups.setdefault(key, []).append(cell)
-        names = dict.fromkeys((cell.config.data.name, cell.config.data.limit) for cell in cells)
-        datasets = {(name, limit): data.load(name, limit=limit) for name, limit in names}
-        work = cls(tuple(map(tuple, groups.values())), datasets, traced, settings)
+        work = cls(tuple(map(tuple, groups.values())), traced, settings)
         for group in work.groups:
             work.trainer(group)
         return work
@@ -130,11 +148,9 @@ class Work:
 
     def trainer(self, group: Sequence[Cell]) -> Replicates:
         config = group[0].config
-        dataset = self.datasets[config.data.name, config.data.limit]
-        traced = TRACEABLE if self.traced else ()
-        return Replicates(config, dataset, traced=traced, **self.settings)
+        return Replicates(config, dataset_of(config), traced=TRACEABLE if self.traced else (), **self.settings)
 
-    def run(self, bar: tqdm) -> None:
+    def run(self, bar: Any) -> None:
         """Train all cells, writing each as it is done."""
         for group in self.groups:
             _run_group(self.trainer(group), group, bar)
@@ -146,7 +162,7 @@ def _program(config: RunConfig) -> RunConfig:
     return apply(config, {name: 0.1 for name in TRACEABLE if smooth or name != "train.label_smoothing"})
 
 
-def _run_group(trainer: Replicates, cells: Sequence[Cell], bar: tqdm) -> None:
+def _run_group(trainer: Replicates, cells: Sequence[Cell], bar: Any) -> None:
     by_config = {cell.config: cell for cell in cells}
 
     def show(config: RunConfig, record: EpochRecord) -> None:

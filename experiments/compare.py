@@ -25,7 +25,7 @@ from convnet import data
 from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
 from convnet.identity import environment
-from convnet.journal import can_go_on
+from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
 from convnet.record import write_atomically, write_json
 from convnet.report import csv_text, study, text_table
@@ -190,6 +190,8 @@ def compare(settings: Compare) -> int:
     plan = plan_of(settings)
     out, runs = directory_of(settings, plan), plan.recipe.runs
     study.check_same(out, "compare", plan.settings)
+    if settings.resume:
+        take_threads(out)
     datasets = {limit: data.load(plan.data, limit=limit) for limit in {run.data.limit for run in runs.values()}}
     families = []
     with progress(plan.seeds * sum(run.train.epochs for run in runs.values()), "epoch") as bar:

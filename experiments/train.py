@@ -27,6 +27,7 @@ from convnet.experiments.recipes import RECIPES
 from convnet import data
 from convnet.cli import run_command
 from convnet.config import RunConfig, content_hash, require
+from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.record import check_writable, parameter_hash
 from convnet.report import study
@@ -47,7 +48,10 @@ class Train:
     out: Path | None = None
     """Directory of the run. Default: runs/train/<hash of the config>."""
     resume: bool = False
-    """Go on with the run that this directory holds. Another one is refused."""
+    """Go on with the run that this directory holds, with as many threads. Another one is refused, and one that would
+    have other bits now."""
+    accept_changes: bool = False
+    """Go on although the code, a version or the machine is another than it was. Bits may differ, as the manifest says."""
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
     quick: bool = False
@@ -74,6 +78,8 @@ def train(settings: Train) -> int:
     require(config.data.name in RECIPES, "data.name", config.data.name, f"one of {', '.join(RECIPES)}")
     out = settings.out or Path("runs", "train", content_hash(config))
     _check_directory(out, settings.resume)
+    if settings.resume:
+        take_threads(out)
     dataset = data.load(config.data.name, limit=config.data.limit)
     trainer = Trainer(config, dataset)
     try:
@@ -105,7 +111,8 @@ def _train(trainer: Trainer, out: Path, settings: Train, bar: Any) -> RunResult:
         bar.set_postfix(loss=f"{record.train_loss:.4f}", validation=f"{record.validation_accuracy:.2%}")
         bar.update()
 
-    return trainer.run(on_epoch=show, directory=out, resume=settings.resume, every_epoch=settings.every_epoch)
+    options = dict(resume=settings.resume, accept_changes=settings.accept_changes, every_epoch=settings.every_epoch)
+    return trainer.run(on_epoch=show, directory=out, **options)
 
 
 def usual(args: Sequence[str]) -> Train:

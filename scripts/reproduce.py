@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tqdm import tqdm
 
-from convnet import data
+from convnet import data, models
 from convnet.ablation import Replicates
 from convnet.cli import run_command
 from convnet.config import RunConfig, differences, from_dict
-from convnet.record import TIMES, environment, read_manifest, read_metrics
+from convnet.identity import HOW, WHAT, environment
+from convnet.journal import take_threads
+from convnet.progress import progress
+from convnet.record import TIMES, read_manifest, read_metrics
 
 OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "test_loss", "best_epoch")
-CIRCUMSTANCES = ("packages", "python", "platform", "cpus", "device", "backend", "xla_flags", "git", "code")
+CIRCUMSTANCES = (*WHAT, *HOW, "platform", "cpus", "backend", "git")
 LINES = 20
 """Differences that are printed; of the others, their number."""
 
@@ -41,28 +43,47 @@ class Reproduce:
 
 
 def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
-    """Config and manifest of the run in `path`. Raises ValueError where there is none that came to an end."""
+    """Config and manifest of the run in `path`.
+
+    Raises ValueError where there is none that came to an end, and for one of data, a model or ops that only its own
+    program has.
+    """
     manifest = read_manifest(path)
     if manifest is None:
         raise ValueError(f"run is {str(path)!r}: it has no manifest.json that can be read")
     status = manifest.get("status")
     if status not in ("finished", "diverged"):
         raise ValueError(f"run is {str(path)!r}: its status is {status!r}; resume it first, then reproduce it")
-    return from_dict(RunConfig, manifest["config"]), manifest
+    config, used = from_dict(RunConfig, manifest["config"]), manifest.get("computes", {})
+    own = {
+        "the data": None if config.data.name in data.DATASETS else config.data.name,
+        "the model": None if config.model.name in models.MODELS else used.get("model", config.model.name),
+        "the ops": used.get("ops") if isinstance(used.get("ops"), dict) else None,
+    }
+    for what, name in own.items():
+        if name is not None:
+            raise ValueError(
+                f"run is {str(path)!r}: {what} {name!r} are not the library's; run the program that has them again in "
+                "another directory, and compare the parameter hashes"
+            )
+    return config, manifest
 
 
-def train_again(config: RunConfig, manifest: dict[str, Any], directory: Path) -> Path:
-    """Run `config` under `directory` through a program like that of the stored run; returns where. Divergence is an
-    outcome, too.
-
-    What was trained in lockstep gets as many siblings as it had: which seeds they have makes no difference to it.
-    """
-    dataset = data.load(config.data.name, limit=config.data.limit)
+def trainer_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
+    """A program like that of the stored run. What was trained in lockstep gets as many siblings as it had."""
     width = manifest.get("replicates", 0)
-    trainer = Replicates(config, dataset, traced=manifest.get("traced", ()), vmapped=bool(width), chunk=max(width, 1))
-    configs = [replace(config, seed=config.seed + i) for i in range(max(width, 1))]
-    total = config.train.epochs * len(configs)
-    with tqdm(total=total, unit="epoch", file=sys.stderr, dynamic_ncols=True) as bar:
+    dataset = data.load(config.data.name, limit=config.data.limit)
+    traced = manifest.get("traced", ())
+    return Replicates(config, dataset, traced=traced, vmapped=bool(width), chunk=max(width, 1))
+
+
+def train_again(config: RunConfig, trainer: Replicates, directory: Path) -> Path:
+    """Run `config` under `directory`; returns where. Divergence is an outcome, too.
+
+    Which seeds its siblings in lockstep have makes no difference to it.
+    """
+    configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(trainer.chunk if trainer.vmapped else 1)]
+    with progress(config.train.epochs * len(configs), "epoch") as bar:
         runs = trainer.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))
         next(runs)
     return directory / str(config.seed)
@@ -84,9 +105,8 @@ def differing_results(stored: Path, manifest: dict[str, Any], again: Path, repea
     return found
 
 
-def changed_circumstances(manifest: dict[str, Any]) -> list[str]:
-    """What of the environment is not what it was when the run was made."""
-    now = environment()
+def changed_circumstances(manifest: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of the data, the program and the environment is not what it was when the run was made."""
     changed = differences(*({name: facts.get(name) for name in CIRCUMSTANCES} for facts in (manifest, now)))
     lines = [f"{name}: {then!r} then, {here!r} now" for name, (then, here) in changed.items()]
     for i, resumed in enumerate(manifest.get("resumed", []), 1):
@@ -98,10 +118,13 @@ def changed_circumstances(manifest: dict[str, Any]) -> list[str]:
 
 def reproduce(settings: Reproduce) -> int:
     config, manifest = stored_run(settings.run)
+    take_threads(settings.run)
+    trainer = trainer_of(config, manifest)
+    now = trainer.identity(config, manifest.get("replicates", 0)) | environment()
     with tempfile.TemporaryDirectory(prefix="convnet-reproduce-") as directory:
-        again = train_again(config, manifest, Path(directory))
+        again = train_again(config, trainer, Path(directory))
         found = differing_results(settings.run, manifest, again, read_manifest(again))
-    changed = changed_circumstances(manifest)
+    changed = changed_circumstances(manifest, now)
     if found:
         print(f"DIFFERENT: {len(found)} figures of {settings.run}")
         print("\n".join(f"  {line}" for line in found[:LINES]))
@@ -114,7 +137,7 @@ def reproduce(settings: Reproduce) -> int:
         print("changed since the run was made:")
         print("\n".join(f"  {line}" for line in changed))
     elif found:
-        print("nothing that was recorded of its environment has changed")
+        print("nothing that was recorded of its data, program and environment has changed")
     return 1 if found else 0
 
 

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
-from convnet.result import save_result
+from convnet.result import DamagedResult, load_result, save_result
 from convnet.run import RunResult, Trainer, build_loss
 from convnet.train import EpochRecord, NonFiniteLoss, OtherRun
 
@@ -401,7 +402,7 @@ def test_run_refuses_an_unknown_data_set():
 
 def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
     save_result(base_result(), tmp_path)
-    loaded = run.load_result(BASE, tmp_path)
+    loaded = load_result(BASE, tmp_path)
     assert fingerprint(loaded) == fingerprint(base_result())
     for name in ("config", "records", "test_loss", "test_accuracy", "compile_seconds", "best_epoch"):
         one, other = getattr(loaded, name), getattr(base_result(), name)
@@ -430,7 +431,7 @@ def stop_in(epoch):
 def test_a_run_directory_changes_nothing_and_holds_everything(tmp_path):
     result = trainer().run(directory=tmp_path)
     assert fingerprint(result) == fingerprint(base_result())
-    assert fingerprint(run.load_result(BASE, tmp_path)) == fingerprint(result)
+    assert fingerprint(load_result(BASE, tmp_path)) == fingerprint(result)
     manifest, lines = read_manifest(tmp_path), read_metrics(tmp_path)
     assert (manifest["status"], manifest["config"]) == ("finished", to_dict(BASE))
     assert manifest["parameter_hash"] == parameter_hash(result.variables)
@@ -482,6 +483,167 @@ def test_another_seed_is_another_run_and_refused(tmp_path):
     trainer().run(directory=tmp_path)
     with pytest.raises(OtherRun, match=r"holds another run: config\.seed \(2 then, 3 now\)"):
         trainer().run(seed=3, directory=tmp_path, resume=True)
+
+
+# --- what the same run is ---------------------------------------------------------------------------------------------
+
+
+def other_data():
+    """One pixel of one test image is another."""
+    dataset = tiny_dataset()
+    images = dataset.test.images.copy()
+    images[3, 2, 1, 0] ^= 1
+    return replace(dataset, test=data.Split(images, dataset.test.labels))
+
+
+@jax.custom_jvp
+def leaky(x):
+    return jnp.maximum(x, SLOPE * x)
+
+
+SLOPE = 0.1
+leaky.defjvp(lambda x, dx: (leaky(*x), jnp.where(x[0] > 0, 1, SLOPE) * dx[0]))
+
+
+class TwoLooks(models.Model):
+    """A user's own model, which is edited: another start, another width, or another scale inside its body."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return self.logits(BODY * x.reshape(len(x), -1))
+
+
+BODY = 1.0
+
+
+def start(directory, **kinds):
+    """A run of two epochs that is stopped after the first."""
+    with pytest.raises(Interrupted):
+        short(**kinds).run(directory=directory, every_epoch=True, on_epoch=stop_in(2))
+
+
+def short(dataset=None, model=BASE.model, **settings):
+    config = replace(BASE, model=model, train=replace(BASE.train, epochs=2))
+    with quick_compilation():
+        return Trainer(config, dataset or tiny_dataset(), **settings)
+
+
+def test_other_data_under_the_same_config_is_another_run(tmp_path):
+    """Of a finished run the old result would be handed out, of an unfinished one half would be of each."""
+    start(tmp_path / "begun")
+    short().run(directory=tmp_path / "finished")
+    for path in (tmp_path / "begun", tmp_path / "finished"):
+        with pytest.raises(OtherRun, match=r"holds another run: data\.digest \('.*' then, '.*' now\)$"):
+            short(other_data()).run(directory=path, resume=True)
+    assert short().run(directory=tmp_path / "begun", resume=True).best_epoch
+
+
+def test_other_ops_are_another_run(tmp_path):
+    own = replace(ops.HAND, relu=leaky)
+    start(tmp_path)
+    with pytest.raises(OtherRun, match=r"computes\.ops \('hand' then, \{'relu': '.*leaky'\} now\)$"):
+        short(opset=own).run(directory=tmp_path, resume=True)
+
+
+def test_an_op_or_a_model_that_was_edited_has_other_bits(tmp_path, monkeypatch):
+    """Under the same name: no config and no source of the library tells."""
+    monkeypatch.setitem(models.MODELS, "two_looks", TwoLooks)
+    kinds = {
+        "op": dict(opset=replace(ops.HAND, relu=leaky)),
+        "model": dict(model=ModelConfig("two_looks")),
+    }
+    for name, kind in kinds.items():
+        start(tmp_path / name, **kind)
+        short(**kind).run(directory=tmp_path / f"{name}, finished")
+    monkeypatch.setitem(globals(), "SLOPE", 0.2)
+    monkeypatch.setitem(globals(), "BODY", 2.0)
+    for name, kind in kinds.items():
+        for path in (tmp_path / name, tmp_path / f"{name}, finished"):
+            with pytest.raises(OtherRun, match=r"other bits now: programs\.epoch \('.*' then, '.*' now\), programs\."):
+                short(**kind).run(directory=path, resume=True)
+    with pytest.warns(UserWarning, match="resumed after a change, so bits may differ: programs"):
+        short(**kinds["op"]).run(directory=tmp_path / "op", resume=True, accept_changes=True)
+
+
+def test_another_seed_or_trainer_has_the_same_programs():
+    """Else no run could be resumed in another process."""
+    assert short().digests() == short().digests()
+    assert trainer().identity(BASE)["programs"] == trainer().identity(replace(BASE, seed=9))["programs"]
+
+
+def test_the_manifest_speaks_of_the_users_own_data(tmp_path):
+    """A config that names none has the default, digits; what is trained on is what is recorded."""
+    own = replace(tiny_dataset(), name="bright or dark")
+    result = short(own).run(directory=tmp_path)
+    manifest = read_manifest(tmp_path)
+    assert manifest["data"] == {
+        "name": "bright or dark",
+        "digest": own.digest,
+        "shape": [6, 6, 1],
+        "sizes": {"train": 22, "validation": 17, "test": 14},
+        "classes": 3,
+    }
+    assert manifest["config"]["data"]["name"] == result.config.data.name == "bright or dark"
+    assert manifest["computes"] == {"model": "convnet.models.mlp.MLP", "ops": "hand"}
+    assert fingerprint(short(own).run(directory=tmp_path, resume=True)) == fingerprint(result)
+
+
+def test_a_damaged_result_is_computed_again_from_the_last_checkpoint(tmp_path):
+    first = trainer().run(directory=tmp_path, every_epoch=True)
+    whole = (tmp_path / "result.npz").read_bytes()
+    for damaged in (whole[:-100], whole[: len(whole) // 2] + b"!" + whole[len(whole) // 2 + 1 :], b"", None):
+        (tmp_path / "result.npz").unlink()
+        if damaged is not None:
+            (tmp_path / "result.npz").write_bytes(damaged)
+        with pytest.raises(DamagedResult, match=r"^\S*result\.npz (cannot be read|holds other parameters)[^\n]*$"):
+            load_result(BASE, tmp_path)
+        with pytest.warns(RuntimeWarning, match="computed again from the last checkpoint"):
+            again = trainer().run(directory=tmp_path, resume=True)
+        assert fingerprint(again) == fingerprint(first)
+        assert fingerprint(load_result(BASE, tmp_path)) == fingerprint(first)
+
+
+def test_parameters_in_bfloat16_come_back(tmp_path):
+    variables = {"params": {"dense": {"kernel": jnp.arange(6, dtype="bfloat16").reshape(2, 3) / 3}}}
+    save_result(replace(base_result(), variables=variables), tmp_path)
+    (kernel,) = jax.tree.leaves(load_result(BASE, tmp_path).variables)
+    assert (kernel.dtype, kernel.tobytes()) == (
+        "bfloat16",
+        np.asarray(variables["params"]["dense"]["kernel"]).tobytes(),
+    )
+
+
+SIGNALLED = """
+import os, runpy, signal, sys
+from pathlib import Path
+tests = runpy.run_path(sys.argv[1])
+tests["run"].EVALUATION_BATCH = 4
+number = signal.Signals[sys.argv[3]]
+
+def note(record):
+    if record.epoch == 2:
+        os.kill(os.getpid(), number)
+
+try:
+    tests["trainer"]().run(directory=Path(sys.argv[2]), on_epoch=note)
+except Exception as error:
+    print(type(error).__name__, error)
+print(signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_lets_the_epoch_be_saved_and_the_run_go_on_from_there(name, tmp_path):
+    """Slurm sends SIGTERM first; a checkpoint is not due for a long time."""
+    command = [sys.executable, "-c", SIGNALLED, __file__, str(tmp_path), name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["Stopped stopped after epoch 2 of 4, saved", "True"]
+    assert "stopping after this epoch, which is saved first" in done.stderr
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000002"]
+    seen = []
+    result = trainer().run(directory=tmp_path, resume=True, on_epoch=lambda record: seen.append(record.epoch))
+    assert seen == [1, 2, 3, 4]
+    assert fingerprint(result) == fingerprint(base_result())
 
 
 def test_a_diverged_run_says_so_in_its_directory(tmp_path):

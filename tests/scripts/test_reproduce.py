@@ -55,7 +55,7 @@ def test_a_figure_of_one_epoch_in_its_last_bit(run, capsys):
     output = capsys.readouterr().out
     assert output.startswith(f"DIFFERENT: 1 figures of {run}\n")
     assert f"  epoch 2, train_loss: {lines[1]['train_loss']!r} stored, {true!r} now\n" in output
-    assert "nothing that was recorded of its environment has changed" in output
+    assert "nothing that was recorded of its data, program and environment has changed" in output
 
 
 def test_another_config_behind_the_same_results_is_noticed(run, capsys):
@@ -70,7 +70,10 @@ def test_another_config_behind_the_same_results_is_noticed(run, capsys):
 def test_what_changed_in_the_environment_is_said(run, capsys):
     def change(manifest):
         manifest["packages"]["jax"] = "0.1"
-        manifest.update(xla_flags="--old=1", device="abacus", git={"commit": "abc", "dirty": False}, parameter_hash="0")
+        manifest["data"]["digest"] = "0ld"
+        manifest["programs"]["epoch"] = "0ther"
+        manifest.update(flags={"XLA_FLAGS": "--old=1"}, device="abacus", parameter_hash="0")
+        manifest["git"] = {"commit": "abc", "dirty": False}
         manifest["resumed"] = [{"changed": {"python": ["2.7", "3.0"]}}]
 
     now = read_manifest(run)
@@ -81,12 +84,32 @@ def test_what_changed_in_the_environment_is_said(run, capsys):
         f"parameter_hash: '0' stored, '{now['parameter_hash']}' now",
         "changed since the run was made:",
         f"packages.jax: '0.1' then, '{now['packages']['jax']}' now",
-        "xla_flags: '--old=1' then,",
+        "flags.XLA_FLAGS: '--old=1' then,",
         "device: 'abacus' then,",
+        "data.digest: '0ld' then,",
+        "programs.epoch: '0ther' then,",
         "git.commit: 'abc' then,",
         "python: '2.7' at its start, '3.0' when resumed (1)",
     ):
         assert line in output
+
+
+OWN = {
+    "the data 'mine'": lambda manifest: manifest["config"]["data"].update(name="mine"),
+    "the model '__main__.Mine'": lambda manifest: (
+        manifest["config"]["model"].update(name="mine"),
+        manifest["computes"].update(model="__main__.Mine"),
+    ),
+    "the ops {'relu': '__main__.mine'}": lambda manifest: manifest["computes"].update(ops={"relu": "__main__.mine"}),
+}
+
+
+@pytest.mark.parametrize("what", OWN)
+def test_what_only_its_own_program_has_is_refused(what, run, capsys):
+    """It must not be trained again with the library's and be said to differ, or to agree."""
+    edit(run, OWN[what])
+    assert reproduce.main([str(run)]) == 2
+    assert f"{what} are not the library's; run the program that has them again" in capsys.readouterr().err
 
 
 def test_metrics_of_an_older_version_are_compared_as_far_as_they_go(run):
