@@ -34,6 +34,7 @@ class Lines:
         self._lock = threading.Lock()
         self._start = self._last = time.monotonic()
         self._tenth = self._printed = 0
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Lines:
         return self
@@ -46,6 +47,7 @@ class Lines:
         with self._lock:
             self.n += count
             now, tenth = time.monotonic(), 10 * self.n // max(self.total, 1)
+            self._first = self._first or (now, self.n)  # what comes before it, such as compiling, comes once
             if now - self._last >= (AT_LEAST if tenth > self._tenth else EVERY):
                 self._tenth = tenth
                 self._print(now)
@@ -59,7 +61,8 @@ class Lines:
     def _print(self, now: float) -> None:
         self._last, self._printed = now, self.n
         elapsed = now - self._start
-        left = elapsed / self.n * (self.total - self.n) if self.n else 0
+        since, done = self._first or (now, self.n)
+        left = (now - since) / (self.n - done) * (self.total - self.n) if self.n > done else 0
         time_left = f", {left:.0f} s left" if left >= 1 else ""
         note = f" ({self._note})" if self._note else ""
         share = f"{self.n / max(self.total, 1):.0%}"

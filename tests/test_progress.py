@@ -64,6 +64,20 @@ def test_a_minute_is_a_line_per_tenth(clock):
     assert len(lines_of(clock, 0.1, 600)) == 10
 
 
+def test_what_comes_before_the_first_unit_comes_once(clock):
+    log = io.StringIO()
+    with progress(100, "epoch", file=log) as bar:
+        clock.now = 60
+        bar.update()
+        for _ in range(40):
+            clock.now += 1
+            bar.update()
+    assert log.getvalue().splitlines()[:2] == [
+        "epoch 1 of 100, 1%, 60 s",
+        "epoch 10 of 100, 10%, 69 s, 90 s left",
+    ]
+
+
 def test_an_interruption_leaves_how_far_it_got(clock):
     log = io.StringIO()
     with pytest.raises(KeyboardInterrupt), progress(10, "epoch", file=log) as bar:
