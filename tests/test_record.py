@@ -162,7 +162,7 @@ def test_the_manifest_is_completed_at_the_end(tmp_path):
     assert (manifest["status"], manifest["parameters"], manifest["compile_seconds"]) == ("finished", 7, 0.5)
     assert {name: manifest[name] for name in start} == {**start, "status": "finished"}
     started, ended = (datetime.fromisoformat(manifest[name]) for name in ("started", "ended"))
-    assert timedelta(0) <= ended - started < timedelta(minutes=5)
+    assert started <= ended
     assert started.utcoffset() == timedelta(0)
 
 

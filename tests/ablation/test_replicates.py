@@ -1,6 +1,7 @@
 """Replicates, in lockstep or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
 
 import json
+import threading
 import time
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ from convnet.ablation.grid import apply
 from convnet.config import RunConfig, to_dict
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import TRACEABLE, Trainer
+from convnet.signals import StopRequest
 from convnet.train import NonFiniteLoss, OtherRun
 
 MLP = apply(
@@ -102,12 +104,12 @@ def assert_close(outcome, expected):
     assert (outcome.config, outcome.best_epoch) == (expected.config, expected.best_epoch)
     assert outcome.test_accuracy == expected.test_accuracy
     for one, other in zip(*(jax.tree.leaves(r.variables) for r in (outcome, expected)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     for one, other in zip(outcome.records, expected.records, strict=True):
         for name in ("epoch", "step", "validation_accuracy"):
             assert getattr(one, name) == getattr(other, name)
         for name in ("train_loss", "train_accuracy", "grad_norm", "validation_loss"):
-            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-5)
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-4)
 
 
 @pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
@@ -159,7 +161,7 @@ def test_float64(vmapped):
     ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=vmapped).run_all([wide])
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(outcome.variables)} == {"float64"}
     for one, other in zip(*(jax.tree.leaves(r.variables) for r in (outcome, alone(wide, 0))), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12)
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 # --- traced settings --------------------------------------------------------------------------------------------------
@@ -281,10 +283,11 @@ def test_threads_go_on_from_their_checkpoints(tmp_path, monkeypatch):
     """Several save at once; then each resumes from its own, and none from one that other code began."""
     monkeypatch.setattr(journal, "FIRST_COST", 0.0)
     monkeypatch.setattr(journal, "SHARE", 1e9)
-    where, seen = {config: tmp_path / str(config.seed) for config in seeded()}, []
+    where, seen, reached = {config: tmp_path / str(config.seed) for config in seeded()}, [], {}
 
-    def stop(config, record):
-        if record.epoch == 3:
+    def stop(config, record):  # once two have saved: on a single core the others may not have begun before
+        reached[config.seed] = record.epoch
+        if record.epoch >= 3 and sum(epoch >= 2 for epoch in reached.values()) >= 2:
             raise RuntimeError("enough")
 
     trainer = replicates(vmapped=False, workers=3)
@@ -314,17 +317,20 @@ def test_a_directory_of_another_config_is_refused_either_way(tmp_path):
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
-def test_a_failure_stops_the_siblings_and_is_raised(tmp_path):
+def test_a_failure_stops_the_siblings_and_is_raised(monkeypatch):
     """Of many runs, those under way end at their next epoch, and those that wait never start."""
-    seen = []
+    seen, heard, ask = [], threading.Event(), StopRequest.ask
+    monkeypatch.setattr(StopRequest, "ask", lambda self, *args: ask(self, *args) or heard.set())
 
     def failing(config, record):
         seen.append(config.seed)
+        if len(seen) > 1:  # else it were a race against the thread that hears of the first failure
+            heard.wait(600)
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
         list(replicates(vmapped=False, workers=2).run_all(seeded(seeds=range(50)), failing))
-    assert len(seen) < 10
+    assert len(seen) <= 3
 
 
 def test_nobody_is_told_of_two_epochs_at_once():

@@ -30,7 +30,7 @@ def expected():
 @pytest.mark.parametrize("step", STEPS, ids="-".join)
 @pytest.mark.parametrize("peer", [pytest.param("autodiff", marks=pytest.mark.sweep), "flax"])
 def test_jax_peers_compute_the_same_losses(peer, step, expected):
-    np.testing.assert_allclose(losses(peer, task(*step), 3), expected[step], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(losses(peer, task(*step), 3), expected[step], rtol=1e-4, atol=1e-5)
     assert expected[step][0] > expected[step][2] > 0
 
 

@@ -114,7 +114,7 @@ def test_replicates_stand_beside_as_many_single_runs():
 def test_readme_of_everything_that_was_measured(tmp_path, ops):
     for name, found in {"ops": ops, "train": train(), "scaling": scaling()}.items():
         store(found, name, tmp_path, None)
-    text = tables.write_readme(tmp_path).read_text()
+    text = tables.write_readme(tmp_path).read_text(encoding="utf-8")
     assert "`python scripts/x.py`: A Chip, 2 CPU cores, 1 threads;" in text
     assert "matrix product 20 to 20 GFLOP/s" in text
     assert "commit 0123456789 with changes" in text
@@ -126,7 +126,7 @@ def test_readme_of_everything_that_was_measured(tmp_path, ops):
 
 
 def test_readme_of_nothing(tmp_path):
-    text = tables.write_readme(tmp_path).read_text()
+    text = tables.write_readme(tmp_path).read_text(encoding="utf-8")
     assert text.count("Not measured.") == len(tables.DEVICES) * len(tables.BENCHMARKS)
 
 
@@ -143,7 +143,7 @@ def test_results_go_where_their_device_is_named(tmp_path):
     assert store(train(), "train", tmp_path, None) == tmp_path / "results" / "cpu" / "train.json"
     path = store(train(), "train", tmp_path, "h200")
     assert path.parent.name == "h200"
-    assert json.loads(path.read_text())["benchmark"] == "train"
+    assert json.loads(path.read_text(encoding="utf-8"))["benchmark"] == "train"
 
 
 @pytest.mark.parametrize(

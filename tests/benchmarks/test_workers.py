@@ -23,7 +23,7 @@ def started():
     workers = []
 
     def start(peer, allocator="default", **settings):
-        workers.append(Worker(Variant(peer, allocator), **{"seconds": 0.002, "timeout": 60.0, **settings}))
+        workers.append(Worker(Variant(peer, allocator), **{"seconds": 0.002, "timeout": 600.0, **settings}))
         return workers[-1]
 
     yield start
@@ -33,7 +33,7 @@ def started():
 
 def test_a_missing_peer_is_marked_and_the_others_are_measured(without_keras, started):
     peers = {name: started(name) for name in ("keras", "ours")}
-    cells = interleave([GEMM], peers, rounds=2, budget=10.0, retries=0)
+    cells = interleave([GEMM], peers, rounds=2, budget=1e9, retries=0)
     assert {cell.peer: cell.gap for cell in cells} == {
         "keras": "not installed (No module named 'keras')",
         "ours": None,

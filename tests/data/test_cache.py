@@ -261,6 +261,9 @@ def test_directory_is_the_argument_then_the_environment_then_the_users(tmp_path,
     monkeypatch.setenv("CONVNET_CACHE_DIR", str(tmp_path / "from environment"))
     assert cache.cache_directory(tmp_path / "argument") == tmp_path / "argument"
     assert cache.cache_directory() == tmp_path / "from environment"
+    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     for unset in (lambda: monkeypatch.setenv("CONVNET_CACHE_DIR", ""), lambda: monkeypatch.delenv("CONVNET_CACHE_DIR")):
         unset()
         assert cache.cache_directory().is_relative_to(Path.home())

@@ -120,7 +120,7 @@ def test_a_corner_shrinks_to_little_else(op):
 
 
 def test_hypothesis_is_not_imported_with_the_module():
-    tree = ast.parse(Path(fuzz.__file__).read_text())
+    tree = ast.parse(Path(fuzz.__file__).read_text(encoding="utf-8"))
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name for node in top for name in [getattr(node, "module", None), *(alias.name for alias in node.names)]}
     assert not any(str(name).startswith("hypothesis") for name in names)

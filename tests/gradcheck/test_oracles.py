@@ -98,7 +98,7 @@ def test_nothing_is_shared_with_jax_or_the_ops():
     paths = sorted(Path(oracles.__file__).parent.glob("*.py"))
     assert len(paths) >= 5
     for path in paths:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path
             elif isinstance(node, ast.ImportFrom):

@@ -118,7 +118,7 @@ def test_keys_of_another_kind_survive(checkpoints):
 def test_what_is_saved_is_what_was_there_though_the_buffers_are_used_again(checkpoints, monkeypatch):
     """The writer is held until training has consumed the state that it was given."""
     go, write = threading.Event(), Checkpoints._write
-    monkeypatch.setattr(Checkpoints, "_write", lambda self, *args: go.wait(10) and write(self, *args))
+    monkeypatch.setattr(Checkpoints, "_write", lambda self, *args: go.wait(600) and write(self, *args))
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)
     state = state_of(5)
     pointer = state.params["conv1"]["kernel"].unsafe_buffer_pointer()
