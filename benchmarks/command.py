@@ -11,7 +11,8 @@ from typing import Any, Literal
 from benchmarks import session, tables
 from benchmarks.cases import GemmTask
 from benchmarks.session import Group, Plan
-from convnet.record import check_writable, environment
+from convnet.identity import environment
+from convnet.record import check_writable
 
 ROOT = Path(__file__).resolve().parent
 QUICK_ROOT = Path("runs", "benchmarks")
@@ -26,7 +27,7 @@ class Output:
     device_name: str | None = None
     """Name of the folder of results. None: cpu, or the accelerator's."""
     quick: bool = False
-    """Tiny shapes, two rounds: a check that everything runs."""
+    """Whether shapes are tiny and rounds two: a check that everything runs."""
 
     @property
     def folder(self) -> Path:

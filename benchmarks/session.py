@@ -18,7 +18,9 @@ from benchmarks.interleave import Cell, interleave
 from benchmarks.messages import Task, encode
 from benchmarks.workers import Variant, Worker
 from convnet.config import require
-from convnet.record import environment, write_json
+from convnet.identity import environment
+from convnet.record import write_json
+from convnet.threads import processors
 
 REFERENCE = "ours"
 
@@ -38,7 +40,7 @@ class Plan:
         require(self.rounds >= 1, "rounds", self.rounds, "1 or more")
         for name in ("seconds", "budget", "timeout"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a positive number of seconds")
-        cores = os.cpu_count() or 1
+        cores = processors()
         require(self.threads is None or 1 <= self.threads <= cores, "threads", self.threads, f"1 to {cores}")
 
 

@@ -5,8 +5,10 @@
     python scripts/bench_formulations.py --quick                          a tiny layer: does everything run?
 
 Times every formulation that can compute a layer (interleaved, medians), and measures its rounding error: float32
-against the same sums in float64, root mean square, over that of XLA's own convolution. These are the measurements
-behind the table in convnet/ops/formulations. Writes results/<device>/formulations.json and README.md under benchmarks/.
+against the same sums in float64, root mean square, and how many times that of XLA's own convolution it is. Both are of
+this machine: XLA chooses its kernels by the processor. (What holds on all of them is a bound: `amplification` in
+convnet/ops/formulations/winograd.py.) These are the measurements behind the table in convnet/ops/formulations. Prints
+the errors; writes results/<device>/formulations.json and README.md under benchmarks/.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks import session, tables
 from benchmarks.cases import LAYERS, QUICK_LAYERS, ConvLayer
@@ -32,7 +34,9 @@ from convnet.cli import run_command
 from convnet.config import require
 from convnet.ops.formulations import MAPS, ON_CPU, Layer, choose, direct
 from convnet.ops.window import windows
+from convnet.progress import progress
 from convnet.record import check_writable
+from convnet.report import text_table
 
 DIRECTIONS = dict(zip(MAPS, ("fwd", "dx", "dw"), strict=True))
 
@@ -65,7 +69,7 @@ def error(actual, exact) -> float:
     return float(np.sqrt(np.mean((np.asarray(actual, np.float64) - exact) ** 2) / np.mean(exact**2)))
 
 
-def measure(case: str, layer: ConvLayer, settings: BenchFormulations, bar: tqdm) -> list[dict]:
+def measure(case: str, layer: ConvLayer, settings: BenchFormulations, bar: Any) -> list[dict]:
     """One entry per map and formulation that fits."""
     batch = min(settings.batch, 4) if settings.quick else settings.batch
     sides, kernels = (layer.side, layer.side), (layer.kernel, layer.kernel)
@@ -90,6 +94,7 @@ def measure(case: str, layer: ConvLayer, settings: BenchFormulations, bar: tqdm)
                 seconds=seconds[form],
                 flops=layer.flops(batch),
                 error=errors[form],
+                error_over_direct=errors[form] / errors["direct"],
             )
             for form in forms
         ]
@@ -97,7 +102,7 @@ def measure(case: str, layer: ConvLayer, settings: BenchFormulations, bar: tqdm)
     return results
 
 
-def timed(forms: dict, pair: list, settings: BenchFormulations, bar: tqdm) -> dict[str, list[float]]:
+def timed(forms: dict, pair: list, settings: BenchFormulations, bar: Any) -> dict[str, list[float]]:
     """Seconds per call, samples interleaved."""
     samples: dict[str, list[float]] = {form: [] for form in forms}
     for _ in range(min(settings.rounds, 2) if settings.quick else settings.rounds):
@@ -113,6 +118,15 @@ def timed(forms: dict, pair: list, settings: BenchFormulations, bar: tqdm) -> di
     return samples
 
 
+def errors_table(results: list[dict]) -> list[list[str]]:
+    """Formulation × measured error, as a multiple of that of XLA's convolution."""
+    rows = [["layer", "direction", "formulation", "error", "error ÷ direct"]]
+    for r in results:
+        name = f"{r['formulation']}{', chosen' if r['chosen'] else ''}"
+        rows.append([r["label"], r["direction"], name, f"{r['error']:.2e}", f"{r['error_over_direct']:.2f}"])
+    return rows
+
+
 def bench_formulations(settings: BenchFormulations) -> None:
     layers = QUICK_LAYERS if settings.quick else LAYERS
     known = {name: layer for name, layer in layers.items() if isinstance(layer, ConvLayer)}
@@ -121,9 +135,10 @@ def bench_formulations(settings: BenchFormulations) -> None:
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
     check_writable(settings.folder)
     document = own_document(settings.rounds)
-    with tqdm(total=len(cases) * len(MAPS), unit="map", file=sys.stderr) as bar:
+    with progress(len(cases) * len(MAPS), "map") as bar:
         for case in cases:
             document["results"] += measure(case, known[case], settings, bar)
+    print(f"{text_table(errors_table(document['results']))}\n\nof {document['environment']['device']}\n")
     print(f"results: {session.store(document, 'formulations', settings.folder, settings.device_name)}")
     print(f"tables: {tables.write_readme(settings.folder)}")
 

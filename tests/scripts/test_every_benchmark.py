@@ -70,6 +70,8 @@ def test_formulations_run_quickly(tmp_path):
     chosen = [(r["direction"], r["formulation"]) for r in document["results"] if r["chosen"]]
     assert [direction for direction, _ in chosen] == ["fwd", "dx", "dw"]
     assert all(0 < result["error"] < 1e-5 for result in document["results"])
+    assert all(result["error_over_direct"] == 1 for result in document["results"] if result["formulation"] == "direct")
+    assert "error ÷ direct" in done.stdout
     assert "| dw | **direct** |" in (tmp_path / "out" / "README.md").read_text()
 
 
