@@ -1,7 +1,7 @@
 """Stratified splits: which examples are held out, fixed by a seed.
 
 Indices only, so that the same functions serve every dataset. Every class keeps its share on both sides, to within one
-example of exact proportion.
+example of exact proportion; but has one at least, which in a small split others make room for.
 """
 
 import numpy as np
@@ -35,12 +35,14 @@ def hold_out(labels: np.ndarray, size: int, *, seed: int = 0) -> tuple[np.ndarra
 
 
 def _give_each_class_one(labels: np.ndarray, kept: np.ndarray, held: np.ndarray) -> None:
-    """Where a class is too rare for a share of `held`, exchange one of it for one of the class that has most there."""
+    """Where a class is too rare for a share of `held`, exchange one of it for one of the class most beyond its share."""
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = counts * len(held) / len(labels)
     for label in np.setdiff1d(labels[kept], labels[held]):
-        classes, counts = np.unique(labels[held], return_counts=True)
-        most = np.flatnonzero(labels[held] == classes[counts.argmax()])[-1]
-        rare = np.flatnonzero(labels[kept] == label)[-1]
-        kept[rare], held[most] = held[most], kept[rare]
+        there = np.array([np.count_nonzero(labels[held] == c) for c in classes])
+        giver = classes[np.where(there > 1, there - shares, -np.inf).argmax()]
+        given, taken = np.flatnonzero(labels[held] == giver)[-1], np.flatnonzero(labels[kept] == label)[-1]
+        kept[taken], held[given] = held[given], kept[taken]
 
 
 def subset(labels: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:

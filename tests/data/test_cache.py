@@ -66,12 +66,12 @@ def test_keys_do_not_mix(filled, arrays):
     _assert_equal(cache.load_or_build("key", Build(None), cache_dir=folder), arrays)
 
 
-def test_loaded_arrays_are_aligned_and_may_be_written(filled):
+def test_loaded_arrays_are_aligned_and_nobody_else_writes_to_them(filled):
     folder, _ = filled
     loaded = cache.load_or_build("key", Build(None), cache_dir=folder)
     for array in loaded.values():
         assert array.flags.aligned
-        assert array.flags.writeable
+        assert not array.flags.writeable
 
 
 def test_arrays_of_any_memory_order_are_kept(tmp_path, arrays):

@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,44 @@ def test_take_selects_in_the_order_asked_for(rng):
 IMAGES, LABELS = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])
 NAN = np.full((2, 4, 4, 1), 0.5, np.float32)
 NAN[1, 2, 3, 0] = np.nan
+
+
+def test_what_the_caller_does_to_the_arrays_later_changes_nothing(rng):
+    """A set without an official test split was always copied; one with it, and splits made directly, were not."""
+    images, labels = rng.integers(0, 255, (60, 4, 4, 1), np.uint8), (np.arange(60) % 3).astype(np.int32)
+    view = images[:]
+    view.flags.writeable = False  # which does not keep its owner from writing
+    dataset = from_arrays("own", images, labels, test_images=images, test_labels=labels)
+    splits = [dataset.train, dataset.test, Split(images, labels), Split(view, labels)]
+    before = [(split.images.copy(), split.labels.copy()) for split in splits]
+    digest = dataset.digest
+    images[:], labels[:] = 0, 0
+    for split, (old_images, old_labels) in zip(splits, before, strict=True):
+        np.testing.assert_array_equal(split.images, old_images)
+        np.testing.assert_array_equal(split.labels, old_labels)
+        with pytest.raises(ValueError, match="read-only"):
+            split.images[0] = 0
+    assert replace(dataset).digest == digest
+
+
+def test_arrays_that_nobody_can_write_to_are_not_copied(rng):
+    images = rng.integers(0, 255, (6, 4, 4, 1), np.uint8)
+    images.flags.writeable = False
+    assert Split(images, np.zeros(6, int)).images is images
+
+
+def test_the_digest_sees_every_pixel_label_and_place(splits):
+    dataset = _dataset(splits)
+    seen = {dataset.digest}
+    assert replace(dataset, name="other", class_names=("x", "y", "z")).digest in seen
+    for name, split in dataset.splits.items():
+        pixels, labels = split.images.copy(), split.labels.copy()
+        pixels[-1, -1, -1, -1] ^= 1
+        labels[0] = (labels[0] + 1) % 3
+        turned, shorter = split.take(np.r_[1, 0, 2:6]), split.take(np.arange(5))
+        for other in (Split(pixels, split.labels), Split(split.images, labels), turned, shorter):
+            seen.add(replace(dataset, **{name: other}).digest)
+    assert len(seen) == 1 + 3 * 4
 
 
 @pytest.mark.filterwarnings("error")
@@ -218,3 +257,23 @@ def test_from_arrays_refuses_a_class_of_one(rng):
     labels[7] = 9
     with pytest.raises(ValueError, match="at least two examples of each class, class 9 has one"):
         from_arrays("own", images, labels)
+
+
+@pytest.mark.parametrize(("labels", "missing"), [([0, 1, 3], 2), ([1, 2, 3], 0), ([0, 1, 1_000_000], 2)])
+def test_from_arrays_refuses_numbers_of_classes_without_an_example(rng, labels, missing):
+    """A network would get an output for each of a million."""
+    labels = np.tile(labels, 20)
+    images = rng.integers(0, 255, (60, 4, 4), np.uint8)
+    with pytest.raises(
+        ValueError, match=rf"gap, got none of class {missing} and up to {labels.max()}: give cl"
+    ):
+        from_arrays("own", images, labels)
+    names = [f"class {i}" for i in range(min(labels.max() + 1, 5))]
+    if labels.max() < 5:
+        assert from_arrays("own", images, labels, class_names=names).num_classes == len(names)
+
+
+def test_from_arrays_gives_every_split_an_example_of_a_rare_class(rng):
+    labels = np.r_[np.zeros(300, int), np.ones(300, int), [2] * 3]
+    dataset = from_arrays("own", rng.integers(0, 255, (603, 4, 4), np.uint8), rng.permutation(labels))
+    assert all(set(split.labels) == {0, 1, 2} for split in dataset.splits.values())

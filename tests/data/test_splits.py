@@ -20,8 +20,24 @@ def test_hold_out_divides_and_keeps_every_class_share(rng, counts, size):
     kept, held = hold_out(labels, size)
     assert len(held) == size
     assert sorted([*kept, *held]) == list(range(len(labels)))
+    rare = sum(size * count < len(labels) for count in counts)  # what these get, others give
     for label, count in enumerate(counts):
-        assert abs((labels[held] == label).sum() - size * count / len(labels)) < 1
+        assert abs((labels[held] == label).sum() - size * count / len(labels)) < 1 + rare
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_the_rarest_class_has_an_example_on_both_sides(seed, fraction):
+    """Two examples, a tenth of which is none."""
+    counts = (400, 2, 150, 2, 46)
+    labels = _labels(np.random.default_rng(seed), counts)
+    size = round(fraction * len(labels))
+    kept, held = hold_out(labels, size, seed=seed)
+    assert len(held) == size
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+    for label, count in enumerate(counts):
+        assert {label} <= set(labels[kept]) & set(labels[held])
+        assert abs((labels[held] == label).sum() - size * count / len(labels)) < 2
 
 
 def test_hold_out_is_in_random_order_even_for_sorted_labels():
@@ -53,7 +69,8 @@ def test_subset_of_every_size_keeps_every_class_share(rng, counts, size):
     assert len(chosen) == len(set(chosen)) == size
     for label, count in enumerate(counts):
         # The few left out of nearly all are those of a stratified choice of one per class, not all of it.
-        slack = len(counts) if size > 790 else 1
+        rare = sum(size * c < len(labels) for c in counts)
+        slack = len(counts) if size > 790 else 1 + rare
         assert abs((labels[chosen] == label).sum() - size * count / len(labels)) < slack
 
 
