@@ -112,11 +112,10 @@ def settings_sections(configs: Mapping[str, RunConfig]) -> list[Section]:
     common = [["setting", "value"], *([path, next(iter(listed.values()))[path]] for path in shared)]
     if not differing:
         return [Section("Settings", table=common)]
-    table = [
-        ["", *differing],
-        *([name, *(values.get(path, "") for path in differing)] for name, values in listed.items()),
-    ]
+    table = [["", *differing], *([name, *(listed[name].get(path, "") for path in differing)] for name in listed)]
     caption = "Empty: the model has no such setting." if any("" in row[1:] for row in table[1:]) else ""
+    if len(differing) > len(listed):  # the longer side goes down the page
+        table = [["setting", *listed], *(list(column) for column in list(zip(*table, strict=True))[1:])]
     return [
         Section("Settings", table=table, caption=caption),
         Section("Settings in common", table=common),

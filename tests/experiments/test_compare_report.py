@@ -102,7 +102,7 @@ def test_the_card_and_the_table_tell_how_it_was_trained(tmp_path):
     data = dataset()
     page = page_of(tmp_path, data, family("linear", data), family("cnn", data))
     assert "20 epochs of batch 64, nesterov 0.05" in page
-    assert "<th>model.widths</th>" in page
+    assert "<td>model.widths</td><td></td><td>4</td>" in page
     assert "<td>optim.learning_rate</td><td>0.05</td>" in page
 
 

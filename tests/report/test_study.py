@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from convnet.config import DataConfig, ModelConfig, RunConfig
+from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig
 from convnet.report import study
 
 SETTINGS = {"seeds": 5, "runs": {"cnn": {"train": {"epochs": 40}}, "mlp": {"train": {"epochs": 40}}}}
@@ -101,12 +101,11 @@ def test_settings_are_split_into_what_differs_and_what_does_not():
         "linear": replace(base, model=ModelConfig("linear"), data=DataConfig(limit=500)),
     }
     differing, common = study.settings_sections(configs)
-    head, cnn, linear = differing.table
-    cells = dict(zip(head, zip(cnn, linear, strict=True), strict=True))
-    assert cells[""] == ("cnn", "linear")
-    assert cells["data.flip"] == ("yes", "no")
-    assert cells["model.name"] == ("cnn", "linear")
-    assert cells["model.kernel"] == ("3", "")
+    cells = {name: values for name, *values in differing.table}
+    assert cells["setting"] == ["cnn", "linear"]
+    assert cells["data.flip"] == ["yes", "no"]
+    assert cells["model.name"] == ["cnn", "linear"]
+    assert cells["model.kernel"] == ["3", ""]
     assert differing.caption == "Empty: the model has no such setting."
     shared = dict(common.table[1:])
     assert (shared["data.limit"], shared["optim.learning_rate"], shared["optim.step_at"]) == (
@@ -115,6 +114,13 @@ def test_settings_are_split_into_what_differs_and_what_does_not():
         "0.5, 0.75",
     )
     assert "seed" not in shared.keys() | cells.keys()
+
+
+def test_the_longer_side_of_the_table_goes_down():
+    rates = (0.1, 0.2, 0.3)
+    arms = {f"rate {rate}": replace(RunConfig(), optim=OptimConfig(learning_rate=rate)) for rate in rates}
+    differing, _ = study.settings_sections(arms)
+    assert differing.table == [["", "optim.learning_rate"], *([f"rate {rate}", f"{rate}"] for rate in rates)]
 
 
 def test_one_run_has_one_table():
