@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    ("config", "allocator", "progress"),
+    ("config", "allocator", "progress", "signals", "threads"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
-    ("gradcheck", "models", "data", "optim"),
+    ("gradcheck", "models", "data", "optim", "identity"),
     ("train", "analysis", "record"),
     ("journal",),
     ("result",),
