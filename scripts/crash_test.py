@@ -5,14 +5,17 @@
     python scripts/crash_test.py --quick             4 kills, no cost: does it run?
 
 Each job trains a small network in a process of its own, which is killed (SIGKILL) again and again: at any time in an
-epoch, while a checkpoint is being written, in the middle of a line of metrics, between the two, before the result.
-After each kill it is resumed. In the end its parameters, its test logits and every line of its metrics (but for the
-seconds) are compared bit for bit with those of a run that was left alone. Exit code 1 if anything differs.
+epoch, while a checkpoint is being written, in the middle of a line of metrics, between the two, before the result. Or
+it is asked to end, by Ctrl-C (SIGINT) or as Slurm does (SIGTERM): then the epoch it names must be saved. Checkpoints
+are due after each epoch, or hardly ever. Directories have names that patterns, protocols and terminals stumble over.
+After each kill the job is resumed. In the end its parameters, its test logits and every line of its metrics (but for
+the seconds) are compared bit for bit with those of a run that was left alone. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -25,17 +28,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not installed with the package
 
 from convnet.cli import run_command
 from convnet.config import require
+from convnet.progress import progress
 from convnet.record import metrics_hash, read_manifest, read_metrics
 from scripts.checkpoint_cost import print_costs
 
 WORKER = Path(__file__).with_name("crash_worker.py")
-KINDS = ("step", "save", "metrics", "between", "saving", "result")
+KINDS = ("step", "save", "metrics", "between", "saving", "result", "SIGTERM", "SIGINT")
+NAMES = ("plain", "lr=[0.1]", "a\\b", "gs:", "two words", "naïve 数", "*?", "$HOME", "%s{}", "-", "'\"")
+"""Of the folders that jobs lie in, in turn."""
 KILLS_PER_JOB = 10
 EPOCHS_AHEAD = 5
 """A process may do up to this many epochs before it dies."""
@@ -70,7 +75,7 @@ class Outcome:
 
 def start(directory: Path, epochs: int, *wound: object) -> subprocess.Popen:
     command = [sys.executable, str(WORKER), str(directory), str(epochs), *map(str, wound)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
 def epochs_done(directory: Path) -> int:
@@ -84,15 +89,29 @@ def kill_once(directory: Path, epochs: int, chance: random.Random) -> str | None
     """
     kind, done = chance.choice(KINDS), epochs_done(directory)
     target = min(done + chance.randint(0, EPOCHS_AHEAD), epochs)
-    if kind in ("step", "save"):
-        process = start(directory, epochs)
-        _kill_from_outside(process, kind, directory, target, chance)
-    else:
+    if kind in ("metrics", "between", "saving", "result"):
         process = start(directory, epochs, kind, max(target, 1), round(chance.random(), 3))
+    else:
+        # Asked to end, it must not count on a checkpoint that happens to be there.
+        process = start(directory, epochs, *(("rare", 0, 0) if kind.startswith("SIG") else ()))
+        _kill_from_outside(process, kind, directory, target, chance)
     _, errors = process.communicate()
-    if process.returncode not in (0, -signal.SIGKILL):
+    if kind.startswith("SIG"):
+        _check_stopped(process.returncode, errors, directory, kind)
+    elif process.returncode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"a job ended with code {process.returncode}: {errors[-2000:]}")
     return kind if process.returncode else None
+
+
+def _check_stopped(code: int, errors: str, directory: Path, kind: str) -> None:
+    """RuntimeError unless a job that was asked to end had ended before, had not begun to train, or did what it says."""
+    if code in (0, -signal.Signals[kind]) or (kind == "SIGINT" and code == 1 and "KeyboardInterrupt" in errors):
+        return
+    said = re.search(r"stopped after epoch (\d+) of \d+, saved", errors)
+    if code != 128 + signal.Signals[kind] or not said:
+        raise RuntimeError(f"a job that got {kind} ended with code {code}: {errors[-2000:]}")
+    if not (directory / "checkpoints" / f"{int(said[1]):08d}").is_dir() or epochs_done(directory) != int(said[1]):
+        raise RuntimeError(f"a job said that it saved epoch {said[1]}, and did not: {directory}")
 
 
 def _kill_from_outside(process: subprocess.Popen, kind: str, directory: Path, target: int, chance: random.Random):
@@ -107,7 +126,7 @@ def _kill_from_outside(process: subprocess.Popen, kind: str, directory: Path, ta
             break
         time.sleep(0.001)
     time.sleep(delay)
-    process.kill()
+    process.send_signal(signal.Signals[kind] if kind.startswith("SIG") else signal.SIGKILL)
 
 
 def differences_to(reference: Path, directory: Path) -> list[str]:
@@ -136,7 +155,7 @@ def torment(settings: CrashTest, number: int, kills: int, home: Path, on_kill: C
     """Kill one job after the other until `kills` were killed; let the last one finish."""
     outcome, chance = Outcome(), random.Random(f"{settings.seed} {number}")
     while sum(outcome.kills.values()) < kills:
-        directory = home / f"job-{number}-{outcome.finished}"
+        directory = home / NAMES[(number + outcome.finished) % len(NAMES)] / f"job-{number}-{outcome.finished}"
         where: str | None = ""
         while where is not None:
             if sum(outcome.kills.values()) < kills:
@@ -167,10 +186,7 @@ def crash_test(settings: CrashTest) -> int:
     with tempfile.TemporaryDirectory(prefix="convnet-crash-test-") as folder:
         home = Path(folder)
         finish(home / "reference", settings.epochs)
-        with (
-            tqdm(total=total, unit="kill", file=sys.stderr, dynamic_ncols=True) as bar,
-            ThreadPoolExecutor(settings.jobs) as pool,
-        ):
+        with progress(total, "kill") as bar, ThreadPoolExecutor(settings.jobs) as pool:
             tasks = [pool.submit(torment, settings, i, n, home, bar.update) for i, n in enumerate(shares)]
             outcomes = [task.result() for task in tasks]
     kills = sum((outcome.kills for outcome in outcomes), Counter())

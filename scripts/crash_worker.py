@@ -5,6 +5,7 @@
 Prints the number of each epoch when it is done. WOUND is where the process kills itself (SIGKILL) in that EPOCH:
 "metrics": when FRACTION of the line of metrics is written; "between": after that line, before its checkpoint;
 "saving": when the checkpoint is under way in the background; "result": before the result of the last epoch is written.
+"rare": nowhere, but checkpoints are only made where the run is asked to end. It then ends as a command does.
 """
 
 from __future__ import annotations
@@ -69,12 +70,16 @@ def main(directory: str, epochs: str, kind: str = "", epoch: str = "0", fraction
     if kind:
         wound(kind, int(epoch), float(fraction))
     trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
-    trainer.run(
-        on_epoch=lambda record: print(record.epoch, flush=True),
-        directory=Path(directory),
-        resume=True,
-        every_epoch=True,
-    )
+    try:
+        trainer.run(
+            on_epoch=lambda record: print(record.epoch, flush=True),
+            directory=Path(directory),
+            resume=True,
+            every_epoch=kind != "rare",
+        )
+    except journal.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stopped.signal)
 
 
 if __name__ == "__main__":

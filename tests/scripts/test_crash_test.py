@@ -52,6 +52,18 @@ def test_a_process_killed_from_outside_at_a_random_moment(kind, reference, tmp_p
     assert read_manifest(tmp_path)["status"] == "running"
 
 
+@pytest.mark.slow
+def test_a_process_that_is_asked_to_end_has_saved_what_it_says(tmp_path, monkeypatch):
+    """In a directory with a name that would be a pattern; checkpoints are not due."""
+    monkeypatch.setattr(crash_test, "KINDS", ("SIGTERM",))
+    directory = tmp_path / "lr=[0.1]"
+    assert crash_test.kill_once(directory, 4000, random.Random(3)) == "SIGTERM"
+    manifest = read_manifest(directory)
+    assert manifest["status"] == "stopped"
+    assert [path.name for path in (directory / "checkpoints").iterdir()] == [f"{manifest['at_epoch']:08d}"]
+    assert len(read_metrics(directory)) == manifest["at_epoch"]
+
+
 @pytest.mark.sweep
 def test_a_few_kills_lose_nothing(capsys):
     assert crash_test.main(["--quick", "--epochs", "6", "--seed", "1"]) == 0
