@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import numbers
 import types
 from dataclasses import dataclass, field
@@ -212,6 +213,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             if isinstance(value, list | tuple):
                 return tuple(_typed(item, get_args(option)[0], name) for item in value)
         elif option is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+            require(math.isfinite(value), name, value, "a finite number")
             return float(value)
         elif option is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
             return int(value)

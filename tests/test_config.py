@@ -236,7 +236,7 @@ REFUSED = {
     "optim.weight_decay": [-1e-4, NAN],
     "optim.clip_norm": [0.0, -1.0, NAN],
     "optim.warmup": [-0.1, 1.1, NAN],
-    "optim.step_at": [(0.5, 0.25), (0.0, 0.5), (0.5, 1.0), (NAN,)],
+    "optim.step_at": [(0.5, 0.25), (0.0, 0.5), (0.5, 1.0)],
     "optim.step_factor": [0.0, -0.1, NAN],
     "train.epochs": [0, -1],
     "train.batch_size": [0, -1],
@@ -271,6 +271,16 @@ def test_a_value_out_of_range_is_refused_at_construction(section, name, value):
 @pytest.mark.parametrize(("section", "name", "value"), table(ACCEPTED))
 def test_the_ends_of_a_range_are_accepted(section, name, value):
     assert getattr(SECTIONS[section](**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [(OptimConfig, "learning_rate"), (OptimConfig, "clip_norm"), (ModelConfig, "initializer_scale")],
+)
+def test_what_is_no_finite_number_is_refused(section, name, value):
+    with pytest.raises(ValueError, match=rf"{name} is .*(nan|inf).*: expected a finite number"):
+        section(**{name: value})
 
 
 def test_a_negative_seed_is_refused():
