@@ -31,14 +31,20 @@ class DamagedCacheError(ValueError):
 
 
 def cache_directory(cache_dir: Path | None = None) -> Path:
-    """`cache_dir` if given, else CONVNET_CACHE_DIR if set, else convnet's folder in the user's cache directory."""
+    """`cache_dir` if given, else CONVNET_CACHE_DIR if set, else convnet's folder in the user's cache directory.
+
+    Raises OSError for a user who has no home directory to hold it, as in many containers.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
-    if from_environment := os.environ.get("CONVNET_CACHE_DIR"):
-        return Path(from_environment).expanduser()
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("convnet"))
+    try:
+        if from_environment := os.environ.get("CONVNET_CACHE_DIR"):
+            return Path(from_environment).expanduser()
+        return Path(user_cache_dir("convnet"))
+    except RuntimeError as error:
+        raise OSError(f"{error}; CONVNET_CACHE_DIR names a folder that needs none") from error
 
 
 def load_or_build(key: str, build: Callable[[], Arrays], *, cache_dir: Path | None = None) -> Arrays:
@@ -46,7 +52,11 @@ def load_or_build(key: str, build: Callable[[], Arrays], *, cache_dir: Path | No
 
     key: a file name without suffix; everything that decides the arrays' content belongs in it, versions above all.
     """
-    path = cache_directory(cache_dir) / f"{key}.v{_FORMAT}.arrays"
+    try:
+        path = cache_directory(cache_dir) / f"{key}.v{_FORMAT}.arrays"
+    except OSError as error:
+        _log.warning("cannot cache arrays, going on without: %s", error)
+        return build()
     try:
         return read(path, key)
     except FileNotFoundError:

@@ -123,7 +123,8 @@ def _read_split(folder: Path, split: str, size: int, bar) -> Split:
 def _prepared_folder(source: Source) -> Path:
     """Where TFDS puts this version. Reads the environment now, which TFDS itself does at its import only."""
     data_dir = os.environ.get("TFDS_DATA_DIR")
-    folder = Path(data_dir or "~/tensorflow_datasets").expanduser() / source.name / source.version
+    # Not pathlib's: for a user without a home directory it raises, where os.path leaves the ~.
+    folder = Path(os.path.expanduser(data_dir or "~/tensorflow_datasets")) / source.name / source.version
     if not (folder / "dataset_info.json").is_file():
         hint = "" if data_dir else " (the default folder of TensorFlow Datasets; TFDS_DATA_DIR is not set)"
         raise DatasetNotPrepared(_how_to_get(source, f"is not prepared in {folder.parent.parent}{hint}"))

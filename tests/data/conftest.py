@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 from convnet import data
@@ -22,8 +21,16 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(0)
+def homeless(monkeypatch):
+    """A user whom neither HOME nor the system's list of users gives a home directory."""
+    pwd = pytest.importorskip("pwd", reason="a user always has one here")
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "CONVNET_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -268,3 +268,17 @@ def test_directory_is_the_argument_then_the_environment_then_the_users(tmp_path,
         unset()
         assert cache.cache_directory().is_relative_to(Path.home())
         assert "convnet" in cache.cache_directory().parts
+
+
+def test_a_user_without_a_home_goes_without_a_cache(homeless, caplog):
+    arrays = cache.load_or_build("some", lambda: {"a": np.arange(3)})
+    assert arrays["a"].tolist() == [0, 1, 2]
+    assert "cannot cache arrays, going on without" in caplog.text
+    assert "CONVNET_CACHE_DIR names a folder that needs none" in caplog.text
+
+
+def test_but_may_name_a_folder(homeless, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("CONVNET_CACHE_DIR", str(tmp_path))
+    cache.load_or_build("some", lambda: {"a": np.arange(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["some.v1.arrays"]
+    assert caplog.text == ""

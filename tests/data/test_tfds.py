@@ -223,6 +223,12 @@ def test_without_the_variable_the_default_folder_is_searched(tmp_path, monkeypat
     assert str(tmp_path) in str(error.value)
 
 
+def test_nor_does_it_need_a_home(homeless, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    with pytest.raises(DatasetNotPrepared, match=r"is not prepared in ~/tensorflow_datasets \(the default folder"):
+        tfds.load_prepared(TINY)
+
+
 def test_mnist_and_cifar10_are_refused_where_not_prepared(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     for name, version in (("mnist", "3.0.1"), ("cifar10", "3.0.2")):
