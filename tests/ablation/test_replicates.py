@@ -1,6 +1,8 @@
 """Replicates, in lockstep or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
 
 import json
+import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +16,7 @@ from convnet import data, journal, run
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
 from convnet.config import RunConfig, to_dict
+from convnet.journal import Stopped
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import TRACEABLE, Trainer
 from convnet.signals import StopRequest
@@ -315,6 +318,33 @@ def test_a_directory_of_another_config_is_refused_either_way(tmp_path):
         with pytest.raises(OtherRun, match=r"holds another run: config\.seed \(0 then, 1 now\)"):
             list(replicates(vmapped=vmapped).run_all(seeded(seeds=[1]), directory=lambda config: tmp_path))
     assert (tmp_path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+def test_a_signal_ends_all_of_them_and_what_can_be_saved_is(vmapped, tmp_path):
+    """Slurm sends it; in lockstep there are no checkpoints, and it says so."""
+    where = {config: tmp_path / str(config.seed) for config in seeded()}
+
+    def signalled(config, record):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # it would end the tests
+        if record.epoch == 2 and not killed:
+            killed.append(config)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    killed, trainer = [], replicates(vmapped=vmapped, workers=2)
+    message = r"^stopped after epoch [123] of 4, " + ("not saved$" if vmapped else "saved$|epoch 0 of 4, not saved$")
+    with pytest.raises(Stopped, match=message) as caught:
+        list(trainer.run_all(seeded(), signalled, directory=where.get))
+    assert caught.value.signal == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    statuses = [read_manifest(path)["status"] for path in where.values() if read_manifest(path)]
+    assert set(statuses) <= {"stopped", "finished"}
+    found = list(trainer.run_all(seeded(), directory=where.get))
+    for config, outcome in found:
+        if vmapped:
+            assert_close(outcome, alone(MLP, config.seed))
+        else:
+            assert fingerprint(outcome) == fingerprint(alone(MLP, config.seed))
 
 
 def test_a_failure_stops_the_siblings_and_is_raised(monkeypatch):
