@@ -243,8 +243,8 @@ def test_complex_step_with_several_arguments_and_outputs(rng):
     g = rng.normal(size=(2, 3)), rng.normal(size=2), rng.normal(size=3)
     gradients = by_complex_step(value).gradient(g, a, b, labels, None, labels > 0, power=3)
     assert gradients[2:] == (None, None, None)
-    np.testing.assert_allclose(gradients[0], g[0] * b + 3 * a**2 * g[1][:, None], rtol=1e-14)
-    np.testing.assert_allclose(gradients[1], (g[0] * a).sum(0) + g[2], rtol=1e-14)
+    np.testing.assert_allclose(gradients[0], g[0] * b + 3 * a**2 * g[1][:, None], rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(gradients[1], (g[0] * a).sum(0) + g[2], rtol=1e-13, atol=1e-14)
 
 
 def test_complex_step_keeps_the_structure_of_nested_arguments(rng):
@@ -252,9 +252,9 @@ def test_complex_step_keeps_the_structure_of_nested_arguments(rng):
     oracle = by_complex_step(lambda params, x: {"y": x @ params["w"] + params["more"][0]})
     g = rng.normal(size=(4, 2))
     of_params, of_x = oracle.gradient({"y": g}, params, x)
-    np.testing.assert_allclose(of_params["w"], x.T @ g, rtol=1e-13)
-    np.testing.assert_allclose(of_params["more"][0], g.sum(0), rtol=1e-13)
-    np.testing.assert_allclose(of_x, g @ params["w"].T, rtol=1e-13)
+    np.testing.assert_allclose(of_params["w"], x.T @ g, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(of_params["more"][0], g.sum(0), rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(of_x, g @ params["w"].T, rtol=1e-13, atol=1e-14)
     np.testing.assert_array_equal(params["w"].imag, 0)
 
 
