@@ -18,6 +18,7 @@ import numpy as np
 from convnet.data import cache
 from convnet.data.dataset import Dataset, Split
 from convnet.data.splits import hold_out
+from convnet.progress import progress
 
 _LAYOUT = 1  # to be raised when the hold-out or the order of the cached examples changes
 _SPLITS = ("train", "validation", "test")
@@ -85,14 +86,13 @@ def _build(source: Source) -> cache.Arrays:
 
 def _decode(source: Source) -> tuple[Split, Split]:
     """The official train and test splits, in the order of the prepared files."""
-    from tqdm import tqdm
-
     folder = _prepared_folder(source)
     sizes = {"train": source.train_size, "test": source.test_size}
     # Whatever TFDS, ArrayRecord or the image decoder object to (each in its own exceptions), these files cannot be
     # used; the cause stays attached.
     try:
-        with _without_opencv_advice(), tqdm(total=sum(sizes.values()), desc=f"decoding {source.name}, once") as bar:
+        with _without_opencv_advice(), progress(sum(sizes.values()), "image") as bar:
+            bar.set_postfix_str(f"decoding {source.name}, once")
             train, test = (_read_split(folder, split, size, bar) for split, size in sizes.items())
     except ImportError as error:
         raise DatasetNotPrepared(_how_to_get(source, f"cannot be read, a package is missing: {error}")) from error
