@@ -43,7 +43,7 @@ def foreign_cores(start: Moment, end: Moment) -> float | None:
 
 def _busy_seconds() -> float | None:
     try:
-        ticks = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        ticks = [int(value) for value in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
     except (OSError, ValueError):
         return None
     user, nice, system, _, _, irq, softirq, steal = ticks
@@ -54,7 +54,7 @@ def peak_bytes() -> int:
     """Largest resident size of this process so far."""
     # Linux's ru_maxrss also remembers the process that this one was forked from; VmHWM does not.
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):
         unit = 1 if sys.platform == "darwin" else 1024

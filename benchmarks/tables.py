@@ -58,7 +58,7 @@ def samples_of(result: Result) -> list[Sample]:
 def write_readme(out: Path) -> Path:
     """From `out`/results/*/*.json to `out`/README.md, with the charts beside the results."""
     found = sorted((out / "results").glob("*/*.json"))
-    documents = {(path.parent.name, path.stem): json.loads(path.read_text()) for path in found}
+    documents = {(path.parent.name, path.stem): json.loads(path.read_text(encoding="utf-8")) for path in found}
     devices = dict.fromkeys((*DEVICES, *(device for device, _ in documents)))
     parts = [INTRODUCTION]
     for device in devices:

@@ -57,7 +57,7 @@ class Update:
 def store(ablation: Path, docs: Path) -> None:
     """Raises ValueError for a directory without a summary, and for one that is no preset's as it stands."""
     require((ablation / "summary.json").exists(), "ablation", str(ablation), "a directory that ablate.py wrote")
-    stored = json.loads((ablation / "summary.json").read_text())["plan"]
+    stored = json.loads((ablation / "summary.json").read_text(encoding="utf-8"))["plan"]
     name = stored["name"]
     require(not stored.get("changed"), "ablation", str(ablation), f"the preset {name} as it stands")
     target = docs / "results" / "ablations" / name
@@ -91,7 +91,7 @@ def section(name: str, preset: dict[str, Any], stored: Path | None) -> str:
     lines = [f"## {name}", "", f"**{preset['question']}**", ""]
     if stored is None:
         return "\n".join([*lines, f"Not measured yet: `python experiments/ablate.py --preset {name}`.", ""])
-    summary = json.loads((stored / "summary.json").read_text())
+    summary = json.loads((stored / "summary.json").read_text(encoding="utf-8"))
     if preset.get("answer"):
         lines += [preset["answer"].strip(), ""]
     lines += [*_table(summary), "", _circumstances(summary), ""]

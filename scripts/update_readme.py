@@ -40,7 +40,7 @@ class Update:
 
 
 def store(comparison: Path) -> None:
-    summary = json.loads((comparison / "summary.json").read_text())
+    summary = json.loads((comparison / "summary.json").read_text(encoding="utf-8"))
     target = STORE / summary["families"][0]["config"]["data"]["name"]
     target.mkdir(parents=True, exist_ok=True)
     for name in ("summary.json", "results.csv"):
@@ -51,7 +51,7 @@ def store(comparison: Path) -> None:
 
 def section(path: Path) -> str:
     """One comparison as a Markdown table, with the facts that its numbers depend on."""
-    summary = json.loads((path / "summary.json").read_text())
+    summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     families, where = summary["families"], summary["environment"]
     table = _markdown(comparison_table(families))
     train = families[-1]["config"]["train"]
@@ -66,7 +66,7 @@ def store_gradients(audit: Path | None, checkers: Path | None) -> None:
     """The verdicts, without the thousands of single checks behind them."""
     GRADIENTS.mkdir(parents=True, exist_ok=True)
     if audit is not None:
-        found = json.loads((audit / "audit.json").read_text())
+        found = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
         kept = (
             "environment",
             "level",
@@ -80,7 +80,7 @@ def store_gradients(audit: Path | None, checkers: Path | None) -> None:
         write_json(GRADIENTS / "audit.json", {key: found[key] for key in kept})
         shutil.copy(audit / "figures" / "ops-and-stages.png", GRADIENTS)
     if checkers is not None:
-        found = json.loads((checkers / "checkers.json").read_text())
+        found = json.loads((checkers / "checkers.json").read_text(encoding="utf-8"))
         write_json(GRADIENTS / "checkers.json", {key: found[key] for key in ("environment", "table", "misjudged")})
 
 
@@ -88,11 +88,11 @@ def gradients_section() -> str:
     """What the referee found, and the checkers beside it."""
     parts = []
     if (GRADIENTS / "audit.json").exists():
-        found = json.loads((GRADIENTS / "audit.json").read_text())
+        found = json.loads((GRADIENTS / "audit.json").read_text(encoding="utf-8"))
         lines = "\n".join(f"- {line}" for line in found["verdict"])
         parts.append(f"`make audit`:\n\n{lines}\n\n{_circumstances(found['environment'])}\n")
     if (GRADIENTS / "checkers.json").exists():
-        found = json.loads((GRADIENTS / "checkers.json").read_text())
+        found = json.loads((GRADIENTS / "checkers.json").read_text(encoding="utf-8"))
         parts.append(
             f"The same rules before the checkers that people use; `python {found['environment']['command']}`:\n\n"
             f"{_markdown(found['table'])}\n\n{_circumstances(found['environment'])}\n"
@@ -128,7 +128,7 @@ def update(settings: Update) -> None:
     store_gradients(settings.audit, settings.checkers)
     readme = ROOT / "README.md"
     sections = [section(STORE / name) for name in ORDER if (STORE / name / "summary.json").exists()]
-    text = replaced(readme.read_text(), "results", "\n".join(sections))
+    text = replaced(readme.read_text(encoding="utf-8"), "results", "\n".join(sections))
     write_atomically(readme, replaced(text, "gradients", gradients_section()))
     print(f"{readme.name}: {len(sections)} comparisons")
 
