@@ -16,16 +16,24 @@ def pytest_configure(config):
     jax 0.10 knows an older generator of the same loops, which is done in a third of the time; the short run under the
     newest Python (.ci/run) compiles as users do. And what one process has compiled, the others read: workers of xdist,
     and experiments run as commands. That folder goes with the run, so nothing of an older one is ever tested.
+    Matplotlib gets one like it: pictures are then drawn with its own settings, not the user's, and no home is needed.
     """
     if jax.__version_info__ < (0, 11):
         os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        folder = tempfile.TemporaryDirectory(prefix="convnet-compiled-", ignore_cleanup_errors=True)
-        config.add_cleanup(folder.cleanup)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+        folder = _folder_of_this_run(config, "compiled")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-        jax.config.update("jax_compilation_cache_dir", folder.name)  # which has read the environment already
+        jax.config.update("jax_compilation_cache_dir", folder)  # which has read the environment already
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if not hasattr(config, "workerinput"):  # the workers of xdist inherit it
+        os.environ["MPLCONFIGDIR"] = _folder_of_this_run(config, "matplotlib")
+
+
+def _folder_of_this_run(config, name):
+    folder = tempfile.TemporaryDirectory(prefix=f"convnet-{name}-", ignore_cleanup_errors=True)
+    config.add_cleanup(folder.cleanup)
+    return folder.name
 
 
 @pytest.fixture
