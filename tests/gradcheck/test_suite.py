@@ -9,6 +9,7 @@ import pytest
 from convnet.gradcheck import suite
 from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
+from convnet.ops.formulations import ON_CPU
 
 # Of ops whose rules have much in common one is audited in every run; tests/ops compares all of them with NumPy.
 LIKE_ANOTHER = {
@@ -58,3 +59,12 @@ def test_errors_by_place():
     errors = suite.error_distribution("max_pool", seeds=1)
     assert set(errors) == {"corner", "edge", "interior"}
     assert all(np.isfinite(values).all() for values in errors.values())
+
+
+def test_every_formulation_that_fits_is_audited_and_no_other():
+    """Winograd's zeros cancel: it is no formulation of a case with windows or taps that read nothing but padding."""
+    named = {case.name: suite.formulations_of(case) for case in CASES["conv2d"]}
+    filtered = {name for name, found in named.items() if any("winograd" in names.values() for names in found)}
+    assert filtered == {"SAME 3x3", "asymmetric padding"}
+    reached = {(which, form) for found in named.values() for names in found for which, form in names.items()}
+    assert reached == {(which, form.name) for which, table in ON_CPU.items() for form in table}
