@@ -28,14 +28,16 @@ from convnet.threads import threads
 WHAT = ("config", "data", "computes")
 """config: all settings. data: name and digest of the images. computes: the model and the ops by name."""
 HOW = (
-    "programs", "replicates", "traced", "packages", "python", "device", "processor", "devices", "threads", "jax",
-    "flags", "code",
+    "programs", "replicates", "traced", "packages", "python", "device", "runtime", "processor", "devices", "threads",
+    "jax", "flags", "code",
 )  # fmt: skip
 """programs: digests of what was compiled, which see an edited model, op, loss or optimiser of the user's. replicates:
 how many runs train in one program (0: this one alone). traced: settings that are its inputs. code: digest of the
 library's own sources (the commit does not decide). The others tell where it ran."""
 DISTRIBUTION = "convnet-lab"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "scipy")
+ACCELERATED = re.compile(r"(jax-(cuda|rocm).*|libtpu.*|nvidia-(cudnn|cublas|cuda-nvcc|cuda-runtime|nccl)-cu\d+)")
+"""Packages below JAX where it computes on an accelerator."""
 FLAGS = (
     "XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "TF_CUDNN_DETERMINISTIC",
     "TF_XLA_FLAGS",
@@ -73,8 +75,9 @@ def decisive() -> dict[str, Any]:
     on_cpu = jax.default_backend() == "cpu"
     return {
         "python": platform.python_version(),
-        "packages": {"convnet": _version(DISTRIBUTION), **{name: _version(name) for name in PACKAGES}},
+        "packages": _packages(on_cpu),
         "device": _device(),
+        "runtime": jax.devices()[0].client.platform_version,
         "processor": _processor() if on_cpu else None,
         "devices": jax.device_count(),
         "threads": threads() if on_cpu else None,
@@ -131,6 +134,14 @@ def _settings() -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _packages(on_cpu: bool) -> dict[str, str | None]:
+    found = {"convnet": _version(DISTRIBUTION), **{name: _version(name) for name in PACKAGES}}
+    if not on_cpu:
+        names = sorted({distribution.name or "" for distribution in metadata.distributions()})
+        found |= {name: _version(name) for name in names if ACCELERATED.fullmatch(name)}
+    return found
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,5 @@
-"""SIGINT (Ctrl-C) and SIGTERM (Slurm, systemd, a container's end) as a wish, granted when an epoch is written down."""
+"""SIGINT (Ctrl-C), SIGTERM (Slurm, systemd, a container's end) and SIGHUP (a closed terminal) as a wish, granted when
+an epoch is written down."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-HEARD = (signal.SIGINT, signal.SIGTERM)
+HEARD = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 USUAL = (signal.SIG_DFL, signal.default_int_handler)
 """Handlers that we stand in for. A program's own, or a signal that it ignores, is left as it is."""
 

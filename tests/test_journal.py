@@ -1,6 +1,7 @@
 """A run on disk: interrupted anywhere, it goes on to the same bits, and what it cannot go on with it refuses."""
 
 import errno
+import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -359,6 +360,21 @@ def test_a_change_may_be_accepted_and_is_recorded(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert not is_finished(tmp_path, IDENTITY)  # half of it has other bits, whatever holds now
     assert is_finished(tmp_path, IDENTITY, accept_changes=True)
+
+
+def test_the_threads_of_a_run_are_taken_before_jax_starts(tmp_path, monkeypatch):
+    """Of the run itself, or of the first one in a directory of runs; where there is none, nothing is."""
+    taken = []
+    monkeypatch.setattr(journal, "use_threads", taken.append)
+    journal.take_threads(tmp_path / "none")
+    go(tmp_path / "runs" / "one")
+    manifest = tmp_path / "runs" / "one" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"threads": 7}))
+    journal.take_threads(tmp_path / "runs" / "one")
+    journal.take_threads(tmp_path / "runs")
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"threads": None}))  # of an accelerator
+    journal.take_threads(tmp_path / "runs")
+    assert taken == [7, 7]
 
 
 # --- what it records --------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def hold_out(labels: np.ndarray, size: int, *, seed: int = 0) -> tuple[np.ndarra
 
 
 def _give_each_class_one(labels: np.ndarray, kept: np.ndarray, held: np.ndarray) -> None:
-    """Where a class is too rare for a share of `held`, exchange one of it for one of the class most beyond its share."""
+    """Where a class is too rare for a share of `held`, exchange one of it for one of the class most above its share."""
     classes, counts = np.unique(labels, return_counts=True)
     shares = counts * len(held) / len(labels)
     for label in np.setdiff1d(labels[kept], labels[held]):
