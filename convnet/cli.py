@@ -31,8 +31,8 @@ def run_command(
     defaults: (arguments) -> the `settings` that they change. None: those of the class.
 
     Returns what `run` returned if that is an int, else 0; 2 with the error's message on standard error for bad input
-    (ValueError, OSError) and where memory does not suffice; 130 when interrupted (143 by SIGTERM). The environment
-    variable CONVNET_TRACEBACK=1 lets the exception through instead.
+    (ValueError, OSError, OverflowError) and where memory does not suffice; 130 when interrupted (143 by SIGTERM). The
+    environment variable CONVNET_TRACEBACK=1 lets the exception through instead.
     """
     args = sys.argv[1:] if args is None else args
     with suppress(AttributeError, ValueError):  # something else than a stream of text stands in its place, or a closed
@@ -43,7 +43,7 @@ def run_command(
         values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, **base)
         keep_memory()  # before anything is computed
         code = run(values)
-    except (ValueError, OSError, MemoryError, JaxRuntimeError) as error:
+    except (ValueError, OSError, OverflowError, MemoryError, JaxRuntimeError) as error:
         if os.environ.get("CONVNET_TRACEBACK") or not (message := _message(error)):
             raise
         print(f"error: {message}", file=sys.stderr)

@@ -239,8 +239,8 @@ def write_checkers(path: Path, verdicts: list[Verdict]) -> list[str]:
     return write_report(path, "Who notices a wrong gradient", study.circumstances(environment()), parts)
 
 
-def main() -> int:
-    return run_command(CompareCheckers, compare_checkers)
+def main(args: list[str] | None = None) -> int:
+    return run_command(CompareCheckers, compare_checkers, args)
 
 
 if __name__ == "__main__":

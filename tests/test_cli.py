@@ -79,6 +79,7 @@ MEMORY = "memory does not suffice for these settings"
     ("error", "message"),
     [
         (ValueError("x is 1: expected 2"), "x is 1: expected 2"),
+        (OverflowError("Python int too large"), "Python int too large"),
         (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
         (MemoryError(), MEMORY),
         (MemoryError("Unable to allocate 7 TiB"), f"{MEMORY} (Unable to allocate 7 TiB)"),
@@ -109,7 +110,7 @@ def test_the_code_is_the_functions(result, code):
 
 def test_an_interruption_says_how_to_go_on(capsys):
     assert outcome(raising(KeyboardInterrupt()), going_on="--resume") == 130
-    assert capsys.readouterr().err == "\ninterrupted; --resume goes on from here\n"
+    assert capsys.readouterr().err == "\ninterrupted; --resume goes on from what is saved\n"
 
 
 def test_help_shows_a_switch_both_ways_and_what_it_is(capsys):
