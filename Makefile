@@ -24,7 +24,7 @@ audit: $(VENV)/.installed
 	$(BIN)/python experiments/audit_gradients.py $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python scripts/bench_ops.py $(ARGS)
