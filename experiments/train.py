@@ -51,7 +51,7 @@ class Train:
     """Go on with the run that this directory holds, with as many threads. Another one is refused, and one that would
     have other bits now."""
     accept_changes: bool = False
-    """Go on although the code, a version or the machine is another than it was. Bits may differ, as the manifest says."""
+    """Go on although code, versions or machine are others than they were. Bits may differ, as the manifest says."""
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
     quick: bool = False

@@ -7,7 +7,9 @@ from typing import Any
 
 def comparison_table(lines: list[dict[str, Any]]) -> list[list[str]]:
     """A comparison for people, first row headings, from the `families` of its `summary.json`."""
-    head = ["model", "test accuracy (95 % interval)", "parameters", "FLOPs / image", "s / epoch", "compile s"]
+    several = any(line["interval95"] and line["interval95"][0] is not None for line in lines)
+    accuracy = "test accuracy (95 % interval)" if several else "test accuracy"
+    head = ["model", accuracy, "parameters", "FLOPs / image", "s / epoch", "compile s"]
     table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
     for line in lines:
         cells = [line["family"], _accuracy(line), f"{line['parameters']:,}", _si(line["flops_per_image"])]

@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import re
+import struct
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
@@ -59,16 +61,19 @@ def write_report(path: Path, title: str, facts: Mapping[str, str], parts: Sequen
     html = environment.from_string(template).render(
         title=title,
         facts=facts,
-        sections={
-            slug: (section, base64.b64encode(image).decode() if image else "")
-            for slug, (section, image) in sections.items()
-        },
+        sections={slug: (section, image and _embedded(image)) for slug, (section, image) in sections.items()},
     )
     pictures = {f"{slug}.png": image for slug, (_, image) in sections.items() if image}
     with _Pictures(path.parent / "figures", path.name) as folder:
         folder.write(pictures)
         write_atomically(path, html.encode("utf-8", "backslashreplace"))
     return failures
+
+
+def _embedded(image: bytes) -> dict[str, Any]:
+    """For the template; wide: too much so for a phone."""
+    width, height = struct.unpack(">II", image[16:24])
+    return {"base64": base64.b64encode(image).decode(), "wide": width > 1.8 * height}
 
 
 def _made(part: Section | Part, failures: list[str]) -> Sequence[Section]:

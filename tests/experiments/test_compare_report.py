@@ -93,7 +93,7 @@ def test_the_page_speaks_of_seeds_where_there_are_some(tmp_path):
 def test_the_page_of_one_seed_each_has_no_means(tmp_path):
     data = dataset()
     page = page_of(tmp_path, data, family("linear", data, seeds=1), family("cnn", data, seeds=1))
-    for words in ("mean over seeds", "interval over", "Thin lines", "seeds"):
+    for words in ("mean over seeds", "95 % interval", "Thin lines", " seeds"):
         assert words not in page
     assert "Test accuracy: of one run each" in page
 

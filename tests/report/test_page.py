@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from convnet.report import Part, Section, csv_text, figures, text_table, write_report
 from convnet.report.page import slugs
@@ -121,6 +122,13 @@ def test_sections_of_one_title_show_their_own_pictures(tmp_path):
     assert len(set(files)) == 3
     anchors = re.findall(r'section id="([^"]+)"', html)
     assert anchors == re.findall(r'href="#([^"]+)"', html) == ["curves", "curves-2", "curves-3"]
+
+
+def test_only_wide_pictures_scroll_on_a_phone(tmp_path):
+    sections = [Section(name, figure=Figure(figsize=size)) for name, size in {"a": (6, 1), "b": (3, 3)}.items()]
+    write_report(tmp_path / "report.html", "t", {}, sections)
+    found = re.findall(r"<img( class=\"wide\")? alt=\"(.)\"", (tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert found == [(' class="wide"', "a"), ("", "b")]
 
 
 # --- what cannot be made ----------------------------------------------------------------------------------------------
