@@ -59,7 +59,7 @@ def ticks(names: Iterable[str], *, longest: int = LONGEST) -> list[str]:
 def legend(owner, handles: Mapping[str, object], **options) -> None:
     """A legend of `owner` (figure or axes): name -> what is drawn so.
 
-    Matplotlib leaves out what is called by a name that begins with `_`, so the names are written after it has looked.
+    Matplotlib before 3.10 leaves out names that begin with `_`, so the names are written after it has looked.
     """
     drawn = owner.legend(list(handles.values()), ["·"] * len(handles), frameon=False, **options)
     for text, name in zip(drawn.get_texts(), handles, strict=True):

@@ -43,3 +43,15 @@ def test_other_numbers_of_channels_are_shown_by_their_mean():
 def test_pixels_of_one_channel_are_grey():
     images = np.array([0, 51, 255], np.uint8).reshape(3, 1, 1, 1)
     np.testing.assert_allclose(tiles.pixel_rgb(images)[:, 0, 0], np.array([[0] * 3, [0.2] * 3, [1] * 3]))
+
+
+def test_pixels_of_other_numbers_of_channels_are_their_mean_in_grey():
+    for values in ([0, 102], [255, 0, 0, 153]):
+        image = np.array(values, np.uint8).reshape(1, 1, 1, -1)
+        np.testing.assert_allclose(tiles.pixel_rgb(image)[0, 0, 0], [np.mean(values) / 255] * 3)
+    np.testing.assert_allclose(tiles.pixel_rgb(np.array([[[[51, 0, 255]]]], np.uint8))[0, 0, 0], [0.2, 0, 1])
+
+
+def test_no_pixel_is_a_light_grey():
+    image = np.full((1, 1, 1, 1), np.nan)
+    np.testing.assert_allclose(tiles.pixel_rgb(image), tiles.NO_PIXEL / 255)
