@@ -239,7 +239,10 @@ BAD_FILES = {
     "unknown key of a family that is not compared": ({"mlp": {"optm": {}}}, "unknown key 'optm' in mlp"),
     "seed": ({"cnn": {"seed": 3}}, "cnn.seed is 3: expected none in the config file, for --seeds says which there are"),
     "no settings": ({"cnn": 3}, "cnn is 3: expected a mapping of settings"),
-    "no number": ({"cnn": {"optim": {"weight_decay": float("nan")}}}, "optim.weight_decay is nan: expected 0 or more"),
+    "no number": (
+        {"cnn": {"optim": {"weight_decay": float("nan")}}},
+        "optim.weight_decay is nan: expected a finite number",
+    ),
     "wrong type": ({"cnn": {"train": {"epochs": "many"}}}, "cnn.train.epochs is 'many': expected int"),
     "unknown optimiser": ({"cnn": {"optim": {"name": "sdg"}}}, "optim.name is 'sdg': expected one of sgd"),
     "unknown model": ({"cnn": {"model": {"name": "vit"}}}, "model.name is 'vit': expected one of linear, mlp, cnn"),
