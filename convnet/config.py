@@ -16,6 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
+LARGEST = 2**32
+"""No count of anything here is larger, and NumPy and XLA could not take it."""
+
+
 def require(condition: bool, name: str, value: object, expected: str) -> None:
     """ValueError "NAME is VALUE: expected EXPECTED" unless `condition`."""
     if not condition:
@@ -216,6 +220,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             require(math.isfinite(value), name, value, "a finite number")
             return float(value)
         elif option is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            require(abs(value) <= LARGEST, name, value, f"a number up to {LARGEST}")
             return int(value)
         elif option in (str, bool, types.NoneType) and type(value) is option:
             return value

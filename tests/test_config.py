@@ -283,6 +283,11 @@ def test_what_is_no_finite_number_is_refused(section, name, value):
         section(**{name: value})
 
 
+def test_a_number_that_no_array_could_have_is_refused():
+    with pytest.raises(ValueError, match=r"^model\.widths is 100000000000000000000: expected a number up to 4294967296"):
+        ModelConfig(widths=(10**20,))
+
+
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match=r"^seed is -1: expected 0 or more$"):
         RunConfig(seed=-1)
