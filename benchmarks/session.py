@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks import machine
 from benchmarks.cases import GemmTask
 from benchmarks.interleave import Cell, interleave
@@ -19,6 +17,7 @@ from benchmarks.messages import Task, encode
 from benchmarks.workers import Variant, Worker
 from convnet.config import require
 from convnet.identity import environment
+from convnet.progress import progress
 from convnet.record import write_json
 from convnet.threads import processors
 
@@ -86,7 +85,7 @@ def measure(
     said: set[str] = set()
     teams = [[v for v in asked if v.allocator == name] for name in dict.fromkeys(v.allocator for v in asked)]
     total = sum((len(group.tasks) * len(team) + 1) * (plan.rounds + 1) for group in groups for team in teams)
-    with tqdm(total=total, unit="sample", file=sys.stderr) as bar:
+    with progress(total, "sample") as bar:
 
         def on_cell(cell: Cell) -> None:
             bar.set_postfix_str(f"{cell.peer}: {cell.task.label}"[:60])

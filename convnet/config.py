@@ -15,7 +15,6 @@ import types
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-
 LARGEST = 2**32
 """No count of anything here is larger, and NumPy and XLA could not take it."""
 

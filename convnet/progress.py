@@ -13,7 +13,7 @@ EVERY, AT_LEAST = 30.0, 5.0
 
 def progress(total: int, unit: str, *, file: TextIO | None = None) -> Any:
     """Progress of `total` units on `file` (standard error), a context manager with what commands use of a tqdm bar:
-    `n`, `update(count)`, `set_postfix_str(text)` and `set_postfix(name=value)`.
+    `n`, `update(count)`, `write(text, file=…)`, `set_postfix_str(text)` and `set_postfix(name=value)`.
 
     A terminal gets tqdm's bar; anything else `Lines`, which no carriage return floods.
     """
@@ -51,6 +51,9 @@ class Lines:
             if now - self._last >= (AT_LEAST if tenth > self._tenth else EVERY):
                 self._tenth = tenth
                 self._print(now)
+
+    def write(self, text: str, file: TextIO | None = None) -> None:
+        print(text, file=file or self._file)
 
     def set_postfix_str(self, text: str) -> None:
         self._note = text

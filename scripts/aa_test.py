@@ -12,12 +12,12 @@ import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
-from tqdm import tqdm
 
 from convnet import data
 from convnet.ablation import Replicates, bootstrap_interval, paired_effects
 from convnet.cli import run_command
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, require
+from convnet.progress import progress
 from convnet.train import NonFiniteLoss
 
 LEVEL = 0.05
@@ -48,10 +48,12 @@ def accuracies(count: int, first_seed: int) -> np.ndarray:
     trainer = Replicates(CONFIG, dataset, vmapped=False)  # several times as fast as in lockstep, on CPUs
     found = []
     configs = [replace(CONFIG, seed=first_seed + i) for i in range(count)]
-    for _, outcome in tqdm(trainer.run_all(configs), total=count, unit="run", file=sys.stderr, dynamic_ncols=True):
-        if isinstance(outcome, NonFiniteLoss):
-            raise outcome
-        found.append(outcome.test_accuracy)
+    with progress(count, "run") as bar:
+        for _, outcome in trainer.run_all(configs):
+            if isinstance(outcome, NonFiniteLoss):
+                raise outcome
+            found.append(outcome.test_accuracy)
+            bar.update()
     return np.array(found)
 
 

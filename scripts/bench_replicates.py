@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks import session, tables
 from benchmarks.command import Output, own_document
@@ -30,6 +30,7 @@ from convnet.ablation import Replicates
 from convnet.cli import run_command
 from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig, require
 from convnet.data import Dataset
+from convnet.progress import progress
 from convnet.record import check_writable
 from convnet.run import Trainer
 
@@ -103,7 +104,7 @@ def ways(config: RunConfig, dataset: Dataset, replicates: int) -> dict[str, Call
     }
 
 
-def measure(name: str, settings: BenchReplicates, bar: tqdm) -> list[dict]:
+def measure(name: str, settings: BenchReplicates, bar: Any) -> list[dict]:
     """One entry per way: seconds of all replicates together, by round."""
     case, quick = CASES[name], settings.quick
     replicates = settings.replicates or (2 if quick else case.replicates)
@@ -129,7 +130,7 @@ def bench_replicates(settings: BenchReplicates) -> None:
     check_writable(settings.folder)
     document = own_document(settings.rounds)
     total = 3 * len(cases) * (2 if settings.quick else 1 + settings.rounds)
-    with tqdm(total=total, unit="sample", file=sys.stderr, dynamic_ncols=True) as bar:
+    with progress(total, "sample") as bar:
         for name in cases:
             document["results"] += measure(name, settings, bar)
     print(f"results: {session.store(document, 'replicates', settings.folder, settings.device_name)}")

@@ -80,10 +80,15 @@ def test_what_comes_before_the_first_unit_comes_once(clock):
 
 def test_an_interruption_leaves_how_far_it_got(clock):
     log = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), progress(10, "epoch", file=log) as bar:
-        bar.update(3)
-        bar.set_postfix(loss="0.5", validation="90%")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with progress(10, "epoch", file=log) as bar:
+            bar.update(3)
+            bar.set_postfix(loss="0.5", validation="90%")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert log.getvalue() == "epoch 3 of 10, 30%, 0 s (loss 0.5, validation 90%)\n"
 
 
