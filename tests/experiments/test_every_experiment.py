@@ -2,6 +2,7 @@
 
 import ast
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,10 @@ def test_runs_quickly(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_help_explains_every_option(path, tmp_path):
-    done = run(path, "--help", cwd=tmp_path)
-    assert done.returncode == 0
+def test_help_explains_every_option(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(str(path), run_name="__main__")
+    output = capsys.readouterr().out
     for option in ("--quick", "--out", "--seed"):
-        assert option in done.stdout
+        assert option in output

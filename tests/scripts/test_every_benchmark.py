@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,21 @@ def run(name, *args, cwd):
     environment = {k: v for k, v in os.environ.items() if k != "CONVNET_TRACEBACK"} | {"JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(FOLDER / f"bench_{name}.py"), *args]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys, tmp_path):
+    """`here(name, *args)`: the same in this process, which costs no start of JAX; (code, output, errors)."""
+
+    def run_here(name, *args):
+        path = FOLDER / f"bench_{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(path), *args])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(path), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return run_here
 
 
 @pytest.mark.slow
@@ -41,11 +57,11 @@ def test_runs_quickly(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_help_explains_every_option(name, tmp_path):
-    done = run(name, "--help", cwd=tmp_path)
-    assert done.returncode == 0
+def test_help_explains_every_option(name, here):
+    code, output, _ = here(name, "--help")
+    assert code == 0
     for option in ("--quick", "--out", "--peers", "--cases", "--rounds", "--threads", "--allocator"):
-        assert option in done.stdout
+        assert option in output
 
 
 @pytest.mark.parametrize(
@@ -55,10 +71,10 @@ def test_help_explains_every_option(name, tmp_path):
         *(pytest.param(n, "cases", marks=() if n == "train" else pytest.mark.sweep) for n in BENCHMARKS),
     ],
 )
-def test_unknown_names_are_refused(name, option, tmp_path):
-    done = run(name, "--quick", f"--{option}", "nobody", cwd=tmp_path)
-    assert done.returncode == 2
-    assert f"error: {option} is 'nobody': expected one of " in done.stderr
+def test_unknown_names_are_refused(name, option, here, tmp_path):
+    code, _, errors = here(name, "--quick", f"--{option}", "nobody")
+    assert code == 2
+    assert f"error: {option} is 'nobody': expected one of " in errors
     assert not list(tmp_path.iterdir())
 
 
@@ -86,10 +102,10 @@ def test_replicates_run_quickly(tmp_path):
     assert "| single | 2 |" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_formulations_of_unknown_layers_are_refused(tmp_path):
-    done = run("formulations", "--cases", "nobody", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "error: cases is 'nobody': expected one of conv5-1-32-at-28, " in done.stderr
+def test_formulations_of_unknown_layers_are_refused(here):
+    code, _, errors = here("formulations", "--cases", "nobody")
+    assert code == 2
+    assert "error: cases is 'nobody': expected one of conv5-1-32-at-28, " in errors
 
 
 def test_tables_are_written_again(tmp_path):
