@@ -66,6 +66,7 @@ def wound(kind: str, epoch: int, fraction: float) -> None:
 
 
 def main(directory: str, epochs: str, kind: str = "", epoch: str = "0", fraction: str = "0") -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     config = job(int(epochs))
     if kind:
         wound(kind, int(epoch), float(fraction))

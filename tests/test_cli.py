@@ -12,6 +12,7 @@ import pytest
 
 from convnet.cli import run_command
 from convnet.config import OptimConfig, require
+from convnet.journal import Stopped
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,18 @@ def test_the_traceback_can_be_had(monkeypatch):
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (1, 1), ([], 0)])
 def test_the_code_is_the_functions(result, code):
     assert outcome(lambda settings: result) == code
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code", "message"),
+    [
+        (Stopped(3, 9, saved=True, signal=15), 143, "stopped after epoch 3 of 9, saved; --resume goes on from there"),
+        (Stopped(3, 9, signal=2), 130, "stopped after epoch 3 of 9, not saved; --resume begins it anew"),
+    ],
+)
+def test_a_run_that_was_asked_to_stop_says_what_is_saved(stopped, code, message, capsys):
+    assert outcome(raising(stopped), going_on="--resume") == code
+    assert capsys.readouterr().err == f"\n{message}\n"
 
 
 def test_an_interruption_says_how_to_go_on(capsys):

@@ -619,6 +619,7 @@ from pathlib import Path
 tests = runpy.run_path(sys.argv[1])
 tests["run"].EVALUATION_BATCH = 4
 number = signal.Signals[sys.argv[3]]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 
 def note(record):
     if record.epoch == 2:
