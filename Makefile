@@ -52,6 +52,7 @@ clean:
 
 # Each marker is newer than setup.cfg and the lock exactly when what they name is installed.
 $(VENV)/.installed: setup.cfg $(LOCK) | $(VENV)/bin/python
+	@echo 'Installing into $(VENV), which takes a minute or two'
 	$(BIN)/python scripts/environment.py install "$(LOCK)"
 	touch $@
 
