@@ -1,6 +1,6 @@
 # Every target sets up what it needs in a virtual environment of its own; nothing has to be installed by hand.
 #   make compare   linear, MLP and CNN on the embedded digits: a table and a report (ARGS="--data.name mnist" and so on)
-#   make test      the test suite (real MNIST and CIFAR-10 too, where TFDS_DATA_DIR holds them prepared)
+#   make test      the test suite (on real MNIST too, where TFDS_DATA_DIR holds it; ARGS="-m sweep" runs what it samples)
 #   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
 #   make bench     ops and training steps beside autodiff, Flax, Keras and torch: benchmarks/README.md (ARGS="--quick")
 #   make lint      ruff: rules and format

@@ -30,7 +30,7 @@ def faults():
     before = count()
     round()
     return count() - before
-print(min(faults() for _ in range(16)))
+print(min(faults() for _ in range(8)))
 """
 
 # The same of a program of JAX whose result has 128 MiB: more than an arena of another thread keeps.

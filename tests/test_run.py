@@ -552,17 +552,16 @@ def test_an_op_or_a_model_that_was_edited_has_other_bits(tmp_path, monkeypatch):
         "op": dict(opset=replace(ops.HAND, relu=leaky)),
         "model": dict(model=ModelConfig("two_looks")),
     }
-    for name, kind in kinds.items():
-        start(tmp_path / name, **kind)
-        short(**kind).run(directory=tmp_path / f"{name}, finished")
+    start(tmp_path / "op", **kinds["op"])
+    short(**kinds["model"]).run(directory=tmp_path / "model")
     monkeypatch.setitem(globals(), "SLOPE", 0.2)
     monkeypatch.setitem(globals(), "BODY", 2.0)
-    for name, kind in kinds.items():
-        for path in (tmp_path / name, tmp_path / f"{name}, finished"):
-            with pytest.raises(OtherRun, match=r"other bits now: programs\.epoch \('.*' then, '.*' now\), programs\."):
-                short(**kind).run(directory=path, resume=True)
+    edited = {name: short(**kind) for name, kind in kinds.items()}
+    for name, trainer in edited.items():
+        with pytest.raises(OtherRun, match=r"other bits now: programs\.epoch \('.*' then, '.*' now\), programs\."):
+            trainer.run(directory=tmp_path / name, resume=True)
     with pytest.warns(UserWarning, match="resumed after a change, so bits may differ: programs"):
-        short(**kinds["op"]).run(directory=tmp_path / "op", resume=True, accept_changes=True)
+        edited["op"].run(directory=tmp_path / "op", resume=True, accept_changes=True)
 
 
 def test_another_seed_or_trainer_has_the_same_programs():

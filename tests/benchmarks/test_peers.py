@@ -1,5 +1,7 @@
 """All peers start from the same parameters and the same images: whoever reports another loss computes another thing."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -24,14 +26,17 @@ def losses(peer, task, calls):
 
 @pytest.fixture(scope="module")
 def expected():
-    return {step: losses("ours", task(*step), 3) for step in STEPS}
+    """Of a step, computed when asked for."""
+    return cache(lambda step: losses("ours", task(*step), 3))
 
 
-@pytest.mark.parametrize("step", STEPS, ids="-".join)
+@pytest.mark.parametrize(
+    "step", [STEPS[0], *(pytest.param(s, marks=pytest.mark.sweep) for s in STEPS[1:])], ids="-".join
+)
 @pytest.mark.parametrize("peer", [pytest.param("autodiff", marks=pytest.mark.sweep), "flax"])
 def test_jax_peers_compute_the_same_losses(peer, step, expected):
-    np.testing.assert_allclose(losses(peer, task(*step), 3), expected[step], rtol=1e-4, atol=1e-5)
-    assert expected[step][0] > expected[step][2] > 0
+    np.testing.assert_allclose(losses(peer, task(*step), 3), expected(step), rtol=1e-4, atol=1e-5)
+    assert expected(step)[0] > expected(step)[2] > 0
 
 
 @pytest.mark.parametrize("network", QUICK_NETWORKS)
@@ -39,7 +44,7 @@ def test_jax_peers_compute_the_same_losses(peer, step, expected):
 def test_other_frameworks_compute_the_same_losses(peer, network, expected):
     pytest.importorskip(peer.split("-")[0])
     np.testing.assert_allclose(
-        losses(peer, task(network, "single"), 3), expected[network, "single"], rtol=1e-4, atol=1e-5
+        losses(peer, task(network, "single"), 3), expected((network, "single")), rtol=1e-4, atol=1e-5
     )
 
 

@@ -264,9 +264,7 @@ def test_from_arrays_refuses_numbers_of_classes_without_an_example(rng, labels, 
     """A network would get an output for each of a million."""
     labels = np.tile(labels, 20)
     images = rng.integers(0, 255, (60, 4, 4), np.uint8)
-    with pytest.raises(
-        ValueError, match=rf"gap, got none of class {missing} and up to {labels.max()}: give cl"
-    ):
+    with pytest.raises(ValueError, match=rf"gap, got none of class {missing} and up to {labels.max()}: give cl"):
         from_arrays("own", images, labels)
     names = [f"class {i}" for i in range(min(labels.max() + 1, 5))]
     if labels.max() < 5:

@@ -342,6 +342,7 @@ def test_mnist_limit_is_stratified(mnist, session_cache):
     assert (np.abs(np.bincount(limited.train.labels) - share) < 1).all()
 
 
+@pytest.mark.sweep
 def test_cifar10_is_cifar10(cifar10):
     assert _sizes(cifar10) == [45_000, 5_000, 10_000]
     assert cifar10.image_shape == (32, 32, 3)
@@ -354,6 +355,7 @@ def test_cifar10_is_cifar10(cifar10):
     assert _prepared_names("cifar10", "3.0.2") in (None, cifar10.class_names)
 
 
+@pytest.mark.sweep
 def test_cifar10_statistics_are_of_its_training_split(cifar10):
     np.testing.assert_allclose(cifar10.mean, cifar10.train.images.mean(axis=(0, 1, 2), dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(cifar10.std / 255, [0.2470, 0.2435, 0.2616], atol=1e-3)
@@ -365,8 +367,8 @@ def test_no_image_of_the_training_split_is_in_validation(mnist):
     assert not any(image.tobytes() in train for image in mnist.validation.images)
 
 
-def test_cached_real_data_are_not_decoded_again(cifar10, session_cache, monkeypatch):
+def test_cached_real_data_are_not_decoded_again(mnist, session_cache, monkeypatch):
     """Which takes twenty times as long."""
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    again = data.load("cifar10", cache_dir=session_cache)
-    np.testing.assert_array_equal(again.test.labels, cifar10.test.labels)
+    again = data.load("mnist", cache_dir=session_cache)
+    np.testing.assert_array_equal(again.test.labels, mnist.test.labels)

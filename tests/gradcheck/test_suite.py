@@ -28,20 +28,20 @@ def test_every_op_passes_at_level_quick(op):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if not rule.equivalent][::18], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if not rule.equivalent][::27], ids=lambda rule: rule.name)
 def test_a_planted_fault_is_noticed(rule):
     judged = suite.judge_planted("mutant", rule.name)
     assert judged.killed_by, rule.defect
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", CONTROLS[1::26], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", CONTROLS[1::40], ids=lambda rule: rule.name)
 def test_a_right_rule_is_believed(rule):
     assert suite.judge_planted("control", rule.name).killed_by is None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][::12], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][:1], ids=lambda rule: rule.name)
 def test_an_equivalent_mutant_is_recognised(rule):
     judged = suite.judge_planted("mutant", rule.name)
     assert judged.killed_by is None

@@ -200,7 +200,7 @@ def test_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(x, w, 
     np.testing.assert_allclose(phases(*pair), direct(*pair), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("inner", ["winograd", "eigen", "direct"])
+@pytest.mark.parametrize("inner", ["winograd", pytest.param("eigen", marks=pytest.mark.sweep), "direct"])
 @pytest.mark.parametrize(
     "name",
     [
@@ -326,7 +326,12 @@ def test_elsewhere_the_library_is_asked():
     assert all(len(table) == 1 for table in ELSEWHERE.values())
 
 
-@pytest.mark.parametrize("name", LAYERS)
+def sampled(names, every):
+    """The rest is for the sweep."""
+    return [pytest.param(name, marks=() if i % every == 0 else pytest.mark.sweep) for i, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("name", sampled(LAYERS, 3))
 def test_elsewhere_the_same_is_computed(name, rng, x64):
     x, w, settings = LAYERS[name]
     at = layer(x, w, settings)

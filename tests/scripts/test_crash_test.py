@@ -52,7 +52,7 @@ def test_a_process_killed_from_outside_at_a_random_moment(kind, reference, tmp_p
     assert read_manifest(tmp_path)["status"] == "running"
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_process_that_is_asked_to_end_has_saved_what_it_says(tmp_path, monkeypatch):
     """In a directory with a name that would be a pattern; checkpoints are not due."""
     monkeypatch.setattr(crash_test, "KINDS", ("SIGTERM",))
