@@ -135,6 +135,7 @@ train.epochs = 2
 """
 
 
+@pytest.mark.sweep
 def test_any_name_is_shown_as_it_is(tmp_path):
     (tmp_path / "names.toml").write_text(NAMES, encoding="utf-8")
     assert run("--preset", str(tmp_path / "names.toml"), out=tmp_path / "out") == 0
