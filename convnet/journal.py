@@ -211,11 +211,10 @@ def can_go_on(path: Path, identity: Mapping[str, Any]) -> bool:
 
     Raises OtherRun where `path` holds another run.
     """
+    check_same_run(path, identity, accept_changes=True)
     manifest = read_manifest(path)
     if manifest is None:
         return False
-    if differing := another_run(manifest, identity):
-        raise OtherRun(f"{path} holds another run: {describe(differing)}")
     if changed := changes(manifest, identity):
         message = f"{path} begins anew, its bits would be others: {describe(changed)}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -223,8 +223,8 @@ class Trainer:
         for the seconds); on_epoch then sees the epochs taken over first. A finished run is read.
         accept_changes: go on although the environment or the code is another than it was; the manifest will say so.
         every_epoch: a checkpoint after every epoch, instead of as often as a twentieth of the time allows.
-        stop: asked after every epoch. None: SIGINT and SIGTERM ask, where this is the main thread and there is a
-        directory. What was reached is saved.
+        stop: asked after every epoch. None: signals ask (`convnet.signals`), where this is the main thread and there is
+        a directory. What was reached is saved.
 
         Raises NonFiniteLoss where training diverges; OSError where `directory` is full (what is there can be resumed);
         Stopped; ValueError for another config than the programs are of, and (OtherRun) where `directory` holds another
