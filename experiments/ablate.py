@@ -134,7 +134,7 @@ def ablate(settings: Ablate) -> int:
     require(settings.workers is None or settings.workers >= 1, "workers", settings.workers, "1 or more")
     shard = parse_shard(settings.shard, dict(os.environ))
     if settings.replicates != "vmapped" and settings.workers != 1:
-        use_threads(1)  # for each of many runs at a time: faster, and the same bits on any number of processors
+        use_threads(1)  # for each of many runs at a time: the same bits on any number of processors
     out = settings.directory(plan)
     seeds = seeds_of(out, plan, arms)
     everything = cells_of(arms, range(seeds), out)

@@ -37,11 +37,12 @@ def install(lock: str) -> None:
             print(f"{lock} is not made for {name}: installing the newest that setup.cfg allows", file=sys.stderr)
         pip("install", "--editable", f"{ROOT}[{','.join(EXTRAS)}]")
         return
-    text = Path(lock).read_text()
+    text = Path(lock).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         # What builds packages comes first, and proven too: pip would fetch it unproven, into a place of its own.
         tools = Path(folder) / "tools.txt"
-        tools.write_text("".join(stanza for stanza in stanzas(text) if requirement_name(stanza) in build_tools()))
+        needed = [stanza for stanza in stanzas(text) if requirement_name(stanza) in build_tools()]
+        tools.write_text("".join(needed), encoding="utf-8")
         pip("install", "--require-hashes", "--requirement", tools)
     pip("install", "--require-hashes", "--no-deps", "--no-build-isolation", "--requirement", lock)
     pip("install", "--no-deps", "--no-build-isolation", "--editable", ROOT)
@@ -78,7 +79,7 @@ def requirement_name(text: str) -> str:
 
 
 def build_requirements() -> list[str]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
 
 
 def build_tools() -> set[str]:
