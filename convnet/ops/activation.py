@@ -19,7 +19,7 @@ from convnet.ops.precision import in_float32
 
 def relu_forward(x: Array) -> Array:
     """`relu` without our gradient; autodiff gives it slope 0 at 0 as well, and NaN stays NaN."""
-    check_array("x", x)
+    x = check_array("x", x)
     return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
@@ -29,7 +29,7 @@ def relu(x: Array) -> Array:
 
     Gradient: dL/dx = g where x > 0, else 0. Convention: slope 0 at x = 0.
     """
-    check_array("x", x)
+    x = check_array("x", x)
     return jnp.maximum(x, jnp.zeros_like(x))
 
 
@@ -41,7 +41,7 @@ def _relu_jvp(primals, tangents):
 
 def leaky_relu_forward(x: Array, *, negative_slope: float = 0.01) -> Array:
     """`leaky_relu` without our gradient."""
-    check_array("x", x)
+    x = check_array("x", x)
     return jnp.where(x > 0, x, float(negative_slope) * x)
 
 
@@ -66,7 +66,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
 
 def sigmoid_forward(x: Array) -> Array:
     """`sigmoid` without our gradient."""
-    check_array("x", x)
+    x = check_array("x", x)
     return lax.logistic(x)
 
 
@@ -89,7 +89,7 @@ def _sigmoid_jvp(primals, tangents):
 
 def tanh_forward(x: Array) -> Array:
     """`tanh` without our gradient."""
-    check_array("x", x)
+    x = check_array("x", x)
     return lax.tanh(x)
 
 
@@ -173,7 +173,7 @@ def _gelu_erf_jvp(primals, tangents):
 
 def gelu_forward(x: Array, *, approximate: bool = True) -> Array:
     """`gelu` without our gradient."""
-    check_array("x", x)
+    x = check_array("x", x)
     return in_float32(_gelu_tanh_forward if approximate else lambda x: x * _normal_cdf_forward(x), x)
 
 
@@ -187,13 +187,13 @@ def gelu(x: Array, *, approximate: bool = True) -> Array:
     exact, dL/dx = (Φ(x) + x φ(x)) g with φ = Φ′ the normal density. Where Φ has saturated to 0 or 1, x is held in the
     powers, so that value, slope and higher derivatives are finite for any finite x. Every transform, any order.
     """
-    check_array("x", x)
+    x = check_array("x", x)
     return in_float32(_gelu_tanh if approximate else _gelu_erf, x)
 
 
 def softplus_forward(x: Array, *, beta: float = 1.0) -> Array:
     """`softplus` without our gradient; autodiff of these choices gives the slope ½ at 0 as well."""
-    check_array("x", x)
+    x = check_array("x", x)
     beta = real("beta", beta, above=0)
     positive = x > 0
     minus_abs = jnp.where(positive, -x, x)
@@ -223,7 +223,7 @@ def softplus(x: Array, *, beta: float = 1.0) -> Array:
 
 def silu_forward(x: Array) -> Array:
     """`silu` without our gradient."""
-    check_array("x", x)
+    x = check_array("x", x)
     return x * lax.logistic(x)
 
 
@@ -242,18 +242,18 @@ def _silu_jvp(primals, tangents):
     return silu(x), sigmoid(x) * (1 + x * sigmoid(-x)) * dx
 
 
-def _check_dropout(x: Array, mask: Array, rate: float) -> None:
-    check_array("x", x)
-    check_array("mask", mask, floating=False)
+def _check_dropout(x: Array, mask: Array, rate: float) -> tuple[Array, Array]:
+    x, mask = check_array("x", x), check_array("mask", mask, floating=False)
     if mask.shape != x.shape or mask.dtype != jnp.bool_:
         raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}: expected bool {tuple(x.shape)}, True keeps")
     if not 0 <= rate <= 1:
         raise ValueError(f"rate is {rate!r}: expected a probability in [0, 1]")
+    return x, mask
 
 
 def dropout_forward(x: Array, mask: Array, *, rate: float) -> Array:
     """`dropout` without our gradient."""
-    _check_dropout(x, mask, rate)
+    x, mask = _check_dropout(x, mask, rate)
     scale = 0.0 if rate == 1 else 1 / (1 - float(rate))
     return jnp.where(mask, x * scale, jnp.zeros_like(x))
 

@@ -13,14 +13,19 @@ def _check_is_array(name: str, x: Array) -> None:
         raise ValueError(f"{name} is a {type(x).__name__}: expected an array")
 
 
-def check_array(name: str, x: Array, axes: str | None = None, *, floating: bool = True) -> None:
-    """`axes` names the expected axes, "N H W C" say; None takes any rank."""
+def check_array(name: str, x: Array | float, axes: str | None = None, *, floating: bool = True) -> Array:
+    """`x` itself, or Python's number as JAX's, weakly typed, which takes on the dtype of whatever it meets.
+
+    `axes` names the expected axes, "N H W C" say; None takes any rank.
+    """
+    x = jnp.asarray(x) if isinstance(x, bool | int | float) else x
     _check_is_array(name, x)
     if axes is not None and len(x.shape) != len(axes.split()):
         expected = ", ".join(axes.split())
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected {len(axes.split())} axes [{expected}]")
     if floating and not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} has dtype {x.dtype}: expected a floating-point dtype")
+    return x
 
 
 def check_same_dtype(**arrays: Array | None) -> None:

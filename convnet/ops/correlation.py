@@ -69,6 +69,16 @@ def _batch(p: Callable[[], Primitive], left: tuple[int, int], right: tuple[int, 
     return batch
 
 
+def _divided(left: tuple[int, int], right: tuple[int, int]) -> Callable:
+    """The result is divided as the operands are along the two axes that they do not share."""
+
+    def divided(a: tuple, b: tuple, *, paired=False, **_) -> tuple:
+        own = {left[1]: a[-4:][left[0]], right[1]: b[-4:][right[0]]}
+        return *(a[:1] if paired else ()), *(own.get(axis) for axis in range(4))
+
+    return divided
+
+
 def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int]) -> Primitive:
     """The primitive of one map; `reference` gives its shape and dtype. `paired`: of R pairs, [R, …] and [R, …]."""
 
@@ -82,6 +92,7 @@ def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int
         forward,
         settings=("rows", "cols", "groups", "choice", "paired"),
         batch=_batch(lambda: new, left, right),
+        divided=_divided(left, right),
         lowerings={
             None: partial(formulations.compute, name, cpu=False),
             "cpu": partial(formulations.compute, name, cpu=True),

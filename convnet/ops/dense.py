@@ -33,7 +33,7 @@ def _swap(x: Array) -> Array:
     return jnp.swapaxes(x, -1, -2)
 
 
-matmul_p = primitive("matmul", matmul_forward, batch=_batch_matmul)
+matmul_p = primitive("matmul", matmul_forward, batch=_batch_matmul, divided=lambda x, w: (*x[:-1], w[-1]))
 transpose_bilinear(
     matmul_p,
     lambda g, x, w: matmul_p.bind(g, _swap(w)),  # dL/dX = g Wᵀ
@@ -62,8 +62,20 @@ def _batch_collect(args, dims, **settings):
     return collect_p.bind(to_front(args[0], dims[0]), **settings), 0
 
 
-spread_p = primitive("spread", spread_forward, settings=("middle",), batch=_batch_spread)
-collect_p = primitive("collect", collect_forward, settings=("middle",), batch=_batch_collect)
+spread_p = primitive(
+    "spread",
+    spread_forward,
+    settings=("middle",),
+    batch=_batch_spread,
+    divided=lambda v, *, middle: (*v[:-1], *[None] * len(middle), v[-1]),
+)
+collect_p = primitive(
+    "collect",
+    collect_forward,
+    settings=("middle",),
+    batch=_batch_collect,
+    divided=lambda x, *, middle: (*x[: -1 - len(middle)], x[-1]),
+)
 transpose_linear(spread_p, collect_p.bind)
 transpose_linear(collect_p, spread_p.bind)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +11,12 @@ from jax import Array, lax
 from convnet.ops.checks import check_array, real
 from convnet.ops.dense import matmul_forward, matmul_p
 from convnet.ops.precision import in_float32
-from convnet.ops.primitive import folded, primitive, transpose_linear
+from convnet.ops.primitive import as_images, folded, primitive, transpose_linear
 
 
 def _check(name: str, x: Array) -> None:
     check_array(name, x, "N H W C")
-    if not prod(x.shape[1:3]):
+    if 0 in x.shape[1:3]:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected at least one pixel")
 
 
@@ -41,9 +40,15 @@ def difference_adjoint_forward(g: Array, *, axis: int) -> Array:
     return _slide(inner, axis, 1, 0) - _slide(inner, axis, 0, 1)
 
 
-difference_p = primitive("difference", difference_forward, settings=("axis",), batch=folded(lambda: difference_p))
+difference_p = primitive(
+    "difference", difference_forward, settings=("axis",), batch=folded(lambda: difference_p), divided=as_images
+)
 difference_adjoint_p = primitive(
-    "difference_adjoint", difference_adjoint_forward, settings=("axis",), batch=folded(lambda: difference_adjoint_p)
+    "difference_adjoint",
+    difference_adjoint_forward,
+    settings=("axis",),
+    batch=folded(lambda: difference_adjoint_p),
+    divided=as_images,
 )
 transpose_linear(difference_p, difference_adjoint_p.bind)
 transpose_linear(difference_adjoint_p, difference_p.bind)

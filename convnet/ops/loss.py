@@ -36,7 +36,8 @@ def _one_hot(logits: Array, labels: Array) -> Array:
 
 def _or_nan(loss: Array, logits: Array, labels: Array) -> Array:
     known = _one_hot(logits, labels).any(axis=1)
-    return jnp.where(known, loss, jnp.full_like(loss, jnp.nan))
+    unknown = jnp.sqrt(jnp.where(known, 0, -1).astype(loss.dtype))  # NaN only where it is used: see `jax.debug_nans`
+    return jnp.where(known, loss, unknown)
 
 
 def _of_label(logits: Array, labels: Array) -> Array:
@@ -56,8 +57,8 @@ def _targets(logits: Array, labels: Array, smoothing: float) -> Array:
 def softmax_cross_entropy_forward(logits: Array, labels: Array, *, label_smoothing: float = 0.0) -> Array:
     """`softmax_cross_entropy` without our gradient."""
     _check(logits, labels, classes=1)
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing is {label_smoothing!r}: expected a number in [0, 1)")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing!r}: expected a number in [0, 1]")
     log_p = log_softmax_forward(logits)
     q = _targets(logits, labels, label_smoothing)
     terms = jnp.where(q == 0, jnp.zeros_like(q), q * log_p)  # log p of finite logits can overflow to −∞
@@ -86,7 +87,7 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
     Gradient: ∂ log p_k / ∂z_j = 1[j = k] − p_j, so ∂L/∂z_j = p_j Σ_k q_k − q_j = p_j − q_j; each row sums to 0.
     Every transform, any order.
 
-    Raises ValueError for wrong ranks, labels that are not integers, a smoothing outside [0, 1).
+    Raises ValueError for wrong ranks, labels that are not integers, a smoothing outside [0, 1].
     """
     return _softmax_cross_entropy(logits, labels, label_smoothing)
 
@@ -95,9 +96,9 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
 
 
 def _violations(logits: Array, labels: Array, margin: float) -> Array:
-    """Δ + z_k − z_y for k ≠ y, and −∞ at y itself, which never violates: [N, K]."""
+    """Δ + z_k − z_y for k ≠ y, and 0 at y itself, which violates nothing: [N, K]."""
     slack = float(margin) + (logits - _of_label(logits, labels))
-    return jnp.where(_one_hot(logits, labels), jnp.full_like(slack, -jnp.inf), slack)
+    return jnp.where(_one_hot(logits, labels), jnp.zeros_like(slack), slack)
 
 
 def weston_watkins_hinge_forward(logits: Array, labels: Array, *, margin: float = 1.0) -> Array:
@@ -176,8 +177,7 @@ def crammer_singer_hinge(logits: Array, labels: Array, *, margin: float = 1.0) -
 
 def squared_error_forward(pred: Array, target: Array) -> Array:
     """`squared_error` without our gradient."""
-    check_array("pred", pred)
-    check_array("target", target)
+    pred, target = check_array("pred", pred), check_array("target", target)
     check_same_dtype(pred=pred, target=target)
     if pred.shape != target.shape or pred.ndim < 1:
         raise ValueError(f"pred has shape {tuple(pred.shape)}, target {tuple(target.shape)}: expected the same, [N, …]")

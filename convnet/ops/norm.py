@@ -23,15 +23,14 @@ from convnet.ops.window import Window
 
 def _check(x: Array, *, averaged: slice | None = None, **per_channel: Array) -> None:
     """x: [N, …, C]; `averaged`: the axes of which at least one value is needed; per_channel: arrays [C]."""
-    check_array("x", x)
+    x = check_array("x", x)
     if len(x.shape) < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: expected at least 2 axes [N, …, C]")
     for name, value in per_channel.items():
-        check_array(name, value)
-        if tuple(value.shape) != tuple(x.shape[-1:]):
+        if tuple(check_array(name, value).shape) != tuple(x.shape[-1:]):
             raise ValueError(f"{name} has shape {tuple(value.shape)}: expected ({x.shape[-1]},), one per channel")
     check_same_dtype(x=x, **per_channel)
-    if averaged is not None and not prod(x.shape[averaged]):
+    if averaged is not None and 0 in x.shape[averaged]:
         raise ValueError(f"x has shape {tuple(x.shape)}: expected at least one value to average")
 
 
@@ -201,8 +200,9 @@ def _group_norm(standardize, spread, x, scale, bias, groups, eps):
     n, *places, channels = x.shape
 
     def normalize(x, scale, bias):
-        grouped = x.reshape(n, prod(places), groups, channels // groups)
-        return _scale_shift(spread, standardize(grouped, (1, 3), eps)[0].reshape(x.shape), scale, bias)
+        rows = x.reshape(n, prod(places), channels)  # in two steps, each of which explicit sharding understands
+        normal = standardize(rows.reshape(*rows.shape[:2], groups, channels // groups), (1, 3), eps)[0]
+        return _scale_shift(spread, normal.reshape(rows.shape).reshape(x.shape), scale, bias)
 
     return in_float32(normalize, x, scale, bias)
 
@@ -231,13 +231,14 @@ def group_norm_forward(x, scale, bias, *, groups, eps=1e-5) -> Array:
 def _sum_channels(sum_windows, x: Array, size: int) -> Array:
     """W[x]: at channel c the sum over channels c − size//2 … c + (size − 1)//2, those that exist.
 
-    Seen as images of C rows and one column it is a sum over windows. Its transpose is the mirrored window, which for
-    an even size is another one; `sum_windows` knows that.
+    Seen as images with a row for each place and a column for each channel it is a sum over windows of one row. Its
+    transpose is the mirrored window, which for an even size is another one; `sum_windows` knows that.
     """
-    channels = x.shape[-1]
-    rows = Window(size=channels, kernel=size, lo=size // 2, hi=(size - 1) // 2)
-    images = x.reshape(prod(x.shape[:-1]), channels, 1, 1)
-    return sum_windows(images, rows=rows, cols=Window(size=1, kernel=1)).reshape(x.shape)
+    n, *places, channels = x.shape
+    rows = Window(size=prod(places), kernel=1)
+    cols = Window(size=channels, kernel=size, lo=size // 2, hi=(size - 1) // 2)
+    images = lax.expand_dims(x.reshape(n, prod(places), channels), (3,))  # two steps, as in `group_norm`
+    return lax.squeeze(sum_windows(images, rows=rows, cols=cols), (3,)).reshape(x.shape)
 
 
 def _respond_forward(sum_windows, x, size, k, alpha, beta):

@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from convnet.ops.checks import check_array
 from convnet.ops.dense import collect_forward, collect_p
-from convnet.ops.primitive import folded, primitive, transpose_linear, transpose_routed
+from convnet.ops.primitive import as_images, folded, primitive, transpose_linear, transpose_routed
 from convnet.ops.taps import padded, tap, taps, untap
 from convnet.ops.window import Padding, Pair, Window, windows
 
@@ -46,7 +46,11 @@ def sum_windows_forward(x: Array, *, rows: Window, cols: Window) -> Array:
 
 
 sum_windows_p = primitive(
-    "sum_windows", sum_windows_forward, settings=("rows", "cols"), batch=folded(lambda: sum_windows_p)
+    "sum_windows",
+    sum_windows_forward,
+    settings=("rows", "cols"),
+    batch=folded(lambda: sum_windows_p),
+    divided=as_images,
 )
 transpose_linear(
     sum_windows_p,
@@ -109,7 +113,7 @@ def avg_pool_forward(x, window, *, stride=None, padding="VALID", count_include_p
 
 def _global_avg_pool(collect, x) -> Array:
     check_array("x", x, "N H W C")
-    if not prod(x.shape[1:3]):
+    if 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {tuple(x.shape)}: expected at least one pixel to average")
     return collect(x, middle=tuple(x.shape[1:3])) / prod(x.shape[1:3])
 
@@ -137,6 +141,7 @@ def _is_tiling(rows: Window, cols: Window) -> bool:
     return all(w.kernel == w.stride and w.lo == w.hi == 0 and w.remainder == 0 for w in (rows, cols))
 
 
+@partial(jax.jit, static_argnums=(1, 2), inline=True)  # as one function: its −∞ is none of `jax.debug_infs`' business
 def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
     """The largest value of each window and the tap that holds it, the first in row-major order among equals."""
     lowest = jnp.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
@@ -175,10 +180,18 @@ def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window)
 
 
 take_winners_p = primitive(
-    "take_winners", take_winners_forward, settings=("rows", "cols"), batch=folded(lambda: take_winners_p)
+    "take_winners",
+    take_winners_forward,
+    settings=("rows", "cols"),
+    batch=folded(lambda: take_winners_p),
+    divided=as_images,
 )
 give_winners_p = primitive(
-    "give_winners", give_winners_forward, settings=("rows", "cols"), batch=folded(lambda: give_winners_p)
+    "give_winners",
+    give_winners_forward,
+    settings=("rows", "cols"),
+    batch=folded(lambda: give_winners_p),
+    divided=as_images,
 )
 transpose_routed(take_winners_p, give_winners_p.bind)
 transpose_routed(give_winners_p, take_winners_p.bind)

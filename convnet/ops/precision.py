@@ -16,5 +16,6 @@ def in_float32(f: Callable, *arrays: Array):
     """
     arrays = [jnp.asarray(x) for x in arrays]
     narrow = arrays[0].dtype
-    wide = narrow if narrow.itemsize >= 4 else jnp.float32
-    return jax.tree.map(lambda y: y.astype(narrow), f(*(x.astype(wide) for x in arrays)))
+    if narrow.itemsize >= 4:
+        return f(*arrays)
+    return jax.tree.map(lambda y: y.astype(narrow), f(*(x.astype(jnp.float32) for x in arrays)))

@@ -15,15 +15,49 @@ import jax
 from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, auto_axes
 
 Forward = Callable[..., Array]
 
 
 class _Primitive(Primitive):
-    """A primitive whose operands need not agree on the devices they differ over, as inside `jax.shard_map`."""
+    """A primitive whose operands may lie on devices in any way.
+
+    Inside `jax.shard_map` they need not agree on the devices they differ over. On a mesh with explicit axes the type of
+    the result says how it is divided, which `divided` answers; how the work is divided is left to the compiler.
+    """
+
+    def __init__(self, name: str, divided: Callable[..., tuple]):
+        super().__init__(name)
+        self.divided = divided
 
     def bind(self, *args, **settings):
-        return super().bind(*varying_alike(args), **settings)
+        args = varying_alike(args)
+        bind = partial(super().bind, **settings)
+        mesh = explicit_mesh(args)
+        if mesh is None:
+            return bind(*args)
+        explicit = tuple(
+            a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind is AxisType.Explicit
+        )
+        spec = self.divided(*(tuple(jax.typeof(x).sharding.spec) for x in args), **settings)
+        return auto_axes(bind, axes=explicit, out_sharding=NamedSharding(mesh, once(spec)))(*args)
+
+
+def explicit_mesh(args) -> AbstractMesh | None:
+    """The mesh whose axes are a part of the operands' types, if there is one."""
+    meshes = (jax.typeof(x).sharding.mesh for x in args)
+    return next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
+
+
+def once(spec: tuple) -> PartitionSpec:
+    """`spec` without the axes of the mesh that an axis of the array before it has already."""
+    seen, kept = set(), []
+    for names in spec:
+        own = [name for name in (names if isinstance(names, tuple) else (names,)) if name not in (None, *seen)]
+        seen.update(own)
+        kept.append(tuple(own) or None)
+    return PartitionSpec(*kept)
 
 
 def varying_alike(args):
@@ -45,15 +79,18 @@ def primitive(
     *,
     settings: tuple[str, ...] = (),
     batch: Callable,
+    divided: Callable[..., tuple] = lambda *specs, **_: (),
     lowerings: Mapping[str | None, Forward] | None = None,
 ) -> Primitive:
     """A primitive with the value, shape, dtype and, unless there are other `lowerings`, the lowering of `forward`.
 
     settings: names of the keyword arguments of `forward`, all hashable and static.
     batch: `batch(args, dims, **settings) -> (out, dim)`, what vmap does; dims are axis numbers or None.
+    divided: `divided(*specs, **settings) -> spec`, the axes of an explicit mesh over which each axis of the result is
+        divided, given those of the operands' axes; None, or nothing, for none.
     lowerings: the same function in another formulation, by platform; None stands for all other platforms.
     """
-    new = _Primitive(name)
+    new = _Primitive(name, divided)
     compiled = jax.jit(new.bind, static_argnames=settings)
 
     def evaluate(*args, **values):  # without jit there is no lowering: `bind` would come back here
@@ -118,3 +155,8 @@ def folded(p: Callable[[], Primitive]) -> Callable:
         return out.reshape(size, n, *out.shape[1:]), 0
 
     return batch
+
+
+def as_images(x: tuple, *_, **__) -> tuple:
+    """How the result of an op on images is divided that looks at each image and channel alone: as [N, H, W, C] is."""
+    return x[0], None, None, x[3]

@@ -16,23 +16,28 @@ from convnet.ops.checks import check_array
 from convnet.ops.precision import in_float32
 
 
-def _keep(x: Array, where: Array | None, other: float) -> Array:
-    return x if where is None else jnp.where(where, x, jnp.full_like(x, other))
+def _keep(x: Array, where: Array | None, other: float | Array) -> Array:
+    return x if where is None else jnp.where(where, x, jnp.asarray(other, x.dtype))
 
 
-def _shift(x: Array, where: Array | None, axis: int) -> tuple[Array, Array]:
-    """(x − t, t) with t the largest kept entry along the axis, which stays as 1; t is 0 where that is infinite."""
-    x = _keep(x, where, -jnp.inf)
-    top = lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+def _exponentials(x: Array, where: Array | None, axis: int) -> tuple[Array, Array, Array]:
+    """(e^(x − t), x − t, t) with t the largest kept entry along the axis, which stays as 1, or 0 if that is infinite.
+
+    e^(x − t) is 0 where nothing is kept.
+    """
+    top = lax.stop_gradient(jnp.max(_keep(x, where, jnp.finfo(x.dtype).min), axis=axis, keepdims=True))
     top = jnp.where(jnp.isfinite(top), top, jnp.zeros_like(top))
-    return x - top, top
+    shifted = _keep(x, where, top) - top
+    return _keep(jnp.exp(shifted), where, 0), shifted, top
 
 
-def _log_sum(shifted: Array, axis: int) -> Array:
-    """log Σ e^shifted; −∞, with slope 0, where nothing adds to the sum."""
-    total = jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True)
+def _log_sum(exponentials: Array, axis: int) -> Array:
+    """log Σ; −∞, with slope 0, where nothing adds to the sum."""
+    total = jnp.sum(exponentials, axis=axis, keepdims=True)
     empty = total == 0
-    return jnp.where(empty, jnp.full_like(total, -jnp.inf), jnp.log(jnp.where(empty, jnp.ones_like(total), total)))
+    one = jnp.ones_like(total)
+    nothing = jnp.log(jnp.where(empty, jnp.zeros_like(total), one))  # −∞ only where it is used: see `jax.debug_infs`
+    return jnp.where(empty, nothing, jnp.log(jnp.where(empty, one, total)))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -41,7 +46,7 @@ def softmax(x: Array, where: Array | None, axis: int) -> Array:
 
     Gradient: ∂p_k/∂x_j = p_k (1[j = k] − p_j), so dp = p (dx − Σ p dx), which is its own transpose.
     """
-    exponentials = jnp.exp(_shift(x, where, axis)[0])
+    exponentials, _, _ = _exponentials(x, where, axis)
     total = jnp.sum(exponentials, axis=axis, keepdims=True)
     return exponentials / jnp.where(total == 0, jnp.ones_like(total), total)
 
@@ -55,7 +60,7 @@ def _softmax_jvp(axis, primals, tangents):
 
 def _of_wide(f, x: Array, axis: int, where: Array | None) -> Array:
     """f(x, where, axis) in float32, once the arguments are in order."""
-    check_array("x", x)
+    x = check_array("x", x)
     integer = hasattr(axis, "__index__") and not isinstance(axis, bool)
     if not integer or not -len(x.shape) <= axis < len(x.shape):
         raise ValueError(f"axis is {axis!r}: expected an axis of x, which has shape {tuple(x.shape)}")
@@ -73,8 +78,8 @@ def _of_wide(f, x: Array, axis: int, where: Array | None) -> Array:
 
 
 def _logsumexp_forward(x, where, axis):
-    shifted, top = _shift(x, where, axis)
-    return jnp.squeeze(_log_sum(shifted, axis) + top, axis)
+    exponentials, _, top = _exponentials(x, where, axis)
+    return jnp.squeeze(_log_sum(exponentials, axis) + top, axis)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -111,9 +116,9 @@ def logsumexp_forward(x, *, axis=-1, where=None) -> Array:
 
 
 def _log_softmax_forward(x, where, axis):
-    shifted, _ = _shift(x, where, axis)
-    y = shifted - _log_sum(shifted, axis)
-    return jnp.where(_keep(x, where, -jnp.inf) == -jnp.inf, jnp.full_like(y, -jnp.inf), y)
+    exponentials, shifted, _ = _exponentials(x, where, axis)
+    kept = lax.stop_gradient(_keep(x, where, -jnp.inf))
+    return jnp.where(kept == -jnp.inf, kept, shifted - _log_sum(exponentials, axis))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

@@ -58,9 +58,19 @@ class Layer:
         return min(self.c, self.k)
 
     @property
+    def divisible(self) -> bool:
+        """Whether the batch can be worked off in chunks: not where its size is a symbol, as `jax.export` has them."""
+        return isinstance(self.n, int)
+
+    @property
+    def places(self) -> int:
+        """Outputs of one image, per kernel."""
+        return self.rows.output * self.cols.output
+
+    @property
     def pixels(self) -> int:
-        """Outputs of all images, per kernel."""
-        return self.n * self.rows.output * self.cols.output
+        """Outputs of all images, per kernel; of one where nobody knows how many there will be."""
+        return self.n * self.places if self.divisible else self.places
 
 
 @dataclass(frozen=True)
@@ -123,11 +133,19 @@ def separately(name: str) -> Callable[..., Array]:
 
 
 def _one_group(layer: Layer) -> bool:
-    return layer.groups == 1 and layer.forward and min(layer.n, layer.c, layer.k) > 0
+    return layer.groups == 1 and layer.forward and 0 not in (layer.n, layer.c, layer.k)
+
+
+def _one_group_in_chunks(layer: Layer) -> bool:
+    return _one_group(layer) and layer.divisible
 
 
 def _one_channel_per_group(layer: Layer) -> bool:
-    return layer.groups == layer.c > 1 and layer.forward and layer.n > 0
+    return layer.groups == layer.c > 1 and layer.forward and layer.n != 0
+
+
+def _one_channel_in_chunks(layer: Layer) -> bool:
+    return _one_channel_per_group(layer) and layer.divisible
 
 
 def _undilated(layer: Layer) -> bool:
@@ -137,7 +155,7 @@ def _undilated(layer: Layer) -> bool:
 def _strips_fit(layer: Layer) -> bool:
     """Filtered sums cancel: what a window or a tap that reads nothing but padding gives would be 0 to rounding only."""
     rows = layer.rows
-    if not (_undilated(layer) and layer.stride == 1 and rows.kernel in winograd.HEIGHTS):
+    if not (_undilated(layer) and layer.divisible and layer.stride == 1 and rows.kernel in winograd.HEIGHTS):
         return False
     return bool(rows.real.any(0).all() and rows.real.any(1).all())
 
@@ -147,17 +165,21 @@ def _always(layer: Layer) -> bool:
 
 
 ONE_CHANNEL = dict(fits=_one_channel_per_group, needs="one channel per group, and more than one group")
+ONE_CHANNEL_IN_CHUNKS = dict(
+    fits=_one_channel_in_chunks, needs="one channel per group, more than one group, and a batch of known size"
+)
 GROUPS = dict(fits=lambda layer: layer.groups > 1, needs="more than one group")
 UNDILATED = dict(fits=_undilated, needs="one group and dilation 1")
 STRIPS = dict(
     fits=_strips_fit,
-    needs="one group, a kernel of 3 to 5 rows, stride and dilation 1, and rows of the image in every window and under "
-    "every tap",
+    needs="one group, a kernel of 3 to 5 rows, stride and dilation 1, rows of the image in every window and under "
+    "every tap, and a batch of known size",
 )
 ONE_TAP = dict(
     fits=lambda layer: _one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=_always
 )
 PLAIN = dict(fits=_one_group, needs="one group")
+IN_CHUNKS = dict(fits=_one_group_in_chunks, needs="one group and a batch of known size")
 ANY = dict(fits=_always, needs="nothing")
 
 
@@ -194,7 +216,7 @@ def _tap_sums_pay(layer: Layer) -> bool:
 
 
 def _col2im_pays(layer: Layer) -> bool:
-    shares = layer.pixels // layer.n * layer.rows.kernel * layer.cols.kernel * layer.c
+    shares = layer.places * layer.rows.kernel * layer.cols.kernel * layer.c
     return layer.stride == 1 and _few_terms(layer, 75) and shares <= 4 * products.SHARES
 
 
@@ -213,7 +235,7 @@ def _enough_for_products(layer: Layer) -> bool:
 
 
 def _patches_fit(layer: Layer) -> bool:
-    patches = layer.pixels // layer.n * layer.rows.kernel * layer.cols.kernel * layer.c
+    patches = layer.places * layer.rows.kernel * layer.cols.kernel * layer.c
     return _enough_for_products(layer) and layer.kernel != (1, 1) and patches <= 4 * products.BUDGET
 
 
@@ -231,17 +253,17 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
         Formulation("depthwise", products.depthwise_input_gradient, **ONE_CHANNEL, maps=_always),
         Formulation("separate", separately("input_gradient"), **GROUPS),
         Formulation("one_tap", one_group(products.one_tap_input_gradient), **ONE_TAP),
-        Formulation("col2im", one_group(products.col2im_input_gradient), **PLAIN, pays=_col2im_pays, maps=_always),
+        Formulation("col2im", one_group(products.col2im_input_gradient), **IN_CHUNKS, pays=_col2im_pays, maps=_always),
         Formulation("phases", one_group(by_phases), **UNDILATED, pays=_few_phases),
         Formulation("direct", direct.input_gradient_behind_barrier, **ANY),
     ),
     "kernel_gradient": (
-        Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL),
+        Formulation("depthwise", one_group(products.depthwise_kernel_gradient), **ONE_CHANNEL_IN_CHUNKS),
         Formulation("separate", separately("kernel_gradient"), **GROUPS),
         Formulation("winograd", one_group(winograd.kernel_gradient), **STRIPS, pays=_winograd_sums),
-        Formulation("eigen", one_group(direct.kernel_gradient_by_eigen), **PLAIN, pays=_eigen_sums),
-        Formulation("patches", one_group(products.patches_kernel_gradient), **PLAIN, pays=_patches_fit),
-        Formulation("taps", one_group(products.taps_kernel_gradient), **PLAIN, pays=_enough_for_products),
+        Formulation("eigen", one_group(direct.kernel_gradient_by_eigen), **IN_CHUNKS, pays=_eigen_sums),
+        Formulation("patches", one_group(products.patches_kernel_gradient), **IN_CHUNKS, pays=_patches_fit),
+        Formulation("taps", one_group(products.taps_kernel_gradient), **IN_CHUNKS, pays=_enough_for_products),
         Formulation("direct", direct.kernel_gradient_behind_barrier, **ANY),
     ),
 }
