@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
+
+import numpy as np
+
+DRAWN = 2**20
+"""Different values of an operand. More are these over again: drawing them would take longer than timing an op."""
+
+
+def draw(letter: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal values, float32, of the operand called `letter`: the same ones in all peers."""
+    values = np.random.default_rng(ord(letter)).standard_normal(min(prod(shape), DRAWN), np.float32)
+    return np.resize(values, shape)
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,10 @@ QUICK_LAYERS: dict[str, Layer] = {
     "maxpool2-4-at-8": PoolLayer(2, 4, 8),
 }
 
+PRECISIONS = {"float32": "float32", "tf32": "float32", "bfloat16": "bfloat16"}
+"""Precision -> dtype of the operands. float32 multiplies them in full; tf32 lets an accelerator round the factors of a
+product to 10 bits, as JAX does unless told otherwise, and is float32 where there is no such unit."""
+
 CONTEXTS = ("once", "scan", "vmap")
 """How an op is reached: dispatched by itself, inside `lax.scan`, or mapped over replicates by `vmap`."""
 
@@ -107,7 +123,7 @@ class OpTask:
     direction: str
     context: str
     batch: int
-    dtype: str
+    precision: str
     repeats: int
 
     @property
@@ -130,20 +146,20 @@ class GemmTask:
     """A square matrix product: the rate that everything else is held against."""
 
     size: int
-    dtype: str
+    precision: str
 
     dispatched: ClassVar[bool] = True
 
     @property
     def label(self) -> str:
-        return f"matrix product of {self.size}², {self.dtype}"
+        return f"matrix product of {self.size}², {self.precision}"
 
     @property
     def flops(self) -> int:
         return 2 * self.size**3
 
 
-def tasks_of(layer: Layer, context: str, *, batch: int, dtype: str, repeats: int) -> list[OpTask]:
+def tasks_of(layer: Layer, context: str, *, batch: int, precision: str, repeats: int) -> list[OpTask]:
     """All directions of `layer`."""
     repeats = 1 if context == "once" else repeats
-    return [OpTask(layer, direction, context, batch, dtype, repeats) for direction in layer.directions]
+    return [OpTask(layer, direction, context, batch, precision, repeats) for direction in layer.directions]

@@ -80,7 +80,7 @@ def own_document(rounds: int) -> dict[str, Any]:
 
 
 def run(
-    settings: Measurement, name: str, groups: Sequence[Group], peers: Sequence[str], *, dtype: str = "float32"
+    settings: Measurement, name: str, groups: Sequence[Group], peers: Sequence[str], *, precision: str = "float32"
 ) -> None:
     """Measure `groups`, store them as `name`.json and write the page."""
     check_writable(settings.folder)
@@ -90,6 +90,6 @@ def run(
         return session.store(document, name, settings.folder, settings.device_name)
 
     # Stored after every group: an interrupted run keeps what it has.
-    document = session.measure(groups, asked, settings.plan, GemmTask(settings.gemm_size, dtype), store)
+    document = session.measure(groups, asked, settings.plan, GemmTask(settings.gemm_size, precision), store)
     print(f"results: {store(document)}")
     print(f"tables: {tables.write_readme(settings.folder)}")

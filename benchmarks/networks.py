@@ -89,6 +89,7 @@ class StepTask:
     mode: str
     batch: int
     repeats: int = 1
+    precision: str = "float32"
 
     @property
     def label(self) -> str:
@@ -220,6 +221,20 @@ NETWORKS: dict[str, Network] = {
         ),
     ),
 }
+
+LARGE_NETWORKS: dict[str, Network] = {
+    "resnet18": Network(
+        "ResNet-18 64-128-256-512 at 32²",
+        (32, 32, 3),
+        (
+            *(Conv(64, bias=False), Norm(), Relu()),
+            *(_block(64, 1), _block(64, 1), _block(128, 2), _block(128, 1)),
+            *(_block(256, 2), _block(256, 1), _block(512, 2), _block(512, 1)),
+            *(GlobalAverage(), Dense(CLASSES)),
+        ),
+    ),
+}
+"""For accelerators."""
 
 QUICK_NETWORKS: dict[str, Network] = {
     "tiny_cnn": Network("CNN 4-8 at 8²", (8, 8, 2), (*_stage(4), *_head(8))),

@@ -1,8 +1,8 @@
 """The worker's side: `python -m benchmarks.serve PEER THREADS [keep_memory]` answers the questions on its stdin.
 
 Questions and answers are lines of JSON. {"do": "prepare", "task": …, "seconds": …} builds, compiles and runs a task;
-{"do": "sample", "number": i} times the i-th one prepared; {"do": "memory"} tells what it took. An answer {"gap": …}
-says why there is none.
+{"do": "sample", "number": i} times the i-th one prepared; {"do": "forget"} lets go of them; {"do": "memory"} tells what
+it took. An answer {"gap": …} says why there is none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Server:
         program.run(1)
         call = perf_counter() - middle
         self._programs.append((program, max(1, math.ceil(seconds / call))))
-        return {"compile_seconds": max(middle - start - call, 0.0), "loss": loss}
+        bytes_taken = program.device_bytes()
+        facts = {} if bytes_taken is None else {"device_bytes": bytes_taken}
+        return {"compile_seconds": max(middle - start - call, 0.0), "loss": loss, **facts}
 
     def sample(self, number: int) -> dict[str, Any]:
         program, calls = self._programs[number]
@@ -54,13 +56,18 @@ class Server:
             "foreign_cores": machine.foreign_cores(start, end),
         }
 
+    def forget(self) -> dict[str, Any]:
+        """Let go of all programs and their data."""
+        self._programs.clear()
+        return {}
+
     def memory(self) -> dict[str, Any]:
         return {"peak_bytes": self._memory(), "idle_bytes": self._idle}
 
 
 def serve(server: Server, answer: Callable[[dict], None]) -> None:
     """Answer until stdin ends."""
-    verbs = {"prepare": server.prepare, "sample": server.sample, "memory": server.memory}
+    verbs = {"prepare": server.prepare, "sample": server.sample, "forget": server.forget, "memory": server.memory}
     for line in sys.stdin:
         question = json.loads(line)
         try:

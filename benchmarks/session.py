@@ -116,17 +116,17 @@ def _measure_group(group: Group, asked, plan: Plan, gemm: GemmTask, document: di
         # After the tasks, because its operands would count as their memory.
         first = asked[0].label
         (product,) = interleave([gemm], {first: workers[first]}, **rules)
-        document["gemm"].append(_result(group.case, product, asked[0], {}))
+        document["gemm"].append(result_of(group.case, product, asked[0], {}))
         for variant in asked:
             hello = workers[variant.label].hello
             document.setdefault("peers", {}).setdefault(variant.label, {}).update(hello)
             own = [cell for cell in cells if cell.peer == variant.label]
             for i, cell in enumerate(own):
                 size = {"size": group.sizes[i]} if group.sizes else {}
-                document["results"].append(_result(group.case, cell, variant, size | memory[variant.label]))
+                document["results"].append(result_of(group.case, cell, variant, size | memory[variant.label]))
 
 
-def _result(case: str, cell: Cell, variant: Variant, facts: dict[str, int]) -> dict[str, Any]:
+def result_of(case: str, cell: Cell, variant: Variant, facts: dict[str, int]) -> dict[str, Any]:
     return {
         "case": case,
         "label": cell.task.label,

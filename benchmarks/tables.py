@@ -245,15 +245,27 @@ def replicate_tables(document: dict) -> list[tuple[str, list[Row]]]:
 
 def formulation_tables(document: dict) -> list[tuple[str, list[Row]]]:
     """Every formulation of every layer; the one that the table of `convnet.ops.formulations` chooses is bold."""
-    table = [["", "direction", "formulation", "ms", "GFLOP/s", "error ÷ direct"]]
-    errors = {(r["case"], r["direction"]): r["error"] for r in document["results"] if r["formulation"] == "direct"}
+    head = ["", "direction", "formulation", "ms", "GFLOP/s", "error ÷ direct"]
+    found: dict[str, list[Row]] = {}
     for r in document["results"]:
-        seconds = float(np.median(r["seconds"]))
-        name = f"**{r['formulation']}**" if r["chosen"] else r["formulation"]
-        ratio_of_errors = r["error"] / errors[r["case"], r["direction"]]
-        line = [f"{1e3 * seconds:.3g}", f"{r['flops'] / seconds / 1e9:.0f}", f"{ratio_of_errors:.2f}"]
-        table.append([r["label"], r["direction"], name, *line])
-    return [("Milliseconds, and the rounding error in float32 over that of XLA's convolution:", table)]
+        name = " ".join(filter(None, (r["formulation"], r.get("way"))))
+        name = f"**{name}**" if r["chosen"] else name
+        seconds = float(np.median(r["seconds"])) if r["seconds"] else None
+        line = [f"{1e3 * seconds:.3g}", f"{r['flops'] / seconds / 1e9:.0f}"] if seconds else [NOT_MEASURED, ""]
+        error = f"{r['error_over_direct']:.2f}" if "error_over_direct" in r else NOT_MEASURED
+        found.setdefault(_circumstances_of(r), [head]).append([r["label"], r["direction"], name, *line, error])
+    return [
+        (f"Milliseconds{where}, and the rounding error over that of XLA's convolution:", table)
+        for where, table in found.items()
+    ]
+
+
+def _circumstances_of(result: Result) -> str:
+    """What is not as usual: " in bfloat16, each of 64 pairs under vmap"."""
+    precision, pairs = result.get("precision", "float32"), result.get("pairs", 0)
+    return ("" if precision == "float32" else f" in {precision}") + (
+        f", each of {pairs} pairs under vmap" if pairs else ""
+    )
 
 
 def _first_of_each_case(index: Index, cell: Callable[[Result | None], str]) -> list[Row]:

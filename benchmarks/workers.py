@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -44,24 +45,31 @@ class Worker:
         self.variant, self._seconds, self._timeout, self._threads = variant, seconds, timeout, threads
         self.hello: dict[str, Any] = {}
         self._process: subprocess.Popen | None = None
-        self._prepared: list[Task] = []
+        self._prepared: dict[Task, dict[str, Any]] = {}
         self._absent: str | None = None
         self._pending = b""
 
     def prepare(self, task: Task) -> dict[str, Any]:
         if not (task.dispatched or PEERS[self.variant.peer].programs):
             raise Gap("dispatches every step")
-        self._start()
-        facts = self._ask({"do": "prepare", "task": encode(task), "seconds": self._seconds})
-        self._prepared.append(task)
-        return facts
+        if task not in self._prepared:
+            self.start()
+            self._prepared[task] = self._ask({"do": "prepare", "task": encode(task), "seconds": self._seconds})
+        return self._prepared[task]
 
     def sample(self, task: Task) -> Sample:
         if task not in self._prepared:  # it was, in a process that another task has brought down
             self.prepare(task)
-        answer = self._ask({"do": "sample", "number": self._prepared.index(task)})
+        answer = self._ask({"do": "sample", "number": list(self._prepared).index(task)})
         foreign = answer["foreign_cores"]
         return Sample(answer["seconds"], disturbed=foreign is not None and foreign > machine.FOREIGN_LIMIT)
+
+    def forget(self) -> None:
+        """Let go of all tasks, and the memory that they take."""
+        self._prepared = {}
+        if self._process:
+            with suppress(Gap):
+                self._ask({"do": "forget"})
 
     def memory(self) -> dict[str, int]:
         """peak_bytes, and idle_bytes before the first task; empty where the worker does not run."""
@@ -76,7 +84,7 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
-        self._process, self._prepared, self._pending = None, [], b""
+        self._process, self._prepared, self._pending = None, {}, b""
 
     def __enter__(self) -> Worker:
         return self
@@ -84,7 +92,8 @@ class Worker:
     def __exit__(self, *exception) -> None:
         self.close()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start its process unless it runs. Raises Gap where the framework is missing."""
         if self._absent:
             raise Gap(self._absent)
         if self._process:

@@ -4,8 +4,8 @@
     python scripts/bench_ops.py --cases conv3-64-64-at-32 --peers ours torch --contexts once
     python scripts/bench_ops.py --quick                             tiny layers: a check that everything runs
 
-Writes results/<device>/ops.json (with --dtype bfloat16: ops-bfloat16.json), a figure and README.md under benchmarks/.
-torch comes with the extra `bench`; peers that are not installed are marked "not measured".
+Writes results/<device>/ops.json (with --precision bfloat16: ops-bfloat16.json), a figure and README.md under
+benchmarks/. torch comes with the extra `bench`; peers that are not installed are marked "not measured".
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class BenchOps(Measurement):
     """Layers by name, such as conv3-64-64-at-32; all unless given. An unknown name lists the known ones."""
     contexts: tuple[str, ...] = ()
     """once (dispatched), scan, vmap; all unless given. torch has only once."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """tf32: on accelerators that have it, factors of float32 rounded to 10 bits."""
     batch: int = 128
     """Images."""
     scan_steps: int = 4
@@ -54,13 +55,13 @@ def bench_ops(settings: BenchOps) -> None:
     groups = [
         Group(
             layers[case].label,
-            tuple(tasks_of(layers[case], context, batch=batch, dtype=settings.dtype, repeats=repeats[context])),
+            tuple(tasks_of(layers[case], context, batch=batch, precision=settings.precision, repeats=repeats[context])),
         )
         for case in chosen("cases", settings.cases, tuple(layers))
         for context in chosen("contexts", settings.contexts, CONTEXTS)
     ]
-    name = "ops" if settings.dtype == "float32" else f"ops-{settings.dtype}"
-    command.run(settings, name, groups, peers, dtype=settings.dtype)
+    name = "ops" if settings.precision == "float32" else f"ops-{settings.precision}"
+    command.run(settings, name, groups, peers, precision=settings.precision)
 
 
 def main() -> int:

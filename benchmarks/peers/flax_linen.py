@@ -11,10 +11,10 @@ from flax import linen as nn
 from jax import Array, lax
 
 from benchmarks import networks
-from benchmarks.cases import GemmTask
+from benchmarks.cases import PRECISIONS, GemmTask
 from benchmarks.messages import Task
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters
-from benchmarks.peers.jax_ops import gemm_program, memory
+from benchmarks.peers.jax_ops import gemm_program, memory, precisely
 from benchmarks.peers.jax_steps import device_data, driven, pixels, stacked
 from benchmarks.peers.program import Loaded, Program, Unsupported
 
@@ -23,10 +23,11 @@ class TableModule(nn.Module):
     """A network of the table; its layers have the table's names."""
 
     network: Network
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return self._forward(self.network.layers, x, "layer")
+        return self._forward(self.network.layers, x, "layer").astype(jnp.float32)
 
     def _forward(self, layers, x: Array, prefix: str) -> Array:
         for i, layer in enumerate(layers):
@@ -34,9 +35,10 @@ class TableModule(nn.Module):
             match layer:
                 case networks.Conv(features=features, kernel=kernel, stride=stride, bias=bias):
                     padding = [(kernel // 2, kernel // 2)] * 2
-                    x = nn.Conv(features, (kernel, kernel), stride, padding, use_bias=bias, name=name)(x)
+                    settings = dict(use_bias=bias, dtype=self.dtype, name=name)
+                    x = nn.Conv(features, (kernel, kernel), stride, padding, **settings)(x)
                 case networks.Norm():
-                    x = nn.BatchNorm(use_running_average=False, name=name)(x)
+                    x = nn.BatchNorm(use_running_average=False, dtype=self.dtype, name=name)(x)
                 case networks.Relu():
                     x = nn.relu(x)
                 case networks.Pool(window=window):
@@ -46,7 +48,7 @@ class TableModule(nn.Module):
                 case networks.Flatten():
                     x = x.reshape(x.shape[0], -1)
                 case networks.Dense(features=features):
-                    x = nn.Dense(features, name=name)(x)
+                    x = nn.Dense(features, dtype=self.dtype, name=name)(x)
                 case networks.Residual(body=body, shortcut=shortcut):
                     beside = self._forward(shortcut, x, f"{name}_shortcut")
                     x = nn.relu(self._forward(body, x, f"{name}_body") + beside)
@@ -54,7 +56,8 @@ class TableModule(nn.Module):
 
 
 def step_program(task: StepTask) -> Program:
-    model, optimizer = TableModule(task.network), optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    model = TableModule(task.network, PRECISIONS[task.precision])
+    optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
 
     def init(key: Array) -> dict[str, Any]:
         variables = model.init(key, jnp.zeros((1, *task.network.image_shape)))
@@ -92,6 +95,6 @@ def load() -> Loaded:
             return gemm_program(task)
         if not isinstance(task, StepTask):
             raise Unsupported("Flax has no convolution of its own")
-        return step_program(task)
+        return precisely(task.precision, step_program(task))
 
     return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

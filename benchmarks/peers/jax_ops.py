@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from benchmarks import machine
-from benchmarks.cases import ConvLayer, GemmTask, OpTask, PoolLayer
+from benchmarks.cases import PRECISIONS, ConvLayer, GemmTask, OpTask, PoolLayer, draw
 from benchmarks.peers.program import Program
 from convnet.ops import OpSet
 
@@ -22,6 +22,18 @@ def memory() -> int:
     return stats["peak_bytes_in_use"] if stats else machine.peak_bytes()
 
 
+def precisely(precision: str, program: Program) -> Program:
+    """`program`, traced and run so that products are as exact as a precision of the table says."""
+    if precision != "float32" or jax.default_backend() == "cpu":
+        return program
+
+    def run(calls: int) -> float | None:
+        with jax.default_matmul_precision("float32"):
+            return program.run(calls)
+
+    return replace(program, run=run)
+
+
 def op_program(task: OpTask, opset: OpSet) -> Program:
     """Arguments are drawn by NumPy; every call computes on the same ones."""
     function, arguments = _function(task, opset), _arguments(task)
@@ -29,13 +41,12 @@ def op_program(task: OpTask, opset: OpSet) -> Program:
         function = partial(_repeated, function, task.repeats)
     elif task.context == "vmap":
         function = jax.vmap(function)
-    return Program(_caller(jax.jit(function), arguments), units=task.repeats)
+    return precisely(task.precision, Program(caller(jax.jit(function), arguments), units=task.repeats))
 
 
 def gemm_program(task: GemmTask) -> Program:
-    draw = np.random.default_rng(0).standard_normal((2, task.size, task.size))
-    a, b = jnp.asarray(draw, jnp.dtype(task.dtype))
-    return Program(_caller(jax.jit(jnp.matmul), (a, b)))
+    a, b = (jnp.asarray(draw(name, (task.size, task.size))).astype(PRECISIONS[task.precision]) for name in "ab")
+    return precisely(task.precision, Program(caller(jax.jit(jnp.matmul), (a, b))))
 
 
 def _function(task: OpTask, opset: OpSet) -> Callable[..., Array]:
@@ -48,7 +59,7 @@ def _function(task: OpTask, opset: OpSet) -> Callable[..., Array]:
         pool = partial(opset.max_pool, window=layer.window)
         return pool if task.direction == "fwd" else lambda g, x: jax.vjp(pool, x)[1](g)[0]
     conv = partial(opset.conv2d, stride=layer.stride, padding=layer.padding, groups=layer.groups)
-    dtype = jnp.dtype(task.dtype)
+    dtype = PRECISIONS[task.precision]
     x, w = (jnp.zeros(shape, dtype) for shape in (layer.image_shape(task.batch), layer.kernel_shape()))
     return {
         "fwd": conv,
@@ -58,7 +69,7 @@ def _function(task: OpTask, opset: OpSet) -> Callable[..., Array]:
 
 
 def _arguments(task: OpTask) -> tuple[Array, ...]:
-    layer, rng = task.layer, np.random.default_rng(0)
+    layer = task.layer
     shapes = {"x": layer.image_shape(task.batch), "g": layer.output_shape(task.batch)}
     if isinstance(layer, ConvLayer):
         shapes["w"] = layer.kernel_shape()
@@ -66,8 +77,7 @@ def _arguments(task: OpTask) -> tuple[Array, ...]:
     else:
         names = "x" if task.direction == "fwd" else "gx"
     lead = (task.repeats,) if task.context == "vmap" else ()
-    draws = (rng.standard_normal((*lead, *shapes[name]), np.float32) for name in names)
-    return tuple(jnp.asarray(draw, jnp.dtype(task.dtype)) for draw in draws)
+    return tuple(jnp.asarray(draw(name, (*lead, *shapes[name]))).astype(PRECISIONS[task.precision]) for name in names)
 
 
 def _repeated(function: Callable[..., Array], steps: int, *arguments: Array) -> Array:
@@ -87,7 +97,7 @@ def _repeated(function: Callable[..., Array], steps: int, *arguments: Array) -> 
     return lax.scan(body, start, length=steps)[0][1]
 
 
-def _caller(function: Callable[..., Array], arguments: tuple[Array, ...]) -> Callable[[int], None]:
+def caller(function: Callable[..., Array], arguments: tuple[Array, ...]) -> Callable[[int], None]:
     # On CPUs independent programs that wait in the queue run side by side, which would time something else. On an
     # accelerator they run in order, and waiting for each would time the launch.
     every = jax.default_backend() == "cpu"

@@ -14,10 +14,10 @@ import optax
 from jax import Array
 
 from benchmarks import networks
-from benchmarks.cases import GemmTask, OpTask
+from benchmarks.cases import PRECISIONS, GemmTask, OpTask
 from benchmarks.messages import Task
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
-from benchmarks.peers.jax_ops import gemm_program, memory, op_program
+from benchmarks.peers.jax_ops import gemm_program, memory, op_program, precisely
 from benchmarks.peers.program import Loaded, Program
 from convnet import train
 from convnet.allocator import give_back_memory
@@ -30,6 +30,7 @@ class TableModel:
 
     network: Network
     ops: OpSet
+    dtype: str = "float32"
 
     def init(self, key: Array, images: Array) -> dict[str, Any]:
         """The table's own initial parameters, the same for every key, as in the other peers."""
@@ -37,9 +38,10 @@ class TableModel:
         return {"params": jax.tree.map(jnp.asarray, initial_parameters(self.network))}
 
     def apply(self, variables, images: Array, *, train: bool = False, rngs=None) -> Array:
-        """Logits [N, K] of images [N, H, W, C]."""
+        """Logits [N, K], float32, of images [N, H, W, C]; parameters are kept in float32 and used in `dtype`."""
         del train, rngs
-        return _forward(self.network.layers, variables["params"], images, self.ops)
+        params, images = jax.tree.map(lambda leaf: leaf.astype(self.dtype), (variables["params"], images))
+        return _forward(self.network.layers, params, images, self.ops).astype(jnp.float32)
 
 
 def _forward(layers: tuple[networks.Layer, ...], params, x: Array, ops: OpSet, prefix: str = "layer") -> Array:
@@ -74,7 +76,8 @@ def pixels(key: Array, images: Array) -> Array:
 
 
 def step_program(task: StepTask, opset: OpSet) -> Program:
-    model, optimizer = TableModel(task.network, opset), optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
+    model = TableModel(task.network, opset, PRECISIONS[task.precision])
+    optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
     step = train.make_train_step(model, optimizer, opset.softmax_cross_entropy, pixels)
 
     def init(key: Array) -> train.TrainState:
@@ -125,7 +128,14 @@ def driven(function: Callable, state: Any, arguments: tuple, loss: Callable[[Any
         jax.block_until_ready(state)
         return float(np.asarray(loss(info)))
 
-    return Program(run, units=units)
+    def device_bytes() -> int | None:
+        plan = compiled().memory_analysis()
+        if plan is None or jax.default_backend() == "cpu":
+            return None
+        in_and_out = plan.argument_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
+        return in_and_out + plan.temp_size_in_bytes
+
+    return Program(run, units=units, device_bytes=device_bytes)
 
 
 def load(gradient: str) -> Loaded:
@@ -135,6 +145,8 @@ def load(gradient: str) -> Loaded:
     def build(task: Task) -> Program:
         if isinstance(task, GemmTask):
             return gemm_program(task)
-        return op_program(task, opset) if isinstance(task, OpTask) else step_program(task, opset)
+        if isinstance(task, OpTask):
+            return op_program(task, opset)
+        return precisely(task.precision, step_program(task, opset))
 
     return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

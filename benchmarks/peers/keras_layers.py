@@ -10,7 +10,7 @@ from benchmarks import networks
 from benchmarks.cases import GemmTask
 from benchmarks.messages import Task
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
-from benchmarks.peers.jax_ops import gemm_program, memory
+from benchmarks.peers.jax_ops import gemm_program, memory, precisely
 from benchmarks.peers.program import Loaded, Program, Unsupported
 
 
@@ -76,6 +76,8 @@ def load() -> Loaded:
             return gemm_program(task)
         if not isinstance(task, StepTask):
             raise Unsupported("Keras has no convolution of its own")
-        return step_program(task)
+        if task.precision == "bfloat16":
+            raise Unsupported("Keras is not measured in bfloat16")
+        return precisely(task.precision, step_program(task))
 
     return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

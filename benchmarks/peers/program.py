@@ -18,6 +18,8 @@ class Program:
 
     run: Callable[[int], float | None]
     units: int = 1
+    device_bytes: Callable[[], int | None] = lambda: None
+    """After a call: what it takes of an accelerator's memory at most, data included; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from benchmarks.cases import GemmTask, OpTask
 from benchmarks.messages import Task
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
 from benchmarks.peers.program import Loaded, Program, Unsupported
-from benchmarks.peers.torch_ops import gemm_program, op_program, synchronize
+from benchmarks.peers.torch_ops import gemm_program, op_program, precisely, synchronize
 
 FORMATS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format, "compiled": torch.channels_last}
 
@@ -101,7 +101,9 @@ def step_program(task: StepTask, layout: str, device: str) -> Program:
     labels = labels.long()
 
     def objective(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(module(images.float() / 255), labels)
+        with torch.autocast(device, torch.bfloat16, enabled=task.precision == "bfloat16"):
+            logits = module(images.float() / 255)
+        return functional.cross_entropy(logits.float(), labels)
 
     if layout == "compiled":
         objective = torch.compile(objective)
@@ -113,7 +115,15 @@ def step_program(task: StepTask, layout: str, device: str) -> Program:
         optimizer.step()
         return loss
 
-    return Program(_caller(step))
+    def device_bytes() -> int | None:
+        if device != "cuda":
+            return None
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        synchronize()
+        return torch.cuda.max_memory_allocated()
+
+    return Program(_caller(step), device_bytes=device_bytes)
 
 
 def _caller(step: Callable[[], torch.Tensor]) -> Callable[[int], float]:
@@ -129,6 +139,7 @@ def _caller(step: Callable[[], torch.Tensor]) -> Callable[[int], float]:
 def load(layout: str) -> Loaded:
     """layout: channels_last, nchw (both eager) or compiled (channels last)."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True  # XLA, too, tries a device's algorithms before it takes one
 
     def build(task: Task) -> Program:
         if isinstance(task, GemmTask):
@@ -137,7 +148,7 @@ def load(layout: str) -> Loaded:
             if layout == "compiled":
                 raise Unsupported("torch.compile calls the same kernels as eager torch")
             return op_program(task, FORMATS[layout], device)
-        return step_program(task, layout, device)
+        return precisely(task.precision, step_program(task, layout, device))
 
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     return Loaded(

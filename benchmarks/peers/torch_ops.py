@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from benchmarks.cases import ConvLayer, GemmTask, OpTask, PoolLayer
+from benchmarks.cases import PRECISIONS, ConvLayer, GemmTask, OpTask, PoolLayer, draw
 from benchmarks.peers.program import Program
 
 
-def op_program(task: OpTask, memory_format: torch.memory_format, device: str) -> Program:
-    rng, layer = np.random.default_rng(0), task.layer
+def precisely(precision: str, program: Program) -> Program:
+    """`program`, run so that products are as exact as a precision of the table says."""
 
-    def draw(shape: tuple[int, ...]) -> torch.Tensor:
-        values = torch.from_numpy(rng.standard_normal(shape, np.float32))
-        return values.to(device, getattr(torch, task.dtype), memory_format=memory_format)
+    def run(calls: int) -> float | None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
+        return program.run(calls)
+
+    return replace(program, run=run)
+
+
+def op_program(task: OpTask, memory_format: torch.memory_format, device: str) -> Program:
+    layer = task.layer
+
+    def drawn(letter: str, shape: tuple[int, ...]) -> torch.Tensor:
+        values = torch.from_numpy(draw(letter, shape)).to(device)
+        return values.to(getattr(torch, PRECISIONS[task.precision]), memory_format=memory_format)
 
     def nchw(shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[0], shape[3], shape[1], shape[2]
 
-    x, g = draw(nchw(layer.image_shape(task.batch))), draw(nchw(layer.output_shape(task.batch)))
+    x, g = drawn("x", nchw(layer.image_shape(task.batch))), drawn("g", nchw(layer.output_shape(task.batch)))
     if isinstance(layer, PoolLayer):
-        return Program(_caller(_pool(layer, task.direction, x, g)))
+        return precisely(task.precision, Program(_caller(_pool(layer, task.direction, x, g))))
     kh, kw, c, k = layer.kernel_shape()
-    return Program(_caller(_conv(layer, task.direction, x, draw((k, c, kh, kw)), g)))
+    return precisely(task.precision, Program(_caller(_conv(layer, task.direction, x, drawn("w", (k, c, kh, kw)), g))))
 
 
 def _conv(layer: ConvLayer, direction: str, x, w, g) -> Callable[[], torch.Tensor]:
@@ -52,8 +62,8 @@ def _pool(layer: PoolLayer, direction: str, x, g) -> Callable[[], torch.Tensor]:
 
 
 def gemm_program(task: GemmTask, device: str) -> Program:
-    a, b = torch.randn(2, task.size, task.size, dtype=getattr(torch, task.dtype), device=device)
-    return Program(_caller(lambda: a @ b))
+    a, b = torch.randn(2, task.size, task.size, dtype=getattr(torch, PRECISIONS[task.precision]), device=device)
+    return precisely(task.precision, Program(_caller(lambda: a @ b)))
 
 
 def synchronize() -> None:

@@ -42,7 +42,7 @@ def test_labels_are_distinct():
 EVERY_TASK = [
     GemmTask(64, "float32"),
     *(task for layer in LAYERS.values() for way in CONTEXTS for task in tasks_of(
-        layer, way, batch=2, dtype="bfloat16", repeats=3)),
+        layer, way, batch=2, precision="bfloat16", repeats=3)),
     *(StepTask(network, mode, 4, 2) for network in (NETWORKS | QUICK_NETWORKS).values() for mode in MODES),
 ]  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_every_task_survives_the_journey_to_a_worker():
 
 
 def test_an_op_by_itself_is_not_repeated():
-    tasks = tasks_of(LAYERS["conv3-64-64-at-32"], "once", batch=2, dtype="float32", repeats=7)
+    tasks = tasks_of(LAYERS["conv3-64-64-at-32"], "once", batch=2, precision="float32", repeats=7)
     assert tasks == [OpTask(LAYERS["conv3-64-64-at-32"], way, "once", 2, "float32", 1) for way in ("fwd", "dx", "dw")]
 
 

@@ -60,7 +60,7 @@ def test_scanned_epochs_learn_too(gradient):
 @pytest.mark.parametrize("context", ["once", "scan", "vmap"])
 @pytest.mark.parametrize("layer", QUICK_LAYERS.values(), ids=QUICK_LAYERS)
 def test_hand_and_autodiff_time_the_same_arrays(layer, context):
-    for task in tasks_of(layer, context, batch=2, dtype="float32", repeats=2):
+    for task in tasks_of(layer, context, batch=2, precision="float32", repeats=2):
         arguments, results = jax_ops._arguments(task), []
         for opset in OPSETS.values():
             function = jax_ops._function(task, opset)
@@ -76,7 +76,7 @@ def test_hand_and_autodiff_time_the_same_arrays(layer, context):
 
 @pytest.mark.parametrize("layer", [ConvLayer(3, 4, 6, 7, stride=2), PoolLayer(2, 3, 4)], ids=lambda layer: layer.label)
 def test_shapes_of_the_table_are_those_of_the_ops(layer):
-    for task in tasks_of(layer, "once", batch=2, dtype="float32", repeats=1):
+    for task in tasks_of(layer, "once", batch=2, precision="float32", repeats=1):
         arguments = jax_ops._arguments(task)
         result = jax_ops._function(task, OPSETS["hand"])(*arguments)
         expected = {
@@ -89,7 +89,7 @@ def test_shapes_of_the_table_are_those_of_the_ops(layer):
 @pytest.mark.parametrize("peer", ["flax", "keras"])
 def test_peers_without_ops_of_their_own_say_so(peer):
     pytest.importorskip(peer)
-    (op, *_) = tasks_of(QUICK_LAYERS["maxpool2-4-at-8"], "once", batch=2, dtype="float32", repeats=1)
+    (op, *_) = tasks_of(QUICK_LAYERS["maxpool2-4-at-8"], "once", batch=2, precision="float32", repeats=1)
     with pytest.raises(Unsupported, match="no convolution of its own"):
         load(peer).build(op)
 

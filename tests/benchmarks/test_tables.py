@@ -29,7 +29,7 @@ def document(benchmark, results):
 
 
 def tasks(context):
-    return {t.direction: t for t in tasks_of(LAYER, context, batch=2, dtype="float32", repeats=2)}
+    return {t.direction: t for t in tasks_of(LAYER, context, batch=2, precision="float32", repeats=2)}
 
 
 @pytest.fixture

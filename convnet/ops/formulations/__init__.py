@@ -239,6 +239,11 @@ def _patches_fit(layer: Layer) -> bool:
     return _enough_for_products(layer) and layer.kernel != (1, 1) and patches <= 4 * products.BUDGET
 
 
+def _small_pair(layer: Layer) -> bool:
+    """Pairs that each keep an accelerator busy for less than it takes to start the next."""
+    return layer.paired and layer.pixels * layer.kernel[0] * layer.kernel[1] * layer.c <= 2**25
+
+
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
         Formulation("depthwise", one_group(products.depthwise), **ONE_CHANNEL, maps=_always),
@@ -270,9 +275,20 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
 """What XLA:CPU computes well: canonical convolutions, matrix products, elementwise loops. It has no grouped one."""
 
 ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
-    "correlate": (Formulation("direct", direct.correlate, **ANY, maps=_one_channel_per_group),),
-    "input_gradient": (Formulation("direct", direct.input_gradient, **ANY, maps=_one_channel_per_group),),
-    "kernel_gradient": (Formulation("direct", direct.kernel_gradient_permuted, **ANY),),
+    "correlate": (
+        Formulation("patches", one_group(products.patches_correlate), **PLAIN, pays=_small_pair, maps=_always),
+        Formulation("direct", direct.correlate, **ANY, maps=_one_channel_per_group),
+    ),
+    "input_gradient": (
+        Formulation("shares", one_group(products.shares_input_gradient), **PLAIN, pays=_small_pair, maps=_always),
+        Formulation("direct", direct.input_gradient_permuted, **ANY, maps=_one_channel_per_group),
+    ),
+    "kernel_gradient": (
+        Formulation(
+            "patches", one_group(products.whole_patches_kernel_gradient), **PLAIN, pays=_small_pair, maps=_always
+        ),
+        Formulation("direct", direct.kernel_gradient_permuted, **ANY),
+    ),
 }
 """Accelerators have libraries for convolutions and their gradients; these forms are theirs."""
 

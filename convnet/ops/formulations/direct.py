@@ -18,10 +18,20 @@ BUDGET = 2**22
 """Values of a chunk of images and of gradients whose axes are exchanged: 16 MiB of float32."""
 
 
-def correlate(x: Array, w: Array, *, rows: Window, cols: Window, groups: int, axes=("NHWC", "HWIO", "NHWC")) -> Array:
+def correlate(
+    x: Array,
+    w: Array,
+    *,
+    rows: Window,
+    cols: Window,
+    groups: int,
+    axes: tuple[str, str, str] = ("NHWC", "HWIO", "NHWC"),
+    groups_of_images: int = 1,
+) -> Array:
     """y[n,p,q,k] = Σ_{i,j,c} w[i,j,c,k] · x̃[n, p·s + i·d − lo, q·s + j·d − lo, c] over the channels c of k's group.
 
     x: [N, H, W, C], w: [KH, KW, C // groups, K] -> [N, OH, OW, K], or with other names of the same `axes`.
+    groups_of_images: N and K are cut into so many; each group of images meets its own filters only.
     """
     x, rows = _crop_low(x, rows, axes[0].index("H"))
     x, cols = _crop_low(x, cols, axes[0].index("W"))
@@ -34,6 +44,7 @@ def correlate(x: Array, w: Array, *, rows: Window, cols: Window, groups: int, ax
         rhs_dilation=(rows.dilation, cols.dilation),
         dimension_numbers=axes,
         feature_group_count=groups,
+        batch_group_count=groups_of_images,
     )
 
 
@@ -64,6 +75,14 @@ def input_gradient(g: Array, w: Array, *, rows: Window, cols: Window, groups: in
     return correlate(g, adjoint_kernel(w, groups), rows=rows.input_gradient, cols=cols.input_gradient, groups=groups)
 
 
+def input_gradient_permuted(g: Array, w: Array, *, rows: Window, cols: Window, groups: int) -> Array:
+    """The same; where there are no groups, the dimension numbers say which axes change places."""
+    if groups > 1:
+        return input_gradient(g, w, rows=rows, cols=cols, groups=groups)
+    places = dict(rows=rows.input_gradient, cols=cols.input_gradient, groups=1)
+    return correlate(g, lax.rev(w, (0, 1)), **places, axes=("NHWC", "HWOI", "NHWC"))
+
+
 def _channels_as_images(x: Array, groups: int) -> Array:
     """[N, H, W, C] -> [C // G, H, W, G·N]: each channel of a group becomes an image with N channels."""
     n, height, width, channels = x.shape
@@ -81,11 +100,9 @@ def kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window, groups: i
 
 
 def kernel_gradient_permuted(x: Array, g: Array, *, rows: Window, cols: Window, groups: int) -> Array:
-    """The same; where there are no groups, the dimension numbers say which axes change places."""
-    if groups > 1:
-        return kernel_gradient(x, g, rows=rows, cols=cols, groups=groups)
+    """The same; the dimension numbers say which axes change places, and groups of channels are groups of images."""
     places = dict(rows=rows.kernel_gradient, cols=cols.kernel_gradient, groups=1)
-    return correlate(x, g, **places, axes=("CHWN", "IHWO", "HWNC"))
+    return correlate(x, g, **places, axes=("CHWN", "IHWO", "HWNC"), groups_of_images=groups)
 
 
 # XLA:CPU would fold an explicit exchange of axes back into the dimension numbers, and then has no fast convolution for

@@ -55,6 +55,26 @@ def patches(x: Array, rows: Window, cols: Window) -> Array:
     return jnp.concatenate([tap(x, rows, cols, i, j) for i, j in taps(rows, cols)], axis=3)
 
 
+# --- products of all patches of a batch at once, for accelerators ----------------------------------------------------
+
+
+def patches_correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """x: [N, H, W, C], w: [KH, KW, C, K] -> [N, OH, OW, K]: the patches of x times w."""
+    return patches(x, rows, cols) @ w.reshape(-1, w.shape[3])
+
+
+def shares_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
+    """g: [N, OH, OW, K], w: [KH, KW, C, K] -> [N, H, W, C]: g times wᵀ, and each tap's share put back (col2im)."""
+    shares = (g @ w.reshape(-1, w.shape[3]).T).reshape(*g.shape[:3], *w.shape[:3])
+    return sum(untap(shares[..., i, j, :], rows, cols, i, j) for i, j in taps(rows, cols))
+
+
+def whole_patches_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
+    """x: [N, H, W, C], g: [N, OH, OW, K] -> [KH, KW, C, K]: the patches of x, transposed, times g."""
+    dw = jnp.einsum("npqm,npqk->mk", patches(x, rows, cols), g)
+    return dw.reshape(rows.kernel, cols.kernel, x.shape[3], g.shape[3])
+
+
 # --- one channel per group: sums over taps, elementwise --------------------------------------------------------------
 
 

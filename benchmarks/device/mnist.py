@@ -1,0 +1,56 @@
+"""How long does training take until 99 % of MNIST's validation images are recognised?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.device.document import Document
+from convnet import data
+from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.data import Dataset, DatasetNotPrepared
+from convnet.run import Trainer
+
+TARGET, SEEDS = 0.99, 3
+CONFIG = RunConfig(
+    data=DataConfig("mnist"),
+    model=ModelConfig(widths=(32, 64)),
+    optim=OptimConfig(learning_rate=2e-3),
+    train=TrainConfig(epochs=5, batch_size=256),
+)
+
+
+def measure(document: Document) -> None:
+    dataset = _dataset(document)
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=1, batch_size=64)) if document.tiny else CONFIG
+    trainer = Trainer(config, dataset)
+    for seed in range(1 if document.tiny else SEEDS):
+        if seed and not document.left:
+            document.cut(f"seed {seed}")
+            continue
+        result = trainer.run(seed)
+        seconds = np.cumsum([record.seconds for record in result.records])
+        accuracies = [record.validation_accuracy for record in result.records]
+        reached = next((float(s) for s, a in zip(seconds, accuracies, strict=True) if a >= TARGET), None)
+        found = dict(seed=seed, seconds=reached, epoch_ends=seconds.tolist(), validation_accuracies=accuracies)
+        found |= dict(test_accuracy=float(result.test_accuracy), compile_seconds=trainer.compile_seconds)
+        document.add([found])
+        print(found, flush=True)
+
+
+def _dataset(document: Document) -> Dataset:
+    """Raises LookupError, in a line, where there is no MNIST."""
+    if document.mnist is not None:
+        with np.load(document.mnist) as arrays:
+            found = {name: arrays[name] for name in ("images", "labels", "test_images", "test_labels")}
+    elif document.tiny:
+        rng = np.random.default_rng(0)
+        found = {"images": rng.integers(0, 256, (300, 28, 28, 1)).astype(np.uint8), "labels": np.arange(300) % 10}
+    else:
+        try:
+            return data.load("mnist")
+        except (DatasetNotPrepared, ImportError) as error:
+            raise LookupError(f"no MNIST: {str(error).splitlines()[0]}") from None
+    images, labels = found.pop("images"), found.pop("labels")
+    return data.from_arrays("mnist", images, labels, **found)

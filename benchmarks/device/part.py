@@ -1,0 +1,52 @@
+"""One part of the check: `python -m benchmarks.device.part NAME FILE SECONDS [--tiny] [--mnist FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.device.document import Document
+
+
+def probe() -> dict[str, str]:
+    """What JAX computes on."""
+    import jax
+
+    return {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind, "jax": jax.__version__}
+
+
+def run(name: str, document: Document) -> str | None:
+    """Measure part `name`; why it could not be, in a line, where that is so."""
+    measure: Callable[[Document], None] = import_module(f"benchmarks.device.{name}").measure
+    try:
+        measure(document)
+    except Exception as error:  # what was measured before stands, and the other parts go on
+        traceback.print_exc()
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return None
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["probe"]:
+        print(json.dumps(probe()))
+        return 0
+    parser = argparse.ArgumentParser(prog="benchmarks.device.part")
+    parser.add_argument("name")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--mnist", type=Path)
+    given = parser.parse_args(arguments)
+    document = Document(given.file, given.seconds, given.tiny, given.mnist)
+    document.facts["gap"] = run(given.name, document)
+    document.store()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Many seeds of one config, trained one after the other, in threads, and in lockstep: whole runs, timed in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from convnet import data
+from convnet.ablation import Replicates
+from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.data import Dataset
+from convnet.run import Trainer
+
+IMAGES = 4000
+"""Of the noise: enough for an epoch to outweigh what surrounds it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A config and how many of it are trained."""
+
+    label: str
+    config: RunConfig
+    replicates: int
+
+
+CASES = {
+    "digits": Case(
+        "CNN 32-64 on digits",
+        RunConfig(model=ModelConfig(widths=(32, 64)), train=TrainConfig(epochs=8, batch_size=32)),
+        16,
+    ),
+    "like-mnist": Case(
+        "CNN 32-64 on 28² noise",
+        RunConfig(
+            model=ModelConfig(widths=(32, 64)),
+            optim=OptimConfig(learning_rate=1e-3),
+            train=TrainConfig(epochs=2, batch_size=128),
+        ),
+        6,
+    ),
+}
+
+
+def dataset_of(name: str, images: int) -> Dataset:
+    if name == "digits":
+        return data.load("digits")
+    rng = np.random.default_rng(0)
+    return data.from_arrays(name, rng.integers(0, 256, (images, 28, 28, 1)).astype(np.uint8), np.arange(images) % 10)
+
+
+WAYS = ("single", "threads", "lockstep")
+
+
+def ways(
+    config: RunConfig, dataset: Dataset, replicates: int, names: Sequence[str] = WAYS
+) -> dict[str, Callable[[], None]]:
+    """Each trains all seeds once. single: one run after the other; threads, lockstep: those of `Replicates`."""
+    configs = [replace(config, seed=seed) for seed in range(replicates)]
+
+    def single() -> Callable[[], None]:
+        trainer = Trainer(config, dataset)
+
+        def one_after_the_other() -> None:
+            for one in configs:
+                trainer.run_as(one)
+
+        return one_after_the_other
+
+    def together(*, vmapped: bool) -> Callable[[], None]:
+        trainer = Replicates(config, dataset, vmapped=vmapped, chunk=replicates)
+        return lambda: list(trainer.run_all(configs))
+
+    makers = {
+        "single": single,
+        "threads": partial(together, vmapped=False),
+        "lockstep": partial(together, vmapped=True),
+    }
+    return {name: makers[name]() for name in names}
+
+
+def timed(
+    found: Mapping[str, Callable[[], None]],
+    rounds: int,
+    on_run: Callable[[str], Any] = lambda way: None,
+) -> dict[str, list[float]]:
+    """Seconds of each way, by round. A round before them compiles. on_run: called before each."""
+    samples: dict[str, list[float]] = {way: [] for way in found}
+    for number in range(1 + rounds):
+        for way, run in found.items():
+            on_run(way)
+            start = time.perf_counter()
+            run()
+            if number:
+                samples[way].append(time.perf_counter() - start)
+    return samples
