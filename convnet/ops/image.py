@@ -69,7 +69,7 @@ def _total_variation_forward(difference, x, beta, eps):
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _total_variation(x, beta, eps):
-    return _total_variation_forward(difference_forward, x, beta, eps)
+    return _total_variation_forward(difference_p.bind, x, beta, eps)
 
 
 @_total_variation.defjvp

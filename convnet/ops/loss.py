@@ -14,6 +14,7 @@ from jax import Array
 
 from convnet.ops.checks import check_array, check_same_dtype
 from convnet.ops.precision import in_float32
+from convnet.ops.primitive import divided_as
 from convnet.ops.softmax import log_softmax_forward, softmax
 
 
@@ -31,7 +32,8 @@ def _check(logits: Array, labels: Array, *, classes: int) -> None:
 def _one_hot(logits: Array, labels: Array) -> Array:
     """bool [N, K]: the label's class."""
     wide = labels.dtype if labels.dtype.itemsize >= 4 else jnp.int32  # as a uint8, class 300 would be 44
-    return labels.astype(wide)[:, None] == jnp.arange(logits.shape[1], dtype=wide)[None]
+    hot = labels.astype(wide)[:, None] == jnp.arange(logits.shape[1], dtype=wide)[None]
+    return divided_as(hot, logits)
 
 
 def _or_nan(loss: Array, logits: Array, labels: Array) -> Array:
@@ -61,8 +63,8 @@ def softmax_cross_entropy_forward(logits: Array, labels: Array, *, label_smoothi
         raise ValueError(f"label_smoothing is {label_smoothing!r}: expected a number in [0, 1]")
     log_p = log_softmax_forward(logits)
     q = _targets(logits, labels, label_smoothing)
-    terms = jnp.where(q == 0, jnp.zeros_like(q), q * log_p)  # log p of finite logits can overflow to −∞
-    return _or_nan(-jnp.sum(terms, axis=1), logits, labels)
+    log_p = jnp.where(q == 0, jnp.zeros_like(q), log_p)  # log p of finite logits can overflow to −∞
+    return _or_nan(-jnp.sum(q * log_p, axis=1), logits, labels)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))

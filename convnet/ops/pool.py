@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from convnet.ops.checks import check_array
 from convnet.ops.dense import collect_forward, collect_p
-from convnet.ops.primitive import as_images, folded, primitive, transpose_linear, transpose_routed
+from convnet.ops.primitive import as_images, folded, left_to_compiler, primitive, transpose_linear, transpose_routed
 from convnet.ops.taps import padded, tap, taps, untap
 from convnet.ops.window import Padding, Pair, Window, windows
 
@@ -141,7 +141,9 @@ def _is_tiling(rows: Window, cols: Window) -> bool:
     return all(w.kernel == w.stride and w.lo == w.hi == 0 and w.remainder == 0 for w in (rows, cols))
 
 
-@partial(jax.jit, static_argnums=(1, 2), inline=True)  # as one function: its −∞ is none of `jax.debug_infs`' business
+@partial(
+    jax.jit, static_argnames=("rows", "cols"), inline=True
+)  # as one function: its −∞ is none of `jax.debug_infs`' business
 def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
     """The largest value of each window and the tap that holds it, the first in row-major order among equals."""
     lowest = jnp.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
@@ -158,6 +160,10 @@ def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
             wins &= jnp.asarray(inside)[None, :, :, None]
         winner = jnp.where(wins, jnp.asarray(t, winner.dtype), winner)
     return y, winner
+
+
+def _max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
+    return left_to_compiler(partial(max_and_winner, rows=rows, cols=cols), as_images)(x)
 
 
 def take_winners_forward(x: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
@@ -199,13 +205,13 @@ transpose_routed(give_winners_p, take_winners_p.bind)
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _max_pool(x: Array, rows: Window, cols: Window) -> Array:
-    return max_and_winner(x, rows, cols)[0]
+    return _max_and_winner(x, rows, cols)[0]
 
 
 @_max_pool.defjvp
 def _max_pool_jvp(rows, cols, primals, tangents):
     (x,), (dx,) = primals, tangents
-    y, winner = max_and_winner(x, rows, cols)
+    y, winner = _max_and_winner(x, rows, cols)
     return y, take_winners_p.bind(dx, winner, rows=rows, cols=cols)
 
 

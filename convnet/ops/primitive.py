@@ -15,7 +15,7 @@ import jax
 from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
-from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, auto_axes
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, auto_axes, reshard
 
 Forward = Callable[..., Array]
 
@@ -23,8 +23,8 @@ Forward = Callable[..., Array]
 class _Primitive(Primitive):
     """A primitive whose operands may lie on devices in any way.
 
-    Inside `jax.shard_map` they need not agree on the devices they differ over. On a mesh with explicit axes the type of
-    the result says how it is divided, which `divided` answers; how the work is divided is left to the compiler.
+    Inside `jax.shard_map` they need not agree on the devices they differ over, and on a mesh with explicit axes
+    `divided` answers how the result is divided: see `primitive`.
     """
 
     def __init__(self, name: str, divided: Callable[..., tuple]):
@@ -32,32 +32,46 @@ class _Primitive(Primitive):
         self.divided = divided
 
     def bind(self, *args, **settings):
-        args = varying_alike(args)
-        bind = partial(super().bind, **settings)
-        mesh = explicit_mesh(args)
-        if mesh is None:
-            return bind(*args)
-        explicit = tuple(
-            a for a, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind is AxisType.Explicit
-        )
-        spec = self.divided(*(tuple(jax.typeof(x).sharding.spec) for x in args), **settings)
-        return auto_axes(bind, axes=explicit, out_sharding=NamedSharding(mesh, once(spec)))(*args)
+        bind, divided = (partial(f, **settings) for f in (super().bind, self.divided))
+        return left_to_compiler(bind, divided)(*varying_alike(args))
 
 
 def explicit_mesh(args) -> AbstractMesh | None:
-    """The mesh whose axes are a part of the operands' types, if there is one."""
+    """The mesh whose axes are a part of the arrays' types, where there is one."""
     meshes = (jax.typeof(x).sharding.mesh for x in args)
     return next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
 
 
-def once(spec: tuple) -> PartitionSpec:
-    """`spec` without the axes of the mesh that an axis of the array before it has already."""
-    seen, kept = set(), []
+def left_to_compiler(f: Callable, divided: Callable[..., tuple]) -> Callable:
+    """`f` whose work XLA divides, also among axes of a mesh that are explicit, where JAX wants types for every step.
+
+    divided: how f's results are divided among the axes of the mesh, given how its arguments are.
+    """
+
+    def call(*args):
+        mesh = explicit_mesh(args)
+        if mesh is None:
+            return f(*args)
+        explicit = tuple(a for a, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is AxisType.Explicit)
+        spec = divided(*(tuple(jax.typeof(x).sharding.spec) for x in args))
+        return auto_axes(f, axes=explicit, out_sharding=NamedSharding(mesh, _once(spec)))(*args)
+
+    return call
+
+
+def _once(spec: tuple) -> PartitionSpec:
+    """`spec` where no axis of the mesh divides two axes of the array: the first one has it."""
+    seen, kept = {None}, []
     for names in spec:
-        own = [name for name in (names if isinstance(names, tuple) else (names,)) if name not in (None, *seen)]
+        own = [name for name in (names if isinstance(names, tuple) else (names,)) if name not in seen]
         seen.update(own)
         kept.append(tuple(own) or None)
     return PartitionSpec(*kept)
+
+
+def divided_as(x: Array, like: Array) -> Array:
+    """`x` divided among the devices of an explicit mesh as `like`, which has its shape, is."""
+    return x if explicit_mesh([like]) is None else reshard(x, jax.typeof(like).sharding)
 
 
 def varying_alike(args):

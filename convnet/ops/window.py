@@ -167,7 +167,8 @@ def windows(
 ) -> tuple[Window, Window]:
     """The row and the column window over an image of `sizes` = (H, W).
 
-    Raises ValueError for a kernel, stride or dilation below 1, an unknown padding, or where no window fits.
+    Raises ValueError for a kernel, stride or dilation below 1, an unknown padding, or where no window fits; and where
+    padding depends on a size that is a symbol.
     """
     kernels, strides, dilations = pair(kernel, "window"), pair(stride, "stride"), pair(dilation, "dilation")
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True))
@@ -177,6 +178,10 @@ def windows(
         for size, k, s, d, (lo, hi) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
     for axis, window in (("rows", rows), ("columns", cols)):
+        if not isinstance(window.lo + window.hi, int):  # a symbol, as `jax.export` has them
+            raise ValueError(
+                f"padding is {padding!r}: of {window.size} {axis} and stride {window.stride} it is unknown"
+            )
         if window.size < 1 or window.output < 1:
             raise ValueError(
                 f"the output is empty: no window of {window.span} {axis} fits an input of {window.size} "

@@ -63,6 +63,11 @@ class Layer:
         return isinstance(self.n, int)
 
     @property
+    def sized(self) -> bool:
+        """Whether every length but the batch's is a number."""
+        return all(isinstance(length, int) for length in (self.c, self.k, self.places))
+
+    @property
     def places(self) -> int:
         """Outputs of one image, per kernel."""
         return self.rows.output * self.cols.output
@@ -310,6 +315,8 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
     """
     if wish is None:
         table = ON_CPU[name] if cpu else ELSEWHERE[name]
+        if not layer.sized:
+            return table[-1]  # which takes anything
         return next(form for form in table if form.fits(layer) and form.pays(layer))
     table = {form.name: form for form in ON_CPU[name]}
     if wish not in table:
