@@ -139,13 +139,15 @@ class TrainConfig:
     """1 is stochastic, `full` is batch gradient descent, anything between is mini-batch."""
     loss: Literal["softmax", "weston_watkins", "crammer_singer"] = "softmax"
     label_smoothing: float = 0.0
-    """Share of each target spread evenly over all classes; for softmax only."""
+    """Share of each target spread evenly over all classes; with another loss than softmax it must be 0."""
 
     def __post_init__(self):
         _settle(self, "train")
         require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
         require(self.batch_size == "full" or self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
-        require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "a number in [0, 1)")
+        require(0 <= self.label_smoothing <= 1, "train.label_smoothing", self.label_smoothing, "a number in [0, 1]")
+        smooths, only = self.loss == "softmax", f"0 where train.loss is {self.loss!r}, which has no targets to smooth"
+        require(smooths or not self.label_smoothing, "train.label_smoothing", self.label_smoothing, only)
 
 
 @dataclass(frozen=True)

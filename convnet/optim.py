@@ -65,6 +65,18 @@ def _falls(config: OptimConfig, steps: int, warmup: int) -> dict[int, float]:
     return falls
 
 
+def unused_settings(config: OptimConfig) -> dict[str, str]:
+    """Fields of `config` that decide nothing, each with the field that makes it so."""
+    found = {"momentum": "name"} if config.name == "sgd" else {}
+    if config.schedule != "step":
+        found |= {"step_at": "schedule", "step_factor": "schedule"}
+    if not config.weight_decay:
+        found |= {"decoupled": "weight_decay"}
+    elif config.name in OPTIMIZERS and OPTIMIZERS[config.name].decoupled:
+        found |= {"decoupled": "name"}
+    return found
+
+
 def weights_only(params):
     """Mask of what weight decay shrinks: kernels (rank ≥ 2), not biases."""
     return jax.tree.map(lambda p: p.ndim >= 2, params)

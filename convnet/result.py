@@ -27,9 +27,18 @@ class RunResult:
     variables: Any
     best_epoch: int
     test_loss: float
-    test_accuracy: float
+    test_hits: int
     test_logits: np.ndarray
     compile_seconds: float
+
+    @property
+    def test_images(self) -> int:
+        return len(self.test_logits)
+
+    @property
+    def test_accuracy(self) -> float:
+        """test_hits / test_images. What is to be compared exactly compares the hits."""
+        return self.test_hits / self.test_images
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -48,12 +57,25 @@ def conclude(journal: Journal, result: RunResult, **facts: Any) -> None:
     save_result(result, journal.path)
     journal.finish(
         result.variables,
+        test_hits=result.test_hits,
+        test_images=result.test_images,
         test_accuracy=result.test_accuracy,
         test_loss=result.test_loss,
         best_epoch=result.best_epoch,
         train_seconds=sum(record.seconds for record in result.records),
         **facts,
     )
+
+
+def counted_hits(accuracy: float, images: int) -> int:
+    """The number of `images` that were classified rightly, of an `accuracy` that was stored as a mean in float32.
+
+    Raises ValueError for an accuracy that is no such mean.
+    """
+    hits = round(accuracy * images) if images > 0 and 0 <= accuracy <= 1 else -1
+    if hits < 0 or abs(hits / images - accuracy) > np.finfo(np.float32).eps:
+        raise ValueError(f"test_accuracy is {accuracy!r}: expected a whole number of hits in {images!r} images")
+    return hits
 
 
 class DamagedResult(ValueError):
@@ -66,6 +88,7 @@ def save_result(result: RunResult, directory: Path) -> None:
     arrays["test_logits"] = np.asarray(result.test_logits)
     arrays["records"] = np.array([astuple(record) for record in result.records], np.float64)
     arrays["facts"] = np.array([result.best_epoch, result.test_loss, result.test_accuracy, result.compile_seconds])
+    arrays["test_hits"] = np.array(result.test_hits)
     # NumPy has no name for bfloat16 and its like, and would bring back raw bytes.
     dtypes = json.dumps({name: str(array.dtype) for name, array in arrays.items()})
     buffer = io.BytesIO()
@@ -98,6 +121,8 @@ def _read_result(config: RunConfig, path: Path) -> RunResult:
     dtypes = json.loads(str(arrays.pop("dtypes"))) if "dtypes" in arrays else {}
     arrays = {name: array.view(jnp.dtype(dtypes.get(name, array.dtype))) for name, array in arrays.items()}
     table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))
+    # Older files have the mean alone.
+    hits = int(arrays.pop("test_hits")) if "test_hits" in arrays else counted_hits(float(facts[2]), len(logits))
     kinds = [int if f.type == "int" else float for f in fields(train.EpochRecord)]
     return RunResult(
         config=config,
@@ -105,7 +130,7 @@ def _read_result(config: RunConfig, path: Path) -> RunResult:
         variables=models.unflatten(arrays),
         best_epoch=int(facts[0]),
         test_loss=float(facts[1]),
-        test_accuracy=float(facts[2]),
+        test_hits=hits,
         test_logits=logits,
         compile_seconds=float(facts[3]),
     )

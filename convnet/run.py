@@ -40,7 +40,7 @@ class Programs(NamedTuple):
     """Compiled, or to be compiled.
 
     init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
-    validate and examine(variables, values, images, labels) -> (info, logits)."""
+    validate and examine(variables, values, images, labels) -> (info, logits), as `train.make_evaluate` says."""
 
     init: Callable
     epoch: Callable
@@ -300,7 +300,8 @@ class Trainer:
             return programs.epoch(state, values, *self._train)
 
         def validate(variables):
-            return programs.validate(variables, values, *self._validation)[0]
+            info, _ = programs.validate(variables, values, *self._validation)
+            return {"loss": info["loss"], "accuracy": int(info["hits"]) / len(self.dataset.validation)}
 
         with self._precision():
             key, values = self._inputs([config])
@@ -318,7 +319,7 @@ class Trainer:
             variables=fit.best_variables,
             best_epoch=fit.best_epoch,
             test_loss=float(test["loss"]),
-            test_accuracy=float(test["accuracy"]),
+            test_hits=int(test["hits"]),
             test_logits=np.asarray(logits),
             compile_seconds=self.compile_seconds,
         )

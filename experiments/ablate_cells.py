@@ -15,6 +15,7 @@ from convnet.config import RunConfig, content_hash, differences, require, to_dic
 from convnet.data import Dataset
 from convnet.identity import decisive, describe
 from convnet.record import read_manifest, read_metrics
+from convnet.result import counted_hits
 from convnet.run import TRACEABLE
 from convnet.train import EpochRecord, NonFiniteLoss
 
@@ -44,6 +45,38 @@ class Done:
     diverged: bool
     facts: dict[str, Any]
     records: tuple[EpochRecord, ...]
+
+    @property
+    def test_images(self) -> int | None:
+        """Their number; None where an older version did not write it down."""
+        return self.facts.get("test_images", self.facts.get("data", {}).get("sizes", {}).get("test"))
+
+    @property
+    def test_hits(self) -> int | None:
+        """How many of them were classified rightly; None where training diverged.
+
+        Raises ValueError where an older version wrote a mean alone, and that does not tell.
+        """
+        if self.diverged or "test_hits" in self.facts:
+            return self.facts.get("test_hits")
+        if self.test_images is None:
+            raise ValueError(
+                f"cell {self.cell.path.name} tells of no test_hits, nor of how many test images there were: "
+                "choose another --out"
+            )
+        return counted_hits(self.facts["test_accuracy"], self.test_images)
+
+    @property
+    def fingerprints(self) -> frozenset:
+        """What no cell of another seed's, or of other figures, has in common with this one: what it computed, and what
+        came of it."""
+        found, programs, data = set(), self.facts.get("programs"), self.facts.get("data")
+        if programs and data and not self.facts.get("traced"):
+            what = (*sorted(programs.items()), data["digest"], self.cell.config.train.epochs)
+            found.add((self.cell.seed, self.facts["replicates"], *what))
+        if not self.diverged:
+            found.add((self.cell.seed, self.facts["parameter_hash"], self.facts["test_loss"], self.test_hits))
+        return frozenset(found)
 
 
 def cells_of(arms: Sequence[Arm], seeds: Iterable[int], out: Path) -> list[Cell]:

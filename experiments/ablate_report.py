@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,23 @@ import numpy as np
 from convnet.experiments.ablate_cells import Done
 from convnet.experiments.ablate_results import ArmResult, analyse, rows_of
 
-from convnet.ablation import Interval
+from convnet.ablation import COVERAGE
 from convnet.config import RunConfig, from_dict
 from convnet.identity import environment
 from convnet.record import write_atomically, write_json
-from convnet.report import Part, Section, csv_text, effects, percent_ends, study, text_table, ticks, write_report
+from convnet.report import (
+    ABLATION_HEAD,
+    Part,
+    Section,
+    ablation_cells,
+    csv_text,
+    differences_figure,
+    effects,
+    remark_lines,
+    study,
+    text_table,
+    write_report,
+)
 
 LEVEL = 0.05
 CURVES = {
@@ -25,7 +36,7 @@ CURVES = {
     "validation_error": "validation error (log)",
 }
 SCORE = (
-    "Test accuracy: mean over all seeds, with its 95 % bootstrap interval (BCa); the test images were looked at once "
+    "Test accuracy: mean over all seeds, with its 95 % interval by Student's t; the test images were looked at once "
     "per run, with the parameters of the epoch that was best on the validation images. A run that diverged counts as "
     "guessing, 1 / number of classes."
 )
@@ -41,8 +52,10 @@ def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> tup
     write_json(out / "summary.json", summary)
     title = f"Ablation of {', '.join(plan['factors'])}"
     missing = write_report(out / "report.html", title, _facts(plan, counts, results), _parts(plan, results))
-    unfinished = f"\n{planned - len(done)} of {planned} cells are not finished" if planned > len(done) else ""
-    return text_table(table(results)) + unfinished, missing
+    lines = remark_lines({r.name: r.said.remarks for r in results})
+    if planned > len(done):
+        lines.append(f"{planned - len(done)} of {planned} cells are not finished")
+    return "\n".join([text_table(table(results)), *lines]), missing
 
 
 def _environment(done: Sequence[Done]) -> dict[str, Any]:
@@ -53,26 +66,10 @@ def _environment(done: Sequence[Done]) -> dict[str, Any]:
 
 def table(results: Sequence[ArmResult]) -> list[list[str]]:
     """An ablation for people, first row headings."""
-    head = ["arm", "seeds", "diverged", "test accuracy %", "95 % interval"]
-    rows = [[*head, "difference", "95 % interval", "p (Holm)", "detectable"]]
+    rows = [["arm", "seeds", "diverged", *ABLATION_HEAD]]
     for r in results:
-        row = [r.name, f"{len(r.cells)}", f"{r.diverged or ''}", f"{100 * r.score.mean:.2f}", _ends(r.score)]
-        if r.effect is None:
-            row += [""] * 4
-        else:
-            e = r.effect
-            row += [f"{100 * e.difference.mean:+.2f}", _ends(e.difference, least=-1, sign="+"), _p(e.p_holm)]
-            row.append("" if math.isnan(e.detectable) else f"{100 * e.detectable:.2f}")
-        rows.append(row)
+        rows.append([r.name, f"{len(r.cells)}", f"{r.diverged or ''}", *ablation_cells(r.summary())])
     return rows
-
-
-def _ends(interval: Interval, **options: Any) -> str:
-    return "" if math.isnan(interval.low) else percent_ends(interval.low, interval.high, **options)
-
-
-def _p(value: float) -> str:
-    return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -111,38 +108,33 @@ def _settings(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Sectio
 
 
 def _results(results: Sequence[ArmResult]) -> Section:
+    remarks = remark_lines({r.name: r.said.remarks for r in results})
     return Section(
         "Results",
+        text="; ".join(remarks),
         table=table(results),
         caption=f"{SCORE} The difference is paired by seed: the same seed has the same data order in every arm (where "
         "batches are equal) and, where shapes agree, the same random numbers behind its initial weights. Its interval "
         "and p are those of Student's paired t, p corrected for the number of arms (Holm). Detectable: the smallest "
         "true difference that one test of so many pairs would find at 5 % in four of five ablations; what is smaller "
-        f"may well exist. All in percentage points.{_divergences(results)}",
+        f"may well exist. All in percentage points. {COVERAGE}{_divergences(results)}",
     )
 
 
 def _divergences(results: Sequence[ArmResult]) -> str:
     """Who diverged more often than the base, beyond chance."""
-    found = [f"{r.name} (p = {r.divergence_p:.2g})" for r in results if r.diverged and r.divergence_p < LEVEL]
+    found = [f"{r.name} (p = {r.said.divergence_p:.2g})" for r in results if r.diverged and r.said.divergence_p < LEVEL]
     listed = ", ".join(found)
     return f" Diverged more or less often than the base, by McNemar's exact test: {listed}." if found else ""
 
 
 def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
-    lines = {
-        r.name: (*(100 * x for x in e.difference), 100 * e.detectable, e.p_holm < LEVEL)
-        for r in results
-        if (e := r.effect) is not None
-    }
-    if not lines:
-        return None
-    base = plan["arms"][0]["name"]
-    return Section(
+    figure = differences_figure([r.summary() for r in results])
+    return figure and Section(
         "Paired differences",
-        figure=effects.forest(lines, f"test accuracy − that of {ticks([base])[0]}, in percentage points"),
-        caption="Mean difference with its 95 % interval; filled and orange where p < 0.05. Grey: differences that "
-        "so many seeds would probably have missed.",
+        figure=figure,
+        caption="Mean difference with its 95 % interval, where there is one; filled and orange where p < 0.05. Grey: "
+        "differences that so many seeds would probably have missed.",
     )
 
 
@@ -182,7 +174,7 @@ def _interaction(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section 
     (row_name, rows), (column_name, columns) = ((name, list(levels)) for name, levels in plan["factors"].items())
     values = np.full((len(rows), len(columns)), np.nan)
     for r in results:
-        values[rows.index(r.levels[row_name]), columns.index(r.levels[column_name])] = 100 * r.score.mean
+        values[rows.index(r.levels[row_name]), columns.index(r.levels[column_name])] = 100 * r.said.score.mean
     return Section(
         "Interaction",
         figure=effects.interaction(values, rows, columns, (row_name, column_name)),

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from convnet.experiments.ablate_cells import Done
 
-from convnet.ablation import Effect, Interval, bootstrap_interval, divergence_p, paired_effects
+from convnet.ablation import ArmSummary, Outcome, arm_statistics, summarize_plan
 
 COLUMNS = (
-    "arm", "seed", "status", "score", "test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "epochs",
-    "diverged_at_step", "train_seconds", "compile_seconds", "replicates", "parameter_hash", "cell",
+    "arm", "seed", "status", "score", "test_hits", "test_images", "test_accuracy", "test_loss", "validation_accuracy",
+    "best_epoch", "epochs", "diverged_at_step", "train_seconds", "compile_seconds", "replicates", "parameter_hash",
+    "cell",
 )  # fmt: skip
 """Of results.csv, besides a column for each factor: no factor may be called by one of these names."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """An arm's finished cells, and what they say. effect: against the base, None for the base itself and where no
-    seed is shared."""
+    """An arm's finished cells, and what they say."""
 
     name: str
     levels: dict[str, str]
     cells: tuple[Done, ...]
-    score: Interval
-    effect: Effect | None
-    divergence_p: float
+    said: ArmSummary
 
     @property
     def diverged(self) -> int:
@@ -41,55 +39,31 @@ class ArmResult:
 
     def summary(self) -> dict[str, Any]:
         seconds = [done.facts["train_seconds"] for done in self.survivors]
-        return _plain(
-            {
-                "arm": self.name,
-                "levels": self.levels,
-                "seeds": len(self.cells),
-                "diverged": self.diverged,
-                "divergence_p": self.divergence_p,
-                "test_accuracy": self.score.mean,
-                "interval95": self.score[1:],
-                "effect": self.effect and asdict(self.effect) | {"difference": self.effect.difference},
-                "parameters": self.cells[0].facts["parameters"],
-                "epochs": self.cells[0].cell.config.train.epochs,
-                "train_seconds": float(np.median(seconds)) if seconds else None,
-                "compile_seconds": float(np.median([done.facts["compile_seconds"] for done in self.cells])),
-            }
-        )
+        return {
+            "arm": self.name,
+            "levels": self.levels,
+            "seeds": len(self.cells),
+            "diverged": self.diverged,
+            **arm_statistics(self.said),
+            "parameters": self.cells[0].facts["parameters"],
+            "epochs": self.cells[0].cell.config.train.epochs,
+            "train_seconds": float(np.median(seconds)) if seconds else None,
+            "compile_seconds": float(np.median([done.facts["compile_seconds"] for done in self.cells])),
+        }
 
 
 def analyse(plan: dict[str, Any], done: Sequence[Done]) -> list[ArmResult]:
     """The arms of `plan` that have finished cells, in its order; each beside the plan's first, paired by seed."""
     cells = {arm["name"]: tuple(d for d in done if d.cell.arm.name == arm["name"]) for arm in plan["arms"]}
-    scores = {name: {d.cell.seed: score(d) for d in found} for name, found in cells.items()}
-    diverged = {name: {d.cell.seed: d.diverged for d in found} for name, found in cells.items()}
-    base = plan["arms"][0]["name"]
-    found = paired_effects(scores[base], {name: by_seed for name, by_seed in scores.items() if name != base})
-    results = []
-    for arm in plan["arms"]:
-        name = arm["name"]
-        if not cells[name]:
-            continue
-        shared = sorted(diverged[base].keys() & diverged[name].keys())
-        pairs = [[diverged[which][seed] for seed in shared] for which in (base, name)]
-        interval = bootstrap_interval(list(scores[name].values()))
-        results.append(ArmResult(name, arm["levels"], cells[name], interval, found.get(name), divergence_p(*pairs)))
-    return results
+    found = summarize_plan(plan, {name: {d.cell.seed: outcome(d) for d in of_arm} for name, of_arm in cells.items()})
+    levels = {arm["name"]: arm["levels"] for arm in plan["arms"]}
+    return [ArmResult(name, levels[name], cells[name], said) for name, said in found.items()]
 
 
-def score(done: Done) -> float:
-    """Test accuracy; that of guessing where training diverged, so that no arm gains by losing its bad runs."""
-    return 1 / done.facts["classes"] if done.diverged else done.facts["test_accuracy"]
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def outcome(done: Done) -> Outcome:
+    """Its score is the test accuracy; that of guessing where training diverged."""
+    exact = Fraction(1, done.facts["classes"]) if done.diverged else Fraction(done.test_hits, done.test_images)
+    return Outcome(exact, done.diverged, done.fingerprints)
 
 
 def rows_of(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[dict[str, Any]]:
@@ -102,7 +76,9 @@ def rows_of(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[dict[str
                 result.name,
                 done.cell.seed,
                 facts["status"],
-                score(done),
+                float(outcome(done).score),
+                done.test_hits,
+                done.test_images,
                 facts.get("test_accuracy"),
                 facts.get("test_loss"),
                 best and done.records[best - 1].validation_accuracy,

@@ -28,7 +28,7 @@ from convnet.identity import environment
 from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
 from convnet.record import write_atomically, write_json
-from convnet.report import csv_text, study, text_table
+from convnet.report import csv_text, remark_lines, study, text_table
 from convnet.run import RunResult, Trainer
 from convnet.train import NonFiniteLoss
 
@@ -207,7 +207,7 @@ def compare(settings: Compare) -> int:
     write_atomically(out / "results.csv", csv_text([row for family in families for row in family.rows()]))
     write_json(out / "summary.json", {"environment": environment(), "families": [f.summary() for f in families]})
     missing = write_comparison(out / "report.html", families, max(datasets.values(), key=lambda d: len(d.train)))
-    print(text_table(summary_table(families)))
+    print("\n".join([text_table(summary_table(families)), *remark_lines({f.name: f.remarks for f in families})]))
     for family in families:
         for run in family.runs:
             if run.result is None:

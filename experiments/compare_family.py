@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from convnet import models
-from convnet.ablation import Interval, mean_interval
+from convnet.ablation import ArmSummary, Interval, Outcome, summarize_arms
 from convnet.config import RunConfig, content_hash, to_dict
 from convnet.run import RunResult, Trainer
 
@@ -53,7 +54,18 @@ class Family:
 
     @property
     def test_accuracy(self) -> Interval | None:
-        return mean_interval([result.test_accuracy for result in self.results]) if self.results else None
+        """Over the runs that did not diverge; None where all did."""
+        return self._said.score if self._said else None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why there is no accuracy, or no interval."""
+        return self._said.remarks if self._said else ("every run diverged: there is no accuracy",)
+
+    @property
+    def _said(self) -> ArmSummary | None:
+        runs = {r.config.seed: Outcome(Fraction(r.test_hits, r.test_images)) for r in self.results}
+        return summarize_arms({self.name: runs})[self.name] if runs else None
 
     def median(self, quantity) -> float | None:
         """Median of `quantity(result)` over the runs where it is not None."""
@@ -70,6 +82,7 @@ class Family:
             "diverged": len(self.runs) - len(self.results),
             "test_accuracy": accuracy and accuracy.mean,
             "interval95": accuracy and [None if math.isnan(end) else end for end in accuracy[1:]],
+            "remarks": list(self.remarks),
             "parameters": self.parameters,
             "flops_per_image": self.flops_per_image,
             "seconds_per_epoch": self.median(lambda result: result.seconds_per_epoch),
@@ -90,6 +103,8 @@ class Family:
                     "data": config["data"]["name"],
                     "seed": run.seed,
                     "status": "finished" if r else "diverged",
+                    "test_hits": r and r.test_hits,
+                    "test_images": r and r.test_images,
                     "test_accuracy": r and r.test_accuracy,
                     "test_loss": r and r.test_loss,
                     "validation_accuracy": r and r.records[r.best_epoch - 1].validation_accuracy,

@@ -9,10 +9,21 @@ import numpy as np
 from convnet.experiments.compare_family import Family
 
 from convnet import analysis
+from convnet.ablation import COVERAGE
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import environment
-from convnet.report import Part, Section, comparison_table, figures, study, ticks, tiles, write_report
+from convnet.report import (
+    Part,
+    Section,
+    comparison_table,
+    figures,
+    remark_lines,
+    study,
+    ticks,
+    tiles,
+    write_report,
+)
 
 ERRORS_SHOWN = 10
 LABEL = 18
@@ -87,15 +98,17 @@ def _results(families: list[Family]) -> Section:
     if len(families) == 1 and _single(families):
         return _one_result(families[0])
     single = _single(families)
-    accuracy = "of one run each" if single else "mean over seeds with Student's 95 % interval"
+    accuracy = "of one run each" if single else "mean over seeds with its 95 % interval by Student's t"
     looked = "the test images were looked at once per run, with the parameters of the epoch that was best on validation"
     epochs, target = ("epochs", "") if single else ("epochs and seeds", ", median over the seeds that did")
+    covers = "" if single else f" {COVERAGE}"
     return Section(
         "Results",
+        text="" if single else "; ".join(remark_lines({family.name: family.remarks for family in families})),
         table=summary_table(families),
         caption=f"Test accuracy: {accuracy}; {looked}. FLOPs: one image's forward pass, as XLA counts it. Seconds per "
         f"epoch: median over {epochs}, training only. Seconds to the target: training time until the validation "
-        f"accuracy first reached it{target}.",
+        f"accuracy first reached it{target}.{covers}",
     )
 
 

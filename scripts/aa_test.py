@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
 from convnet import data
-from convnet.ablation import Replicates, bootstrap_interval, paired_effects
+from convnet.ablation import Replicates, paired_effects
 from convnet.cli import run_command
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, require
 from convnet.progress import progress
@@ -43,7 +44,7 @@ class AATest:
 
 
 def accuracies(count: int, first_seed: int) -> np.ndarray:
-    """Test accuracies of CONFIG for `count` seeds: [count]."""
+    """Test accuracies of CONFIG for `count` seeds, as exact fractions: [count]."""
     dataset = data.load(CONFIG.data.name, limit=CONFIG.data.limit)
     trainer = Replicates(CONFIG, dataset, vmapped=False)  # several times as fast as in lockstep, on CPUs
     found = []
@@ -52,19 +53,19 @@ def accuracies(count: int, first_seed: int) -> np.ndarray:
         for _, outcome in trainer.run_all(configs):
             if isinstance(outcome, NonFiniteLoss):
                 raise outcome
-            found.append(outcome.test_accuracy)
+            found.append(Fraction(outcome.test_hits, outcome.test_images))
             bar.update()
     return np.array(found)
 
 
 def judge(arms: np.ndarray) -> dict[str, int]:
     """arms: [repeats, 2, seeds] -> in how many repeats each statistic reports a difference that is not there."""
-    objections = {"paired t test (p < 0.05)": 0, "95 % bootstrap interval of the differences": 0}
+    objections = {"paired t test (p < 0.05)": 0, "95 % interval of the difference (without 0)": 0}
     for one, other in arms:
         effect = paired_effects(dict(enumerate(one)), {"again": dict(enumerate(other))})["again"]
-        interval = bootstrap_interval(other - one)
+        interval = effect.difference
         objections["paired t test (p < 0.05)"] += effect.p_holm < LEVEL
-        objections["95 % bootstrap interval of the differences"] += not interval.low <= 0 <= interval.high
+        objections["95 % interval of the difference (without 0)"] += interval.low > 0 or interval.high < 0
     return {name: int(count) for name, count in objections.items()}
 
 
@@ -77,7 +78,7 @@ def aa_test(settings: AATest) -> None:
     values = accuracies(2 * settings.repeats * settings.seeds, settings.first_seed)
     print(
         f"{settings.repeats} ablations of two identical arms × {settings.seeds} seeds: test accuracy "
-        f"{values.mean():.2%}, standard deviation between seeds {100 * values.std():.2f} points"
+        f"{float(values.mean()):.2%}, standard deviation between seeds {100 * values.astype(float).std():.2f} points"
     )
     for name, count in judge(values.reshape(settings.repeats, 2, settings.seeds)).items():
         ends = stats.binomtest(count, settings.repeats).proportion_ci(method="exact")

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from convnet import data, models
@@ -28,7 +30,7 @@ from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.record import TIMES, read_manifest, read_metrics
 
-OUTCOME = ("status", "reason", "parameter_hash", "test_accuracy", "test_loss", "best_epoch")
+OUTCOME = ("status", "reason", "parameter_hash", "test_hits", "test_accuracy", "test_loss", "best_epoch")
 CIRCUMSTANCES = (*WHAT, *HOW, "platform", "cpus", "backend", "git")
 LINES = 20
 """Differences that are printed; of the others, their number."""
@@ -90,17 +92,23 @@ def train_again(config: RunConfig, trainer: Replicates, directory: Path) -> Path
 
 
 def differing_results(stored: Path, manifest: dict[str, Any], again: Path, repeated: dict[str, Any]) -> list[str]:
-    """One line for every figure that differs. What the stored run did not record is not compared."""
-    found = []
+    """One line for every figure that differs. What the stored run did not record is not compared; accuracies of a run
+    that recorded no hits, which were means in float32, are compared as such."""
+    found, counted = [], "test_hits" in manifest
+
+    def kept(figures: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+        rounded = {n for n in names if n.endswith("accuracy") and not counted and figures.get(n) is not None}
+        return {n: float(np.float32(figures[n])) if n in rounded else figures.get(n) for n in names}
+
     lines, repeats = read_metrics(stored), read_metrics(again)
     if len(lines) != len(repeats):
         found.append(f"epochs: {len(lines)} stored, {len(repeats)} now")
     for line, repeat in zip(lines, repeats, strict=False):
         names = [name for name in line if name not in TIMES]
-        for name, (then, now) in differences(*({n: x.get(n) for n in names} for x in (line, repeat))).items():
+        for name, (then, now) in differences(kept(line, names), kept(repeat, names)).items():
             found.append(f"epoch {line['epoch']}, {name}: {then!r} stored, {now!r} now")
     names = [name for name in OUTCOME if name in manifest]
-    for name, (then, now) in differences(*({n: x.get(n) for n in names} for x in (manifest, repeated))).items():
+    for name, (then, now) in differences(kept(manifest, names), kept(repeated, names)).items():
         found.append(f"{name}: {then!r} stored, {now!r} now")
     return found
 

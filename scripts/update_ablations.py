@@ -1,16 +1,19 @@
 """Write docs/ablations.md, the table of answers, from stored ablations.
 
-python scripts/update_ablations.py                                     the page again, from docs/results/ablations/
+python scripts/update_ablations.py                                     the page again, from docs/results/
+python scripts/update_ablations.py --recompute                         and its statistics, from the stored results.csv
 python scripts/update_ablations.py runs/ablate/initializers [...]      store these first
 python scripts/update_ablations.py --run [--presets depth width]       run presets first (finished cells are kept)
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
 import sys
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,25 +21,34 @@ from typing import Annotated, Any
 
 import tyro
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not installed with the package
+
+from convnet.ablation import COVERAGE, recomputed
 from convnet.cli import run_command
 from convnet.config import require
-from convnet.record import write_atomically
+from convnet.record import write_atomically, write_json
+from convnet.report import ABLATION_HEAD, ablation_cells, differences_figure, png, remark_lines
+from scripts.coverage import table as coverage_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESETS = ROOT / "experiments" / "presets"
 FIGURES = ("paired-differences.png", "interaction.png")
 KEPT = ("summary.json", "results.csv")
 
-HEAD = """# Ablations: what changes when one thing changes
+HEAD = f"""# Ablations: what changes when one thing changes
 
 Written by `python scripts/update_ablations.py` from stored runs of `python experiments/ablate.py --preset NAME`, whose
 settings stand in [experiments/presets/](../experiments/presets). All arms of a table share their seeds.
 
-- **test accuracy**: mean over all seeds with its 95 % bootstrap interval (BCa). A run that diverged counts as guessing.
-- **difference**: to the first arm, paired by seed, with Student's 95 % interval; **p** is the paired t test's,
-  corrected for the number of arms (Holm).
+- **test accuracy**: mean over all seeds with its 95 % interval by Student's t. A run that diverged counts as guessing.
+- **difference**: to the first arm, paired by seed and subtracted in whole images, with its 95 % interval by Student's
+  t; **p** is the paired t test's, corrected for the number of arms (Holm).
 - **detectable**: the smallest true difference that one test of so many pairs would find at 5 % in four of five
   ablations. A smaller one may well exist.
+- **—**: no interval and no p, for all runs or all differences are equal. A few accuracies, which come in steps of one
+  image, may be equal by chance; they do not tell by how much the next would differ.
+
+{textwrap.fill(COVERAGE + " [Measured](#coverage) for 2 to 20 seeds.", 120)}
 """
 
 
@@ -50,6 +62,8 @@ class Update:
     """Run the presets first, each into runs/ablate/NAME, and store them."""
     presets: tuple[str, ...] = ()
     """Which presets to run; none: all."""
+    recompute: bool = False
+    """Compute the statistics of all that are stored again, from their results.csv, and draw their differences."""
     docs: Path = ROOT / "docs"
     """Where the page and the stored results are."""
 
@@ -69,6 +83,16 @@ def store(ablation: Path, docs: Path) -> None:
             shutil.copy(ablation / "figures" / figure, target)
 
 
+def recompute(stored: Path) -> None:
+    """Statistics of a stored ablation by the methods of today. Raises ValueError for what tells of no counts."""
+    summary = json.loads((stored / "summary.json").read_text(encoding="utf-8"))
+    with (stored / "results.csv").open(encoding="utf-8", newline="") as file:
+        summary = recomputed(summary, list(csv.DictReader(file)))
+    write_json(stored / "summary.json", summary)
+    if (figure := differences_figure(summary["arms"])) is not None:
+        write_atomically(stored / FIGURES[0], png(figure))
+
+
 def run_preset(name: str) -> Path:
     out = ROOT / "runs" / "ablate" / name
     command = [sys.executable, str(ROOT / "experiments" / "ablate.py"), "--preset", name, "--out", str(out)]
@@ -83,7 +107,24 @@ def page(docs: Path) -> str:
         preset = tomllib.loads(path.read_text(encoding="utf-8"))
         stored = docs / "results" / "ablations" / path.stem
         parts.append(section(path.stem, preset, stored if (stored / "summary.json").exists() else None))
-    return "\n".join(parts)
+    return "\n".join([*parts, *_coverage(docs / "results" / "coverage.json")])
+
+
+def _coverage(stored: Path) -> list[str]:
+    """How often the intervals hold the true mean, where that was measured."""
+    if not stored.exists():
+        return []
+    found = json.loads(stored.read_text(encoding="utf-8"))
+    cases = [f"- **{name}**: {description}" for name, description in found["cases"].items()]
+    explained = (
+        f"Of {found['results'][0]['repeats']:,} intervals each, the share in % that holds the true mean, and the exact "
+        "95 % interval of that share. Without: ablations whose values were all equal, which have no interval."
+    )
+    where = found["environment"]
+    command = f"`python scripts/coverage.py`: Python {where['python']}, SciPy {where['packages']['scipy']}"
+    rows = _markdown(coverage_table(found["results"]))
+    lines = ["## Coverage", "", textwrap.fill(explained, 120), "", *cases, "", *rows, ""]
+    return [*lines, f"{command}; {where['started'][:10]}.", ""]
 
 
 def section(name: str, preset: dict[str, Any], stored: Path | None) -> str:
@@ -102,32 +143,17 @@ def section(name: str, preset: dict[str, Any], stored: Path | None) -> str:
 
 
 def _table(summary: dict[str, Any]) -> list[str]:
-    head = ["arm", "test accuracy %", "95 %", "difference", "95 %", "p", "detectable", "diverged", "s per run"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    rows = [["arm", *ABLATION_HEAD, "diverged", "s per run"]]
     for arm in summary["arms"]:
-        effect = arm["effect"]
-        row = [arm["arm"], _points(arm["test_accuracy"]), _ends(*arm["interval95"])]
-        if effect is None:
-            row += [""] * 4
-        else:
-            mean, low, high = effect["difference"]
-            row += [_points(mean, "+"), _ends(low, high, "+"), _p(effect["p_holm"]), _points(effect["detectable"])]
-        seconds = arm["train_seconds"]
-        row += [f"{arm['diverged']} of {arm['seeds']}", "" if seconds is None else f"{seconds:.2g}"]
-        rows.append(row)
-    return ["| " + " | ".join(row) + " |" for row in rows]
+        seconds = "" if arm["train_seconds"] is None else f"{arm['train_seconds']:.2g}"
+        rows.append([arm["arm"], *ablation_cells(arm), f"{arm['diverged']} of {arm['seeds']}", seconds])
+    remarks = remark_lines({arm["arm"]: arm["remarks"] for arm in summary["arms"]})
+    return [*_markdown(rows), *([""] if remarks else []), *(f"- {remark}" for remark in remarks)]
 
 
-def _points(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{100 * value:{sign}.2f}"
-
-
-def _ends(low: float | None, high: float | None, sign: str = "") -> str:
-    return "" if low is None else f"{_points(low, sign)} … {_points(high, sign)}"
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _markdown(table: list[list[str]]) -> list[str]:
+    head, *rows = table
+    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *rows]]
 
 
 def _circumstances(summary: dict[str, Any]) -> str:
@@ -151,6 +177,9 @@ def update(settings: Update) -> None:
         ablations += [run_preset(name) for name in settings.presets or known]
     for ablation in ablations:
         store(ablation, settings.docs)
+    if settings.recompute:
+        for summary in sorted((settings.docs / "results").glob("ablations/*/summary.json")):
+            recompute(summary.parent)
     write_atomically(settings.docs / "ablations.md", page(settings.docs))
     print(f"docs/ablations.md: {len(list((settings.docs / 'results').glob('ablations/*/summary.json')))} ablations")
 

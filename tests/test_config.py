@@ -52,11 +52,12 @@ UNUSUAL = RunConfig(
         step_at=(0.25, 0.5, 0.9),
         step_factor=0.5,
     ),
-    train=TrainConfig(epochs=3, batch_size="full", loss="weston_watkins", label_smoothing=0.1),
+    train=TrainConfig(epochs=3, batch_size="full", loss="weston_watkins"),
     gradient="auto",
     seed=9,
 )
-"""Differs from the defaults in every field, so that none is lost unseen."""
+"""Differs from the defaults in every field, so that none is lost unseen; but for SMOOTHING, which this loss has not."""
+SMOOTHING = ("train", "label_smoothing")
 
 
 def leaves(values: dict, path: tuple[str, ...] = ()):
@@ -79,7 +80,7 @@ FIELDS = [path for path, _ in leaves(to_dict(RunConfig()))]
 
 def test_the_unusual_config_differs_from_the_default_in_every_field():
     default, unusual = dict(leaves(to_dict(RunConfig()))), dict(leaves(to_dict(UNUSUAL)))
-    assert [path for path in FIELDS if default[path] == unusual[path]] == []
+    assert [path for path in FIELDS if default[path] == unusual[path]] == [SMOOTHING]
 
 
 @pytest.mark.parametrize("config", [RunConfig(), UNUSUAL], ids=["default", "unusual"])
@@ -92,7 +93,7 @@ def test_json_round_trip(config):
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
 def test_one_setting_changes_that_setting_and_the_hash(path):
-    value = dict(leaves(to_dict(UNUSUAL)))[path]
+    value = (dict(leaves(to_dict(UNUSUAL))) | {SMOOTHING: 0.1})[path]
     changed = from_dict(RunConfig, nested(path, value))
     found = {p for (p, new), (_, old) in zip(leaves(to_dict(changed)), leaves(to_dict(RunConfig())), strict=True)
              if new != old}  # fmt: skip
@@ -124,7 +125,7 @@ def test_the_hash_is_pinned():
     """Run directories are named by it: it may not depend on process, Python or platform. A change of the defaults or
     fields changes it, and then these two values are to be renewed, on purpose."""
     assert content_hash(TrainConfig()) == "c11f8ae2a4ab"
-    assert content_hash(UNUSUAL) == "22169169eae6"
+    assert content_hash(UNUSUAL) == "3bd0538498f4"
 
 
 def test_the_hash_ignores_the_order_of_keys():
@@ -240,7 +241,7 @@ REFUSED = {
     "optim.step_factor": [0.0, -0.1, NAN],
     "train.epochs": [0, -1],
     "train.batch_size": [0, -1],
-    "train.label_smoothing": [-0.1, 1.0, NAN],
+    "train.label_smoothing": [-0.1, 1.01, NAN],
 }
 
 ACCEPTED = {
@@ -253,7 +254,7 @@ ACCEPTED = {
     "optim.warmup": [0.0, 1.0],
     "optim.step_at": [(), (0.5,)],
     "train.batch_size": [1, "full"],
-    "train.label_smoothing": [0.0, 0.99],
+    "train.label_smoothing": [0.0, 1.0],
 }
 
 
@@ -286,6 +287,16 @@ def test_what_is_no_finite_number_is_refused(section, name, value):
 def test_a_number_that_no_array_could_have_is_refused():
     with pytest.raises(ValueError, match=r"^model\.widths is 1000000000000: expected a number up to 4294967296"):
         ModelConfig(widths=(10**12,))
+
+
+@pytest.mark.parametrize("loss", ["weston_watkins", "crammer_singer"])
+def test_label_smoothing_is_refused_with_a_loss_that_has_no_targets(loss):
+    """It would do nothing, and be reported as "no difference"."""
+    message = rf"^train\.label_smoothing is 0\.1: expected 0 where train\.loss is '{loss}', which has no targets"
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(loss=loss, label_smoothing=0.1)
+    assert TrainConfig(loss=loss).label_smoothing == 0
+    assert TrainConfig(label_smoothing=0.1).label_smoothing == 0.1
 
 
 def test_a_negative_seed_is_refused():

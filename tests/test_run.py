@@ -19,7 +19,7 @@ from flax import linen as nn
 from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
-from convnet.result import DamagedResult, load_result, save_result
+from convnet.result import DamagedResult, counted_hits, load_result, save_result
 from convnet.run import RunResult, Trainer, build_loss
 from convnet.train import EpochRecord, NonFiniteLoss, OtherRun
 
@@ -126,6 +126,8 @@ def test_the_test_figures_are_those_of_the_returned_variables():
     assert result.test_logits.shape == (14, 3)
     np.testing.assert_allclose(result.test_logits, logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(result.test_loss, loss, rtol=1e-5)
+    assert result.test_hits == (result.test_logits.argmax(1) == dataset.test.labels).sum()
+    assert (result.test_images, result.test_accuracy) == (14, result.test_hits / 14)  # not the nearest in float32
     assert result.test_accuracy == pytest.approx(accuracy)
 
 
@@ -136,7 +138,7 @@ def test_the_returned_variables_are_those_of_the_best_validation_epoch():
     assert best.epoch < EPOCHS  # the last epoch's parameters would not do
     loss, accuracy, _ = evaluate(result, dataset.validation, dataset)
     np.testing.assert_allclose(best.validation_loss, loss, rtol=1e-5)
-    assert best.validation_accuracy == pytest.approx(accuracy)
+    assert best.validation_accuracy == round(accuracy * 17) / 17
 
 
 def test_the_test_set_is_looked_at_once_with_the_best_variables(monkeypatch):
@@ -404,13 +406,36 @@ def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
     save_result(base_result(), tmp_path)
     loaded = load_result(BASE, tmp_path)
     assert fingerprint(loaded) == fingerprint(base_result())
-    for name in ("config", "records", "test_loss", "test_accuracy", "compile_seconds", "best_epoch"):
+    for name in ("config", "records", "test_loss", "test_hits", "test_accuracy", "compile_seconds", "best_epoch"):
         one, other = getattr(loaded, name), getattr(base_result(), name)
         assert one == other
         assert type(one) is type(other)
     assert [type(v) for v in vars(loaded.records[0]).values()] == [type(v) for v in
                                                                    vars(base_result().records[0]).values()]  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["result.npz"]
+
+
+def test_hits_of_a_result_that_holds_a_mean_alone_are_counted(tmp_path):
+    """As older versions wrote it: in float32."""
+    save_result(base_result(), tmp_path)
+    with np.load(tmp_path / "result.npz") as file:
+        arrays = {name: array for name, array in file.items() if name != "test_hits"}
+    arrays["facts"][2] = np.float32(arrays["facts"][2])
+    np.savez(tmp_path / "result.npz", **arrays)
+    assert load_result(BASE, tmp_path).test_hits == base_result().test_hits
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 359, 10_000, 49_999])
+def test_hits_are_counted_from_any_mean_in_float32(images):
+    hits = np.unique(np.linspace(0, images, 200).astype(int))
+    means = hits.astype(np.float32) / np.float32(images)
+    assert [counted_hits(float(mean), images) for mean in means] == hits.tolist()
+
+
+@pytest.mark.parametrize(("accuracy", "images"), [(0.95, 359), (-0.1, 10), (1.5, 10), (float("nan"), 10), (0.5, 0)])
+def test_what_is_no_mean_of_hits_is_refused(accuracy, images):
+    with pytest.raises(ValueError, match=rf"test_accuracy is {accuracy}: expected a whole number of hits in {images} "):
+        counted_hits(accuracy, images)
 
 
 # --- a run directory --------------------------------------------------------------------------------------------------
@@ -435,7 +460,8 @@ def test_a_run_directory_changes_nothing_and_holds_everything(tmp_path):
     manifest, lines = read_manifest(tmp_path), read_metrics(tmp_path)
     assert (manifest["status"], manifest["config"]) == ("finished", to_dict(BASE))
     assert manifest["parameter_hash"] == parameter_hash(result.variables)
-    assert manifest["test_accuracy"] == result.test_accuracy
+    assert [manifest[name] for name in ("test_hits", "test_images")] == [result.test_hits, 14]
+    assert manifest["test_accuracy"] == result.test_accuracy == result.test_hits / 14
     assert lines[result.best_epoch - 1]["parameter_hash"] == parameter_hash(result.variables)
     assert [EpochRecord(**{k: v for k, v in line.items() if k != "parameter_hash"}) for line in lines] == list(
         result.records

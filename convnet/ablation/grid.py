@@ -14,7 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from convnet import data, initializers, models, optim
-from convnet.config import RunConfig, content_hash, from_dict, require
+from convnet.ablation.twins import refuse_twins
+from convnet.config import RunConfig, from_dict, require
 
 Settings = dict[str, Any]
 """Paths such as optim.learning_rate -> values."""
@@ -212,8 +213,8 @@ def expand(
     one-at-a-time: `base` itself, then each level of each factor alone (levels that `base` has already are `base`).
     random: the first combination, and others drawn without replacement by `sample_seed`, `sample` in all.
 
-    Raises ValueError for factors that share a path or a name, two arms of one config, and more than `max_cells` arms ×
-    seeds (before any is made).
+    Raises ValueError for factors that share a path or a name, two arms of one config, two that differ only in settings
+    without effect (the kernel of an MLP), and more than `max_cells` arms × seeds (before any is made).
     """
     require(seeds >= 1, "seeds", seeds, "1 or more")
     _check_design(factors, design, sample)
@@ -232,7 +233,7 @@ def expand(
     else:
         chosen = range(combinations) if design == "grid" else _drawn(combinations, size, sample_seed)
         arms = [_arm(base, factors, _labels(factors, index)) for index in chosen]
-    _refuse_twins(arms)
+    refuse_twins([(arm.name, arm.config) for arm in arms])
     return tuple(arms)
 
 
@@ -280,14 +281,3 @@ def _arm(base: RunConfig, factors: Sequence[Factor], labels: Mapping[str, str]) 
         return Arm(*labels.values(), labels, apply(base, settings))
     pairs = zip(shown, labels.values(), strict=True)
     return Arm(", ".join(f"{name} {label}" for name, label in pairs), labels, apply(base, settings))
-
-
-def _refuse_twins(arms: Sequence[Arm]) -> None:
-    seen: dict[str, str] = {}
-    for arm in arms:
-        if arm.name in seen.values():
-            raise ValueError(f"two arms are called {arm.name!r}: rename a level")
-        key = content_hash(arm.config)
-        if key in seen:
-            raise ValueError(f"arms {seen[key]!r} and {arm.name!r} are the same config")
-        seen[key] = arm.name

@@ -161,7 +161,9 @@ class Replicates(Trainer):
             last = int(states.step[0])
             better = np.zeros(width, bool)
             for i, lane in enumerate(lanes):
-                better[i] = lane.add(number, last, _of(infos, i), _of(validation, i), _of(variables, i), seconds)
+                accuracy = int(validation["hits"][i]) / len(self.dataset.validation)
+                judged = (float(validation["loss"][i]), accuracy)
+                better[i] = lane.add(number, last, _of(infos, i), judged, _of(variables, i), seconds)
             best = _keep(jnp.asarray(better), states.variables, best)
             if all(lane.failure for lane in lanes):
                 break
@@ -189,12 +191,14 @@ class _Lane:
     best_epoch: int = 0
     _best: tuple[float, float] = (-np.inf, -np.inf)
 
-    def add(self, epoch: int, last: int, infos: dict, validation: dict, variables, seconds: float) -> bool:
-        """Take in an epoch that ended with step `last`; whether it is the best on validation so far."""
+    def add(self, epoch: int, last: int, infos: dict, validation: tuple, variables, seconds: float) -> bool:
+        """Take in an epoch that ended with step `last`; whether it is the best on validation so far.
+
+        validation: (loss, accuracy)."""
         if self.failure is not None:
             return False
         bad = ~(np.isfinite(infos["loss"]) & np.isfinite(infos["grad_norm"]))
-        loss, accuracy, first = float(validation["loss"]), float(validation["accuracy"]), last - len(bad) + 1
+        (loss, accuracy), first = validation, last - len(bad) + 1
         if bad.any() or not np.isfinite(loss):
             at = first + int(np.argmax(bad)) if bad.any() else last
             self.failure = NonFiniteLoss(at=at, epoch=epoch, first=first, last=last)
@@ -223,7 +227,7 @@ class _Lane:
             variables=variables,
             best_epoch=self.best_epoch,
             test_loss=float(test["loss"]),
-            test_accuracy=float(test["accuracy"]),
+            test_hits=int(test["hits"]),
             test_logits=logits,
             compile_seconds=compile_seconds,
         )

@@ -28,6 +28,7 @@ __all__ = [
     "flatten",
     "flops_per_image",
     "unflatten",
+    "unused_settings",
 ]
 
 MODELS: dict[str, type[Model]] = {"linear": Linear, "mlp": MLP, "cnn": CNN}
@@ -46,8 +47,16 @@ def build(name: str, *, num_classes: int, ops: OpSet = HAND, **settings) -> Mode
     if unknown := sorted(set(settings) - known):
         raise ValueError(f"unknown model setting {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
     config = ModelConfig(name=name, **settings)
-    used = {f.name for f in dataclasses.fields(MODELS[name])} & (known - {"name"})
+    used = known - {"name"} - unused_settings(name)
     return MODELS[name](num_classes=num_classes, ops=ops, **{key: getattr(config, key) for key in used})
+
+
+def unused_settings(name: str) -> set[str]:
+    """Fields of `ModelConfig` that the model called `name` does not have; none of a name that is not in MODELS."""
+    if name not in MODELS:
+        return set()
+    known, own = ({f.name for f in dataclasses.fields(kind)} for kind in (ModelConfig, MODELS[name]))
+    return known - own - {"name"}
 
 
 def activations(model: Model, variables, images: Array) -> dict[str, Array]:

@@ -1,20 +1,24 @@
 """Figures and the HTML page. The only home of Matplotlib and of the template."""
 
 from convnet.report import effects, figures, study, tiles
-from convnet.report.comparison import comparison_table, percent_ends
+from convnet.report.ablation import ABLATION_HEAD, ablation_cells, differences_figure, remark_lines
+from convnet.report.comparison import comparison_table
 from convnet.report.page import Part, Section, write_report
 from convnet.report.picture import png, ticks
 from convnet.report.tables import csv_text, text_table
 
 __all__ = [
+    "ABLATION_HEAD",
     "Part",
     "Section",
+    "ablation_cells",
     "comparison_table",
     "csv_text",
+    "differences_figure",
     "effects",
     "figures",
-    "percent_ends",
     "png",
+    "remark_lines",
     "study",
     "text_table",
     "ticks",

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+NO_INTERVAL = "—"
+"""Where an interval or p would stand that the values do not give."""
+
 
 def comparison_table(lines: list[dict[str, Any]]) -> list[list[str]]:
     """A comparison for people, first row headings, from the `families` of its `summary.json`."""
-    several = any(line["interval95"] and line["interval95"][0] is not None for line in lines)
+    several = any(line["seeds"] > 1 for line in lines)
     accuracy = "test accuracy (95 % interval)" if several else "test accuracy"
     head = ["model", accuracy, "parameters", "FLOPs / image", "s / epoch", "compile s"]
     table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
     for line in lines:
-        cells = [line["family"], _accuracy(line), f"{line['parameters']:,}", _si(line["flops_per_image"])]
+        cells = [line["family"], _accuracy(line, several), f"{line['parameters']:,}", _si(line["flops_per_image"])]
         cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}", _to_target(line)]
         table.append(cells)
     return table
 
 
-def _accuracy(line: dict[str, Any]) -> str:
+def _accuracy(line: dict[str, Any], several: bool) -> str:
     text = "none" if line["test_accuracy"] is None else f"{line['test_accuracy']:.2%}"
     low, high = line["interval95"] or (None, None)
-    if low is not None:
-        text += f" ({percent_ends(low, high)})"
+    if several and line["test_accuracy"] is not None:
+        text += f" ({NO_INTERVAL if low is None else percent_ends(low, high)})"
     return text + (f" ({line['diverged']} of {line['seeds']} diverged)" if line["diverged"] else "")
 
 

@@ -6,7 +6,6 @@ says what was asked, so that no other study's results are written over these.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,13 +125,12 @@ def _listed(config: RunConfig) -> dict[str, str]:
     """Path -> value in words; without the seed, and without what the model has no use for."""
     from convnet import models  # not above: a table needs no Flax
 
-    known = models.MODELS.get(config.model.name)
-    used = None if known is None else {f.name for f in dataclasses.fields(known)} | {"name"}
+    unused = models.unused_settings(config.model.name)
     found = {}
     for section, values in to_dict(config).items():
         if isinstance(values, dict):
             for name, value in values.items():
-                if section != "model" or used is None or name in used:
+                if section != "model" or name not in unused:
                     found[f"{section}.{name}"] = _in_words(value)
         elif section != "seed":
             found[section] = _in_words(values)

@@ -197,6 +197,62 @@ def test_a_bad_design_is_refused(factors, settings, message):
         expand(RunConfig(), factors, **settings)
 
 
+WITHOUT_EFFECT = {
+    "the kernel of an MLP": (
+        {"model.name": "mlp"}, "model.kernel=3,5", "model.kernel has no effect where model.name is 'mlp'"
+    ),
+    "the widths of a linear model": (
+        {"model.name": "linear"}, "model.widths=8,16", "model.widths has no effect where model.name is 'linear'"
+    ),
+    "momentum of plain descent": (
+        {"optim.name": "sgd"}, "optim.momentum=0,0.9", "optim.momentum has no effect where optim.name is 'sgd'"
+    ),
+    "steps of a cosine": (
+        {}, "optim.step_factor=0.1,0.5", "optim.step_factor has no effect where optim.schedule is 'cosine'"
+    ),
+    "how no decay is applied": (
+        {}, "optim.decoupled=false,true", r"optim.decoupled has no effect where optim.weight_decay is 0\.0"
+    ),
+    "decay that is decoupled by definition": (
+        {"optim.name": "adamw", "optim.weight_decay": 0.1},
+        "optim.decoupled=false,true",
+        "optim.decoupled has no effect where optim.name is 'adamw'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "varied", "message"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
+def test_a_setting_without_effect_is_refused(base, varied, message):
+    """Its arms would be one run, and the answer "no difference"."""
+    with pytest.raises(ValueError, match=rf"^arms '.*' and '.*' are the same run: {message}$"):
+        expand(apply(RunConfig(), base), [parse_factor(varied)])
+
+
+def test_a_setting_is_refused_where_only_some_arms_have_no_use_for_it():
+    with pytest.raises(ValueError, match=r"arms 'model mlp, kernel 3' and 'model mlp, kernel 5' are the same run"):
+        expand(RunConfig(), [parse_factor("model.name=cnn,mlp"), parse_factor("model.kernel=3,5")])
+
+
+@pytest.mark.parametrize(
+    ("base", "varied"),
+    [
+        ({"optim.name": "adam"}, "optim.momentum=0,0.9"),
+        ({"optim.schedule": "step"}, "optim.step_factor=0.1,0.5"),
+        ({"optim.weight_decay": 0.1}, "optim.decoupled=false,true"),
+        ({"model.name": "mlp"}, "model.depth=1,2"),
+        ({"model.kernel": 5}, "model.name=linear,mlp"),  # unused by both, and not what is varied
+    ],
+)
+def test_a_setting_with_effect_is_not_refused(base, varied):
+    assert len(expand(apply(RunConfig(), base), [parse_factor(varied)])) == 2
+
+
+def test_label_smoothing_is_refused_beside_a_loss_without_it():
+    factors = [parse_factor("train.loss=softmax,crammer_singer"), parse_factor("train.label_smoothing=0,0.1")]
+    with pytest.raises(ValueError, match=r"train\.label_smoothing is 0\.1: expected 0 where train\.loss is 'crammer_"):
+        expand(RunConfig(), factors)
+
+
 def test_a_grid_as_large_as_allowed_is_allowed():
     assert len(expand(RunConfig(), [KERNEL, OPTIM], seeds=10, max_cells=60)) == 6
 

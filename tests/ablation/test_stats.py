@@ -1,12 +1,15 @@
 """Intervals and tests: against tables and closed forms, and against their own promises."""
 
+import json
 import math
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convnet.ablation import (
-    bootstrap_interval,
+    COVERAGE,
     divergence_p,
     holm,
     mean_interval,
@@ -15,6 +18,8 @@ from convnet.ablation import (
     smallest_detectable,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def test_against_the_t_table():
     # t(0.975, 4) = 2.776 in every table; s = √2.5 for 1 … 5
@@ -22,12 +27,6 @@ def test_against_the_t_table():
     assert interval.mean == 3
     assert interval.half_width == pytest.approx(2.776 * math.sqrt(2.5) / math.sqrt(5), rel=2e-4)
     assert (interval.low + interval.high) / 2 == pytest.approx(3)
-
-
-def test_covers_the_true_mean_as_often_as_promised(rng):
-    samples = rng.normal(loc=0.3, size=(2000, 5))
-    covered = np.mean([low <= 0.3 <= high for _, low, high in map(mean_interval, samples)])
-    assert covered == pytest.approx(0.95, abs=0.02)  # four standard errors of a proportion of 2000
 
 
 def test_one_value_has_no_interval():
@@ -44,57 +43,100 @@ def test_refuses_no_values_and_bad_confidence():
         mean_interval([1, 2], confidence=1.5)
 
 
-# --- bootstrap --------------------------------------------------------------------------------------------------------
+# --- what does not vary ---------------------------------------------------------------------------------------------
 
 
-def test_bootstrap_agrees_with_the_t_interval_where_both_hold(rng):
-    values = rng.normal(size=60)
-    found, expected = bootstrap_interval(values), mean_interval(values)
-    assert found.mean == expected.mean
-    assert found.low == pytest.approx(expected.low, abs=0.05)
-    assert found.high == pytest.approx(expected.high, abs=0.05)
+@pytest.mark.parametrize("values", [[0.5, 0.5, 0.5], [0.0, 0.0], [-0.1] * 20, [Fraction(350, 359)] * 4], ids=str)
+def test_equal_values_have_no_interval_and_no_p(values):
+    """A width of 0 would say that the next seed cannot differ."""
+    interval = mean_interval(values)
+    assert interval.mean == pytest.approx(float(values[0]))
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert math.isnan(paired_p(values))
 
 
-def test_bootstrap_leans_with_the_values():
-    found = bootstrap_interval([1.0] * 9 + [0.0])
-    assert found.mean - found.low > 2 * (found.high - found.mean)
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_what_differs_in_the_rounding_of_float32_does_not_vary(scale):
+    close = scale * np.array([1.0, 1 + 1e-8, 1 - 1e-8])
+    assert math.isnan(mean_interval(close).low)
+    assert math.isnan(paired_p(close))
+    apart = scale * np.array([1.0, 1 + 1e-5, 1 - 1e-5])
+    assert mean_interval(apart).half_width > 0
+    assert paired_p(apart) < 1e-8
 
 
-def test_bootstrap_repeats_by_its_seed(rng):
-    values = rng.normal(size=8)
-    assert bootstrap_interval(values) == bootstrap_interval(values)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
+IMAGE_HITS = range(0, 329, 7), range(329, 0, -7), range(200, 247)
+IMAGE_PAIRS = [[(a, a + 1), (b, b + 1), (c, c + 1)] for a, b, c in zip(*IMAGE_HITS, strict=True)]
 
 
-def test_bootstrap_of_what_does_not_vary():
-    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5)
-    one = bootstrap_interval([0.7])
-    assert (one.mean, math.isnan(one.low), math.isnan(one.high)) == (0.7, True, True)
-    two = bootstrap_interval([0.5, 0.7])  # BCa has too little to go by
-    assert 0.5 <= two.low <= two.mean <= two.high <= 0.7
+@pytest.mark.parametrize("exact", [True, False], ids=["hits", "means in float32"])
+def test_equal_differences_of_one_image_are_no_discovery(exact):
+    """As means in float32 they differ in the last bit, and the t test gave p = 5e-11."""
+    made = (lambda hits: Fraction(hits, 359)) if exact else (lambda hits: float(np.float32(hits) / np.float32(359)))
+    for pairs in IMAGE_PAIRS:
+        base, arm = ({seed: made(pair[i]) for seed, pair in enumerate(pairs)} for i in (0, 1))
+        effect = paired_effects(base, {"arm": arm})["arm"]
+        assert effect.difference.mean == pytest.approx(1 / 359, rel=1e-4)
+        assert all(math.isnan(x) for x in (*effect.difference[1:], effect.p, effect.p_holm, effect.detectable))
 
 
-def test_bootstrap_without_bca_takes_percentiles(monkeypatch, rng):
-    from scipy import stats
-
-    methods, real = [], stats.bootstrap
-
-    def without_bca(*args, method, **settings):
-        methods.append(method)
-        found = real(*args, method="percentile", **settings)
-        if method == "BCa":
-            found.confidence_interval = type(found.confidence_interval)(math.nan, math.nan)
-        return found
-
-    monkeypatch.setattr(stats, "bootstrap", without_bca)
-    interval = bootstrap_interval(rng.normal(size=6))
-    assert methods == ["BCa", "percentile"]
-    assert interval.low < interval.mean < interval.high
+def test_exact_differences_are_rounded_once():
+    base, arm = {0: Fraction(1, 359), 1: Fraction(340, 359)}, {0: Fraction(3, 359), 1: Fraction(343, 359)}
+    found = paired_effects(base, {"arm": arm})["arm"]
+    assert found.difference == mean_interval([2 / 359, 3 / 359])
+    assert found.p == paired_p([2 / 359, 3 / 359])
 
 
-def test_bootstrap_refuses_no_values():
-    with pytest.raises(ValueError, match=r"values are \[\]"):
-        bootstrap_interval([])
+def test_equal_differences_count_for_no_test():
+    """Holm's correction is that of the arms that were tested."""
+    base = {seed: Fraction(300 + seed, 359) for seed in range(4)}
+    arms = {name: {seed: base[seed] + Fraction(n + seed * n, 359) for seed in base} for name, n in (("a", 1), ("b", 2))}
+    alone = paired_effects(base, arms)
+    found = paired_effects(base, arms | {"same": dict(base), "up": {s: x + Fraction(1, 359) for s, x in base.items()}})
+    for name in arms:
+        assert found[name] == alone[name]
+    assert math.isnan(found["same"].p_holm)
+    assert math.isnan(found["up"].p_holm)
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10, 20])
+def test_intervals_cover_as_often_as_promised(seeds, rng):
+    """Of an arm and of a difference alike; 4000 of each, so ± 1 % is three standard errors."""
+    base, arm = rng.normal(loc=5, scale=2, size=(2, 4000, seeds))
+    for values, mean in ((base, 5.0), (arm - base, 0.0)):
+        held = [low <= mean <= high for _, low, high in map(mean_interval, values)]
+        assert np.mean(held) == pytest.approx(0.95, abs=0.0105)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_the_interval_leaves_out_zero_where_p_is_below_its_level(seeds, rng):
+    for values in rng.normal(loc=1, size=(100, seeds)):
+        _, low, high = mean_interval(values)
+        assert (paired_p(values) < 0.05) == (low > 0 or high < 0)
+
+
+def test_what_is_said_beside_an_interval_is_what_was_measured():
+    """docs/results/coverage.json, which scripts/coverage.py wrote: whatever covers less than 92 % is named."""
+    stored = json.loads((ROOT / "docs" / "results" / "coverage.json").read_text())["results"]
+    shares = {}
+    for result in stored:
+        shares.setdefault(result["case"], {})[result["seeds"]] = result["held"] / result["intervals"]
+    assert {n for found in shares.values() for n in found} >= {2, 3, 5, 10, 20}
+    assert all(0.94 <= share <= 0.96 for share in shares["normal"].values())
+    assert min(min(shares[name].values()) for name in ("hits", "few hits")) >= 0.94
+    below = {name for name, found in shares.items() if min(found.values()) < 0.92}
+    assert below == {"skewed", "failures"}
+    skewed, failures = shares["skewed"].values(), shares["failures"]
+    said = " ".join(mean_interval.__doc__.split())
+    for text in (COVERAGE, said):
+        assert f"{min(skewed):.0%} to {max(skewed):.0%}".replace("%", " %").replace(" % to", " to") in text
+        assert "one seed in ten fails" in text
+    assert f"{min(failures.values()):.0%}".replace("%", " %") in COVERAGE
+    assert f"(with {min(failures, key=failures.get)} seeds)" in COVERAGE
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
@@ -108,9 +150,7 @@ def test_paired_p_against_the_t_table():
     assert paired_p([1, 2, 3, 4, 5]) == pytest.approx(closed_form, rel=1e-9)
 
 
-def test_paired_p_of_what_does_not_vary():
-    assert paired_p([0.0, 0.0, 0.0]) == 1
-    assert paired_p([0.1, 0.1, 0.1]) == 0.25  # as of the sign test
+def test_one_difference_has_no_p():
     assert math.isnan(paired_p([0.1]))
 
 
@@ -163,6 +203,11 @@ def test_divergence_counts_discordant_pairs():
     assert divergence_p(always, never) == pytest.approx(2 / 2**6)
     assert divergence_p(always, always) == 1
     assert divergence_p([False, True], [True, False]) == 1
+
+
+def test_divergence_of_unequal_seeds_is_refused():
+    with pytest.raises(ValueError, match=r"^base has 3 runs and arm 2: expected the same seeds of both$"):
+        divergence_p([False] * 3, [False] * 2)
 
 
 def test_effects_are_paired_by_seed():

@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tyro
 from convnet.experiments import ablate
-from convnet.experiments.ablate_cells import parse_shard, share
+from convnet.experiments.ablate_cells import cells_of, parse_shard, read, share
 from convnet.experiments.ablate_plan import preset_names, quickened, read_preset
+from convnet.experiments.ablate_report import write_ablation
+from convnet.experiments.ablate_results import analyse
 
 from convnet import data
-from convnet.ablation import Replicates, bootstrap_interval
+from convnet.ablation import COVERAGE, Replicates, mean_interval
 from convnet.config import RunConfig, content_hash, from_dict
 from convnet.record import RunDirectory, parameter_hash
 from convnet.run import Trainer
@@ -77,6 +80,7 @@ def test_one_row_per_arm_and_seed(finished):
     ]
     assert {row["status"] for row in rows} == {"finished"}
     assert all(row["score"] == row["test_accuracy"] != "" for row in rows)
+    assert all(float(row["score"]) == int(row["test_hits"]) / int(row["test_images"]) for row in rows)
 
 
 def test_a_cell_is_the_single_run_bit_for_bit(finished):
@@ -100,7 +104,9 @@ def test_summary_is_that_of_the_rows(finished):
     base, *others = summary["arms"]
     assert (base["arm"], base["effect"]) == ("optim sgd, initializer zeros", None)
     for arm in summary["arms"]:
-        assert [arm["test_accuracy"], *arm["interval95"]] == pytest.approx(bootstrap_interval(scores[arm["arm"]]))
+        assert [arm["test_accuracy"], *arm["interval95"]] == pytest.approx(
+            mean_interval(scores[arm["arm"]]), nan_ok=True
+        )
     for arm in others:
         differences = np.subtract(scores[arm["arm"]], scores[base["arm"]])
         assert arm["effect"]["pairs"] == 3
@@ -188,6 +194,119 @@ def test_traced_arms_share_a_program(tmp_path, monkeypatch):
     assert run(*BASE, *factors, "--seeds", "2", "--traced", "--replicates", "vmapped", out=tmp_path / "out") == 0
     assert built == [8]
     assert {row["replicates"] for row in rows_of(tmp_path / "out")} == {"8"}
+
+
+# --- what it says of intervals ----------------------------------------------------------------------------------------
+
+SAME = """
+seeds = 2
+[base]
+model.name = "linear"
+data.limit = 200
+train.epochs = 2
+[factors.f]
+"whole" = {optim.name = "sgd"}
+"cropped to all" = {data.crop = 8, optim.name = "sgd"}
+"other" = {optim.learning_rate = 0.002, optim.name = "sgd"}
+"other, cropped to all" = {optim.learning_rate = 0.002, data.crop = 8, optim.name = "sgd"}
+"""
+
+
+@pytest.mark.sweep
+def test_a_setting_without_effect_is_no_difference_and_no_test(tmp_path, capsys):
+    """A crop of 8 pixels of images of 8: the same bits, by another program."""
+    (tmp_path / "same.toml").write_text(SAME)
+    assert run("--preset", str(tmp_path / "same.toml"), out=tmp_path / "out") == 0
+    remarks = [f"{arm}: the same run as {other}, bit for bit: data.crop has no effect here"
+               for arm, other in (("cropped to all", "whole"), ("other, cropped to all", "other"))]  # fmt: skip
+    output = capsys.readouterr().out.splitlines()
+    arms = {arm["arm"]: arm for arm in json.loads((tmp_path / "out" / "summary.json").read_text())["arms"]}
+    page = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    for remark in remarks:
+        assert remark in output
+        assert remark in page
+    for name, same in (("cropped to all", "whole"), ("other, cropped to all", "other")):
+        assert (arms[name]["same_as"], arms[name]["effect"]) == (same, None)
+        assert any(line.split("  ")[0] == name and line.endswith("same run") for line in output)
+    assert arms["other"]["effect"]["p_holm"] == arms["other"]["effect"]["p"]  # the only test there is
+
+
+@pytest.fixture
+def plan_and_cells(finished):
+    plan, arms = ablate.plan_of(tyro.cli(ablate.Ablate, args=GRID))
+    cells = [read(cell) for cell in cells_of(arms, range(3), finished)]
+    assert all(cells)
+    return ablate.describe(plan, arms), cells
+
+
+def test_the_same_runs_are_no_difference_and_no_test(plan_and_cells, tmp_path):
+    """As above, of cells that were not trained: another arm has the bits of the base's."""
+    plan, cells = plan_and_cells
+    names = [arm["name"] for arm in plan["arms"]]
+    bits = {d.cell.seed: {name: d.facts[name] for name in BITS} for d in cells if d.cell.arm.name == names[0]}
+    same = [replace(d, facts=d.facts | bits[d.cell.seed]) if d.cell.arm.name == names[2] else d for d in cells]
+    text, _ = write_ablation(tmp_path, plan, same)
+    remark = f"{names[2]}: the same run as {names[0]}, bit for bit: optim.name has no effect here"
+    assert remark in text.splitlines()
+    assert remark in html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    arms = json.loads((tmp_path / "summary.json").read_text())["arms"]
+    assert [arm["same_as"] for arm in arms] == [None, None, names[0], None]
+    assert [arm["effect"] is None for arm in arms] == [True, False, True, False]
+    smaller, larger = sorted(arm["effect"]["p"] for arm in arms if arm["effect"])
+    assert {arm["effect"]["p_holm"] for arm in arms if arm["effect"]} == {min(1, 2 * smaller), max(larger, 2 * smaller)}
+
+
+BITS = ("parameter_hash", "test_loss", "test_hits", "test_accuracy")
+
+
+def test_the_same_program_is_the_same_run_whatever_its_rounding(plan_and_cells):
+    """On accelerators the same program may give other bits; another number of epochs makes it another run."""
+    _, cells = plan_and_cells
+    base = next(d for d in cells if d.facts["programs"])
+    other = replace(base, facts=base.facts | {"parameter_hash": "0", "test_loss": 0.5})
+    assert base.fingerprints & other.fingerprints
+    for change in ({"programs": {"epoch": "0"}}, {"data": {"digest": "0"}}, {"replicates": 7}, {"traced": ["x"]}):
+        assert not base.fingerprints & replace(other, facts=other.facts | change).fingerprints
+    config = replace(base.cell.arm.config, train=replace(base.cell.arm.config.train, epochs=3))
+    longer = replace(other, cell=replace(other.cell, arm=replace(other.cell.arm, config=config)))
+    assert not base.fingerprints & longer.fingerprints
+    assert not base.fingerprints & replace(base, cell=replace(base.cell, seed=9)).fingerprints
+
+
+def test_a_missing_interval_has_its_reason(plan_and_cells, tmp_path):
+    """Of arms that shards have not finished: one without a seed of the base's, one with one, one with two of three."""
+    plan, cells = plan_and_cells
+    names = [arm["name"] for arm in plan["arms"]]
+    kept = {names[0]: (0, 1), names[1]: (2,), names[2]: (1,), names[3]: (0, 1, 2)}
+    text, _ = write_ablation(tmp_path, plan, [d for d in cells if d.cell.seed in kept[d.cell.arm.name]])
+    remarks = [
+        f"{names[1]}, {names[2]}: one run has no interval: two seeds or more are needed",
+        f"{names[1]}: not compared, for it has no seed in common with {names[0]}",
+        f"{names[2]}: compared over the 1 of 2 seeds that {names[0]} has, too",
+        f"{names[2]}: one pair has no interval and no p: two seeds or more are needed",
+        f"{names[3]}: compared over the 2 of 3 seeds that {names[0]} has, too",
+        "5 of 12 cells are not finished",
+    ]
+    assert [line for line in text.splitlines() if ": " in line or "cells" in line] == remarks
+    assert html.escape(remarks[0]) in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_its_intervals_cover(finished):
+    assert COVERAGE in html.unescape((finished / "report.html").read_text(encoding="utf-8"))
+
+
+def without_counts(done, *names):
+    facts = {name: value for name, value in done.facts.items() if name not in ("test_hits", "test_images", *names)}
+    return replace(done, facts=facts | {"test_accuracy": float(np.float32(done.facts["test_accuracy"]))})
+
+
+def test_hits_of_cells_that_hold_a_mean_alone_are_counted(plan_and_cells, finished):
+    """As older versions wrote them, in float32."""
+    plan, cells = plan_and_cells
+    older = analyse(plan, [without_counts(done) for done in cells])
+    assert [r.said for r in older] == [r.said for r in analyse(plan, cells)]
+    with pytest.raises(ValueError, match=r"^cell \w+ tells of no test_hits, nor of how many test images there were: "):
+        analyse(plan, [without_counts(done, "data") for done in cells])
 
 
 # --- going on ---------------------------------------------------------------------------------------------------------
@@ -317,6 +436,14 @@ BAD = {
     "a batch too large": ([*BASE, *FACTORS, "--set", "train.batch_size=999"], "train.batch_size is 999: expected at"),
     "unknown preset": (["--preset", "initialisers"], "unknown preset 'initialisers': did you mean initializers?"),
     "no such file": (["--preset", "nowhere.toml"], "preset 'nowhere.toml' cannot be read"),
+    "a setting without effect": (
+        ["--factor", "model.kernel=3,5", "--set", "model.name=mlp"],
+        "arms '3' and '5' are the same run: model.kernel has no effect where model.name is 'mlp'",
+    ),
+    "smoothing without targets": (
+        ["--factor", "train.label_smoothing=0,0.1", "--set", "train.loss=crammer_singer"],
+        "train.label_smoothing is 0.1: expected 0 where train.loss is 'crammer_singer'",
+    ),
     "preset and factor": (["--preset", "depth", *FACTORS], "preset is 'depth': expected a preset, or at least one"),
     "no seeds": ([*FACTORS, "--seeds", "0"], "seeds is 0: expected 1 or more"),
     "bad shard": ([*FACTORS, "--shard", "9/3"], "shard is '9/3': expected i/n"),

@@ -204,6 +204,7 @@ def test_a_diverged_run_is_a_result(tmp_path, capsys):
     assert statuses == {("linear", "finished", True), ("mlp", "diverged", False)}
     output = capsys.readouterr()
     assert "none (2 of 2 diverged)" in output.out
+    assert "mlp: every run diverged: there is no accuracy" in output.out.splitlines()
     assert "mlp, seed 1: diverged: the loss or its gradient is not finite at step" in output.err
 
 

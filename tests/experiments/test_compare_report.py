@@ -7,6 +7,7 @@ import pytest
 from convnet.experiments.compare_family import Family
 from convnet.experiments.compare_report import summary_table, write_comparison
 
+from convnet.ablation import COVERAGE
 from convnet.config import ModelConfig, RunConfig
 from convnet.data import Dataset, Split
 from convnet.run import RunResult
@@ -37,8 +38,8 @@ def family(name, data, seeds=2, epochs=3, **changes):
             EpochRecord(e, 10 * e, 1 / e, 0.5, 1.0, 2 / e, 1 - 1 / (e + 1), 0.1) for e in range(1, epochs + 1)
         )
         logits = rng.normal(size=(len(data.test), data.num_classes))
-        accuracy = float(rng.uniform(0.5, 1))
-        return RunResult(replace(config, seed=seed), records, variables, epochs, 0.5, accuracy, logits, 1.0)
+        hits = int(rng.integers(len(logits) // 2, len(logits)))
+        return RunResult(replace(config, seed=seed), records, variables, epochs, 0.5, hits, logits, 1.0)
 
     runs = tuple(Family.Run(seed, result(seed)) for seed in range(seeds))
     facts = dict(runs=runs, parameters=10, flops_per_image=20.0, compile_seconds=1.0, target=0.9)
@@ -116,15 +117,31 @@ def test_families_that_all_diverged_are_a_page_too(tmp_path):
     data = dataset()
     lost = family("linear", data, runs=(Family.Run(0, None, "not finite at step 3"),))
     assert "none (1 of 1 diverged)" in page_of(tmp_path, data, lost)
+    assert lost.remarks == ("every run diverged: there is no accuracy",)
+
+
+def test_the_page_says_what_its_intervals_cover_and_why_one_is_missing(tmp_path):
+    data = dataset()
+    lost = family("linear", data, runs=(Family.Run(0, None, "not finite at step 3"), Family.Run(1, None, "at step 4")))
+    page = page_of(tmp_path, data, lost, family("cnn", data))
+    assert COVERAGE.replace("'", "&#39;") in page
+    assert "linear: every run diverged: there is no accuracy" in page
 
 
 def test_an_interval_stays_within_what_an_accuracy_can_be():
     """Student's t of two seeds reaches 13 standard errors out."""
     data = dataset()
     found = family("linear", data)
-    runs = [replace(run, result=replace(run.result, test_accuracy=0.8 + 0.16 * run.seed)) for run in found.runs]
-    table = summary_table([replace(found, runs=tuple(runs))])
-    assert table[1][1] == "88.00% (0.00 … 100.00)"
-    close = [replace(run, result=replace(run.result, test_accuracy=0.95 + 0.001 * run.seed)) for run in runs]
-    assert summary_table([replace(found, runs=tuple(close))])[1][1] == "95.05% (94.41 … 95.69)"
-    assert summary_table([replace(found, runs=tuple(close[:1]))])[1][1] == "95.00%"
+
+    def shown(*hits):
+        """Of 1,000 images each."""
+        logits = np.zeros((1000, 3))
+        runs = [replace(run, result=replace(run.result, test_hits=n, test_logits=logits))
+                for run, n in zip(found.runs, hits, strict=False)]  # fmt: skip
+        told = replace(found, runs=tuple(runs))
+        return summary_table([told])[1][1], told.remarks
+
+    assert shown(800, 960) == ("88.00% (0.00 … 100.00)", ())
+    assert shown(950, 951) == ("95.05% (94.41 … 95.69)", ())
+    assert shown(950, 950) == ("95.00% (—)", ("no interval, for all 2 runs have the same score",))
+    assert shown(950) == ("95.00%", ("one run has no interval: two seeds or more are needed",))

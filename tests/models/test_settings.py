@@ -43,6 +43,14 @@ def calls_of(name, *, train=False, **settings):
     return calls
 
 
+def test_unused_settings_are_those_of_other_models():
+    assert models.unused_settings("cnn") == set()
+    assert models.unused_settings("mlp") >= {"kernel", "stride", "pool", "head"}
+    assert models.unused_settings("mlp").isdisjoint({"name", "widths", "depth", "dropout", "initializer"})
+    assert models.unused_settings("linear") == models.unused_settings("mlp") | {"widths", "depth"}
+    assert models.unused_settings("of somebody") == set()
+
+
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh"])
 @pytest.mark.parametrize(("pool", "op"), [("max", ["max_pool"]), ("avg", ["avg_pool"]), ("stride", []), ("none", [])])
 def test_a_network_computes_through_its_opset_alone(activation, pool, op):

@@ -121,6 +121,25 @@ def test_metrics_of_an_older_version_are_compared_as_far_as_they_go(run):
     assert reproduce.main([str(run)]) == 0
 
 
+def test_accuracies_that_an_older_version_rounded_are_compared_as_rounded(run, capsys):
+    """They were means in float32, and no hits were written down."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["validation_accuracy"] = float(np.float32(line["validation_accuracy"]))
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert reproduce.main([str(run)]) == 1  # a run that counted has other figures
+    assert "validation_accuracy: " in capsys.readouterr().out
+
+    def age(manifest):
+        del manifest["test_hits"], manifest["test_images"], manifest["metrics_hash"]
+        manifest["test_accuracy"] = float(np.float32(manifest["test_accuracy"]))
+
+    edit(run, age)
+    assert reproduce.main([str(run)]) == 0
+    edit(run, lambda manifest: manifest.update(test_accuracy=manifest["test_accuracy"] + 1 / 359))
+    assert reproduce.main([str(run)]) == 1
+
+
 @pytest.mark.sweep
 def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
     config = RunConfig(

@@ -1,6 +1,8 @@
 """docs/ablations.md is written from what is stored, preset by preset."""
 
+import csv
 import json
+import math
 import runpy
 import shutil
 import subprocess
@@ -10,11 +12,14 @@ from pathlib import Path
 import pytest
 from convnet.experiments import ablate
 
+from convnet.ablation import recomputed
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "update_ablations.py"
 ROOT = SCRIPT.parents[1]
 
 ARM = {
     "levels": {}, "seeds": 10, "diverged": 0, "divergence_p": 1.0, "parameters": 5, "epochs": 2, "compile_seconds": 1.0,
+    "same_as": None, "remarks": [],
 }  # fmt: skip
 EFFECT = {"pairs": 10, "difference": [-0.05, -0.08, -0.02], "p": 0.0001, "p_holm": 0.0002, "detectable": 0.0123}
 SUMMARY = {
@@ -23,14 +28,17 @@ SUMMARY = {
     "cells": {"planned": 20, "finished": 19, "diverged": 1},
     "arms": [
         ARM | {"arm": "1", "test_accuracy": 0.9, "interval95": [0.88, 0.91], "effect": None, "train_seconds": 1.5},
-        ARM | {"arm": "2", "test_accuracy": 0.85, "interval95": [None, None], "effect": EFFECT, "train_seconds": None},
+        ARM
+        | {"arm": "2", "test_accuracy": 0.85, "interval95": [None, None], "effect": EFFECT, "train_seconds": None}
+        | {"remarks": ["no interval, for all 10 runs have the same score"]},
     ],
 }
 
 
-@pytest.fixture
-def docs(tmp_path):
-    run, docs = tmp_path / "run", tmp_path / "docs"
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablations")
+    run, docs = folder / "run", folder / "docs"
     (run / "figures").mkdir(parents=True)
     docs.mkdir()
     (run / "summary.json").write_text(json.dumps(SUMMARY))
@@ -45,7 +53,8 @@ def docs(tmp_path):
 def test_answers_stand_in_a_table(docs):
     text = (docs / "ablations.md").read_text()
     assert "| 1 | 90.00 | 88.00 … 91.00 |  |  |  |  | 0 of 10 | 1.5 |" in text
-    assert "| 2 | 85.00 |  | -5.00 | -8.00 … -2.00 | < 0.001 | 1.23 | 0 of 10 |  |" in text
+    assert "| 2 | 85.00 | — | -5.00 | -8.00 … -2.00 | < 0.001 | 1.23 | 0 of 10 |  |" in text
+    assert "\n\n- 2: no interval, for all 10 runs have the same score\n\n" in text
     assert "10 seeds (19 of 20 cells), 15 s of training; a CPU, 2 CPU cores; JAX 1, Python 3; 2026-01-02." in text
     assert (docs / "results" / "ablations" / "depth" / "paired-differences.png").read_bytes() == b"png"
     assert "](results/ablations/depth/paired-differences.png)" in text
@@ -65,15 +74,81 @@ def test_the_page_is_up_to_date():
     assert (ROOT / "docs" / "ablations.md").read_text() == page(ROOT / "docs")
 
 
-def test_bad_input_is_one_line(tmp_path, docs):
-    before = shutil.copy(docs / "ablations.md", tmp_path / "before.md").read_text()
-    for args, message in (
-        ([str(tmp_path)], "ablation is"),
+def stored_ablations():
+    return sorted((ROOT / "docs" / "results" / "ablations").iterdir())
+
+
+@pytest.mark.parametrize("path", stored_ablations(), ids=lambda path: path.name)
+def test_what_is_stored_are_the_statistics_of_the_stored_runs(path):
+    summary, rows = json.loads((path / "summary.json").read_text()), rows_of(path)
+    for old, new in zip(summary["arms"], recomputed(summary, rows)["arms"], strict=True):
+        assert figures(new) == pytest.approx(figures(old), rel=1e-6, abs=1e-12, nan_ok=True)
+        assert [new["same_as"], new["remarks"]] == [old["same_as"], old["remarks"]]
+
+
+def figures(arm):
+    """All numbers that are statistics; NaN where there is none."""
+    effect = arm["effect"] or {"difference": [None] * 3, "p": None, "p_holm": None, "detectable": None}
+    found = [arm["test_accuracy"], *arm["interval95"], arm["divergence_p"], *effect["difference"]]
+    return [math.nan if x is None else x for x in (*found, *(effect[name] for name in ("p", "p_holm", "detectable")))]
+
+
+def rows_of(path):
+    with (path / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def copied(docs, name):
+    return Path(shutil.copytree(ROOT / "docs" / "results" / "ablations" / name, docs / "results" / "ablations" / name))
+
+
+def test_statistics_are_computed_again_from_the_stored_runs(tmp_path):
+    """And nothing else of the summary changes, but the picture of the differences."""
+    path, update = copied(tmp_path, "gradients"), runpy.run_path(str(SCRIPT))
+    before = json.loads((path / "summary.json").read_text())
+    spoilt = json.loads(json.dumps(before))
+    spoilt["arms"][1] |= {"test_accuracy": 0.5, "interval95": [0.5, 0.5], "remarks": [], "effect": EFFECT}
+    (path / "summary.json").write_text(json.dumps(spoilt))
+    (path / "paired-differences.png").write_bytes(b"")
+    update["update"](update["Update"](recompute=True, docs=tmp_path))
+    assert json.loads((path / "summary.json").read_text()) == before
+    assert (path / "paired-differences.png").read_bytes().startswith(b"\x89PNG")
+    assert "| auto | 95.99 | 94.13 … 97.84 | +0.00 | — | — | — |" in (tmp_path / "ablations.md").read_text()
+
+
+def test_the_same_runs_are_named_in_the_table(tmp_path):
+    path = copied(tmp_path, "gradients")
+    summary, rows = json.loads((path / "summary.json").read_text()), rows_of(path)
+    for hand, auto in zip(rows[:5], rows[5:], strict=True):
+        auto |= {name: hand[name] for name in ("parameter_hash", "test_loss")}
+    summary = recomputed(summary, rows)
+    assert summary["arms"][1]["remarks"] == ["the same run as hand, bit for bit: gradient has no effect here"]
+    (path / "summary.json").write_text(json.dumps(summary))
+    text = runpy.run_path(str(SCRIPT))["page"](tmp_path)
+    assert "| auto | 95.99 | 94.13 … 97.84 | same run |  |  |  |" in text
+    assert "- auto: the same run as hand, bit for bit: gradient has no effect here" in text
+
+
+def test_runs_without_counts_are_refused(tmp_path):
+    summary = json.loads((ROOT / "docs" / "results" / "ablations" / "gradients" / "summary.json").read_text())
+    with pytest.raises(ValueError, match=r"^columns of results\.csv is 'arm, seed': expected test_hits among them"):
+        recomputed(summary, [{"arm": "hand", "seed": "0"}])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["SOME"], "ablation is"),
         (["--run", "--presets", "nothing"], "presets is 'nothing': expected one of activations"),
-    ):
-        done = subprocess.run([sys.executable, str(SCRIPT), *args, "--docs", str(docs)], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert f"error: {message}" in done.stderr
+    ],
+)
+def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsys):
+    before = (docs / "ablations.md").read_text()
+    args = [str(tmp_path) if arg == "SOME" else arg for arg in args]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *args, "--docs", str(docs)])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {message}")
     assert (docs / "ablations.md").read_text() == before
 
 
