@@ -18,7 +18,7 @@ import tyro
 
 from convnet.cli import run_command
 from convnet.record import write_atomically, write_json
-from convnet.report import comparison_table
+from convnet.report import comparison_table, remark_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "results"
@@ -55,10 +55,13 @@ def section(path: Path) -> str:
     families, where = summary["families"], summary["environment"]
     table = _markdown(comparison_table(families))
     train = families[-1]["config"]["train"]
+    # Those that older versions stored have no remarks.
+    remarks = remark_lines({family["family"]: family.get("remarks", ()) for family in families})
+    below = "".join(f"- {line}\n" for line in remarks) + ("\n" if remarks else "")
     return (
         f"**{path.name}**, {families[0]['seeds']} seeds, {train['epochs']} epochs of batch {train['batch_size']}; "
         f"`python {where['command']}`\n\n{table}\n\n"
-        f"{_circumstances(where)}\n"
+        f"{below}{_circumstances(where)}\n"
     )
 
 

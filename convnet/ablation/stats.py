@@ -73,7 +73,11 @@ def _quantile(n: int, confidence: float) -> float:
 
 def paired_p(differences: Sequence[Real]) -> float:
     """Two-sided p-value of "the mean difference is 0" by the paired t test: below 0.05 where the 95 % interval of
-    `mean_interval` leaves out 0, and NaN where there is no interval."""
+    `mean_interval` leaves out 0, and NaN where there is no interval.
+
+    The differences have to be exact. Of accuracies that were rounded before they were subtracted, equal ones differ in
+    the last bit, and get a p next to 0; `paired_effects` sees to that.
+    """
     from scipy import stats
 
     return float(stats.ttest_1samp(np.asarray(differences, float), 0).pvalue) if varies(differences) else math.nan
