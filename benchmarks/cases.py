@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import ClassVar
 
@@ -12,8 +13,9 @@ DRAWN = 2**20
 """Different values of an operand. More are these over again: drawing them would take longer than timing an op."""
 
 
+@lru_cache(maxsize=3)
 def draw(letter: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Normal values, float32, of the operand called `letter`: the same ones in all peers."""
+    """Normal values, float32, of the operand called `letter`: the same ones in all peers. Not to be written to."""
     values = np.random.default_rng(ord(letter)).standard_normal(min(prod(shape), DRAWN), np.float32)
     return np.resize(values, shape)
 

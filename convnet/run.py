@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,6 +35,17 @@ TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_sca
 """Settings that a program can take as inputs. The others shape the program."""
 
 OnEpoch = Callable[[train.EpochRecord], None]
+
+
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+
+
+def compiler_options() -> dict[str, Any]:
+    """Of every run's programs. On GPUs XLA adds up in any order, and tries algorithms by the clock, unless it is told
+    not to: two runs of one config then end with different bits, even in one process. What XLA_FLAGS says goes first.
+    """
+    told = "deterministic" in os.environ.get("XLA_FLAGS", "")
+    return DETERMINISTIC if jax.default_backend() == "gpu" and not told else {}
 
 
 class Programs(NamedTuple):
@@ -125,7 +137,8 @@ class Trainer:
             with self._precision():
                 lowered = self._lower(replicates)
                 self._digests[replicates] = _digests_of(lowered)
-                self._programs[replicates] = Programs(*(program.compile() for program in lowered))
+                options = compiler_options()
+                self._programs[replicates] = Programs(*(program.compile(options) for program in lowered))
                 give_back_memory()
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]

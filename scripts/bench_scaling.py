@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks a
 
 from benchmarks import command
 from benchmarks.command import Measurement
-from benchmarks.peers import PEERS
+from benchmarks.peers import STEP_PEERS
 from benchmarks.scaling import BASE, QUICK_BASE, QUICK_SWEEPS, SWEEPS, sweep
 from benchmarks.session import Group, chosen
 from convnet.cli import run_command
@@ -39,7 +39,7 @@ class BenchScaling(Measurement):
 
 def bench_scaling(settings: BenchScaling) -> None:
     sweeps, base = (QUICK_SWEEPS, QUICK_BASE) if settings.quick else (SWEEPS, BASE)
-    peers = chosen("peers", settings.peers, tuple(PEERS))
+    peers = chosen("peers", settings.peers, STEP_PEERS)
     groups = [
         Group(quantity, sweep(quantity, sweeps[quantity], base), sweeps[quantity])
         for quantity in chosen("cases", settings.cases, tuple(sweeps))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks a
 from benchmarks import command
 from benchmarks.command import Measurement
 from benchmarks.networks import MODES, NETWORKS, QUICK_NETWORKS, StepTask
-from benchmarks.peers import PEERS
+from benchmarks.peers import STEP_PEERS
 from benchmarks.session import Group, chosen
 from convnet.cli import run_command
 from convnet.config import require
@@ -47,7 +47,7 @@ class BenchTrain(Measurement):
 
 def bench_train(settings: BenchTrain) -> None:
     networks = QUICK_NETWORKS if settings.quick else NETWORKS
-    peers = chosen("peers", settings.peers, tuple(PEERS))
+    peers = chosen("peers", settings.peers, STEP_PEERS)
     repeats = {"single": 1, "scanned": settings.epoch_steps, "vmapped": settings.replicates}
     for name, value in {"batch": settings.batch, **repeats}.items():
         require(value >= 1, name, value, "1 or more")

@@ -39,13 +39,13 @@ class Part:
 
 
 PARTS = {
-    "audit": Part("audit", "audit", 80, needs=("hypothesis", "scipy")),
-    "train": Part("steps", "train", 130, needs=("optax",)),
-    "replicates": Part("replicates", "replicates", 60, needs=("flax", "optax", "orbax", "sklearn")),
-    "ops": Part("ops", "ops", 100),
-    "determinism": Part("determinism", "determinism", 50, needs=("flax", "optax", "orbax")),
+    "audit": Part("audit", "audit", 40, needs=("hypothesis", "scipy")),
+    "train": Part("steps", "train", 200, needs=("optax",)),
+    "replicates": Part("replicates", "replicates", 55, needs=("flax", "optax", "orbax", "sklearn")),
+    "ops": Part("ops", "ops", 85),
+    "determinism": Part("determinism", "determinism", 55, needs=("flax", "optax", "orbax")),
     "mnist": Part("mnist", "mnist", 25, needs=("flax", "optax", "orbax")),
-    "formulations": Part("formulations", "formulations", 90),
+    "formulations": Part("formulations", "formulations", 30),
 }
 """The most telling first."""
 

@@ -1,4 +1,4 @@
-"""Each op, forward, dL/dx and dL/dw, beside autodiff and torch, in every precision."""
+"""Each op, forward, dL/dx and dL/dw, beside autodiff and torch; in float32 too where there is time in the end."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def measure(document: Document) -> None:
     with team(document, PEERS) as workers:
         products = [GemmTask(size, precision) for precision in reversed(PRECISIONS)]
         document.facts["gemm"] += asked(document, "matrix product", products, workers)
-        for name in order:
-            if not document.left:
-                document.cut(layers[name].label)
-                continue
-            for precision in reversed(PRECISIONS):
-                tasks = tasks_of(layers[name], "once", batch=batch, precision=precision, repeats=1)
-                document.add(asked(document, layers[name].label, tasks, workers))
+        for precisions in (("bfloat16", "tf32"), ("float32",)):
+            for name in order:
+                if not document.left:
+                    document.cut(f"{layers[name].label}, {' and '.join(precisions)}")
+                    continue
+                for precision in precisions:
+                    tasks = tasks_of(layers[name], "once", batch=batch, precision=precision, repeats=1)
+                    document.add(asked(document, layers[name].label, tasks, workers))

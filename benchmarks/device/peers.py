@@ -13,7 +13,7 @@ from benchmarks.messages import Task
 from benchmarks.session import result_of
 from benchmarks.workers import Variant, Worker
 
-ROUNDS, SECONDS = 5, 0.08
+ROUNDS, SECONDS = 5, 0.04
 TINY_ROUNDS, TINY_SECONDS = 2, 1e-3
 
 

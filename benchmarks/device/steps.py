@@ -13,19 +13,20 @@ from benchmarks.messages import Task
 from benchmarks.networks import LARGE_NETWORKS, NETWORKS, QUICK_NETWORKS, StepTask
 from benchmarks.workers import Worker
 
-PEERS = ("ours", "autodiff", "torch", "torch-compile")
+PEERS = ("ours", "ours-repeatable", "autodiff", "torch", "torch-compile")
+TINY_PEERS = ("ours", "autodiff")
 COMPILED = "torch-compile"
 BATCH, STEPS = 512, 16
 TINY_BATCH, TINY_STEPS = 4, 2
 CASES = ("mnist_cnn", "small_vgg", "resnet18")
-PRECISIONS = ("bfloat16", "tf32", "float32")
+PRECISIONS = ("bfloat16", "tf32")
 
 
 def measure(document: Document) -> None:
     networks = QUICK_NETWORKS if document.tiny else NETWORKS | LARGE_NETWORKS
     names, precisions = (tuple(networks)[:1], ("bfloat16",)) if document.tiny else (CASES, PRECISIONS)
     batch, steps = (TINY_BATCH, TINY_STEPS) if document.tiny else (BATCH, STEPS)
-    peers = PEERS[:2] if document.tiny else PEERS
+    peers = TINY_PEERS if document.tiny else PEERS
     with team(document, peers) as workers:
         for precision in precisions:
             for name in names:

@@ -108,7 +108,7 @@ def train(document: Document) -> Iterator[Line]:
             yield Line(f"{case}, {precision}", f"{NOT_MEASURED} {gap}".strip())
             continue
         yield Line(f"{case}, {precision}", f"{1e3 * own:.2f} ms a step, {_rate(at('single', 'ours'))}")
-        for peer, aim in (("torch-compile", 1.0), ("torch", None), ("autodiff", None)):
+        for peer, aim in (("torch-compile", 1.0), ("torch", None), ("autodiff", None), ("ours-repeatable", None)):
             if other := _median(at("single", peer)):
                 told = (f"{aim} or more", _verdict(other / own >= aim)) if aim else ("", "")
                 yield Line(f"  {peer} ÷ ours", f"{other / own:.2f}", *told)
@@ -137,18 +137,18 @@ def replicates(document: Document) -> Iterator[Line]:
 
 
 def determinism(document: Document) -> Iterator[Line]:
-    for kind in ("default", "deterministic"):
+    for kind in dict.fromkeys(r["kind"] for r in document["results"]):
         runs = [r for r in document["results"] if r["kind"] == kind and r.get("digests")]
         if not runs:
-            yield Line(f"{kind} operations", NOT_MEASURED)
+            yield Line(f"bits, {kind}", NOT_MEASURED)
             continue
         within = all(len(set(r["digests"])) == 1 for r in runs)
         across = len({digest for r in runs for digest in r["digests"]}) == 1
-        seconds = np.median([s for r in runs for s in r["seconds"][1:]])
-        told = f"equal bits {'in' if within else 'not even in'} one process"
-        told += f", {'and' if across else 'not'} across {len(runs)}" if len(runs) > 1 else ""
-        aim = ("equal bits", _verdict(within and across)) if kind == "deterministic" else ()
-        yield Line(f"{kind} operations", f"{told}; {seconds:.2f} s a run", *aim)
+        seconds = np.median([s for r in runs if r["alone"] for s in r["seconds"][1:]])
+        told = f"{'equal' if within else 'not equal'} in one process"
+        told += f", {'equal' if across else 'not equal'} in {len(runs)}" if len(runs) > 1 else ""
+        aim = ("equal", _verdict(within and across)) if kind == "deterministic" else ()
+        yield Line(f"bits, {kind}", f"{told}; {1e3 * seconds:.1f} ms a run", *aim)
 
 
 def mnist(document: Document) -> Iterator[Line]:

@@ -22,6 +22,9 @@ class Peer:
 
 PEERS: dict[str, Peer] = {
     "ours": Peer("convnet, gradients by hand", "jax_steps", {"gradient": "hand"}),
+    "ours-repeatable": Peer(
+        "convnet as its runs are compiled, for equal bits", "jax_steps", {"gradient": "hand", "bits": "equal"}
+    ),
     "autodiff": Peer("the same network under JAX's autodiff", "jax_steps", {"gradient": "auto"}),
     "flax": Peer("Flax Linen and Optax", "flax_linen", {}),
     "keras": Peer("Keras 3 on JAX, train_on_batch", "keras_layers", {}, programs=False),
@@ -32,6 +35,8 @@ PEERS: dict[str, Peer] = {
     ),
 }
 
+STEP_PEERS = tuple(name for name in PEERS if name != "ours-repeatable")
+"""On CPUs every run has equal bits."""
 OP_PEERS = ("ours", "autodiff", "torch", "torch-nchw")
 """Those with ops of their own: Flax and Keras call `lax.conv_general_dilated`, and torch compiles no single kernel."""
 

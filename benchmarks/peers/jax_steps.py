@@ -22,6 +22,7 @@ from benchmarks.peers.program import Loaded, Program
 from convnet import train
 from convnet.allocator import give_back_memory
 from convnet.ops import OPSETS, OpSet
+from convnet.run import DETERMINISTIC
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def pixels(key: Array, images: Array) -> Array:
     return images.astype(jnp.float32) / 255
 
 
-def step_program(task: StepTask, opset: OpSet) -> Program:
+def step_program(task: StepTask, opset: OpSet, options: dict[str, Any]) -> Program:
+    """options: of the compiler."""
     model = TableModel(task.network, opset, PRECISIONS[task.precision])
     optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
     step = train.make_train_step(model, optimizer, opset.softmax_cross_entropy, pixels)
@@ -85,12 +87,12 @@ def step_program(task: StepTask, opset: OpSet) -> Program:
 
     images, labels = device_data(task)
     if task.mode == "single":
-        return driven(step, init(jax.random.key(0)), ((images, labels),), lambda info: info["loss"])
+        state, batch = init(jax.random.key(0)), (images, labels)
+        return driven(step, state, (batch,), lambda info: info["loss"], options=options)
     if task.mode == "scanned":
         epoch = train.make_epoch(step, task.batch)
-        return driven(
-            epoch, init(jax.random.key(0)), (images, labels), lambda info: info["loss"][0], units=task.repeats
-        )
+        shared = dict(units=task.repeats, options=options)
+        return driven(epoch, init(jax.random.key(0)), (images, labels), lambda info: info["loss"][0], **shared)
     states = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), task.repeats))
     batches = stacked(task, images, labels)
     return driven(jax.vmap(step), states, (batches,), lambda info: info["loss"].mean(), units=task.repeats)
@@ -110,13 +112,21 @@ def stacked(task: StepTask, images: Array, labels: Array) -> tuple[Array, Array]
     )
 
 
-def driven(function: Callable, state: Any, arguments: tuple, loss: Callable[[Any], Array], *, units=1) -> Program:
+def driven(
+    function: Callable,
+    state: Any,
+    arguments: tuple,
+    loss: Callable[[Any], Array],
+    *,
+    units: int = 1,
+    options: dict[str, Any] | None = None,
+) -> Program:
     """A program that carries `state` from call to call, as training does; its buffers are donated."""
 
     @cache
     def compiled() -> Callable:
         """As a `Trainer` does it, in the first call: what it takes longer counts as compilation."""
-        program = jax.jit(function, donate_argnums=0).lower(state, *arguments).compile()
+        program = jax.jit(function, donate_argnums=0).lower(state, *arguments).compile(options)
         give_back_memory()
         return program
 
@@ -138,15 +148,16 @@ def driven(function: Callable, state: Any, arguments: tuple, loss: Callable[[Any
     return Program(run, units=units, device_bytes=device_bytes)
 
 
-def load(gradient: str) -> Loaded:
-    """gradient: hand or auto."""
+def load(gradient: str, bits: str = "any") -> Loaded:
+    """gradient: hand or auto. bits: equal, for a program that gives the same ones at every run, or any."""
     opset = OPSETS[gradient]
+    options = DETERMINISTIC if bits == "equal" and jax.default_backend() == "gpu" else {}
 
     def build(task: Task) -> Program:
         if isinstance(task, GemmTask):
             return gemm_program(task)
         if isinstance(task, OpTask):
             return op_program(task, opset)
-        return precisely(task.precision, step_program(task, opset))
+        return precisely(task.precision, step_program(task, opset, options))
 
     return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

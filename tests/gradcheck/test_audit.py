@@ -48,6 +48,39 @@ def test_a_right_rule_passes_and_what_was_not_tested_is_listed():
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+def with_tangent(tangent):
+    """x³ whose J v went through `tangent`, and whose Jᵀg is exact."""
+
+    @jax.custom_jvp
+    def f(x):
+        return cube(x)
+
+    @f.defjvp
+    def rule(primals, tangents):
+        (x,), (v,) = primals, tangents
+        slope = lambda x, v: 3 * x**2 * v  # noqa: E731
+        return cube(x), jax.custom_derivatives.linear_call(lambda x, v: tangent(slope(x, v)), slope, x, v)
+
+    return f
+
+
+def rounded(v):
+    return v.astype(jnp.float32).astype(v.dtype)
+
+
+def test_a_reference_that_rounds_in_forward_mode_condemns_nobody():
+    """As JAX does on accelerators with the maximum over windows; a rule that rounds so is condemned all the same."""
+    report = audit(cube, (X,), reference=with_tangent(rounded), stages=["elementwise", "adjoint"])
+    assert report.failures == []
+    (check,) = (check for check in report.checks if check.name == "forward mode")
+    assert (check.status, "transpose" in check.note) == ("untested", True)
+    assert report.stages["adjoint"] == "passed"
+    report = audit(with_tangent(rounded), (X,), reference=cube, stages=["elementwise", "adjoint"])
+    assert report.stages_failed == ["elementwise", "adjoint"]
+    report = audit(with_tangent(lambda v: 2 * v), (X,), reference=cube, stages=["elementwise"])
+    assert [check.name for check in report.failures] == ["forward mode"]
+
+
 def test_a_plain_function_needs_nothing_else():
     report = audit(jnp.sin, (X,), level="quick")
     assert report.passed

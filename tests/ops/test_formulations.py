@@ -1,6 +1,7 @@
 """Every formulation of a convolution's three maps computes the same sums; the tables choose as they say."""
 
 import re
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -329,9 +330,27 @@ def test_the_table_for_cpus(x, w, settings, names):
     assert chosen(x, w, settings) == names
 
 
-def test_elsewhere_the_library_is_asked():
-    for x, w, settings in LAYERS.values():
-        assert chosen(x, w, settings, cpu=False) == ("direct",) * 3
+def test_elsewhere_the_library_is_asked_unless_a_product_is_all():
+    for name, (x, w, settings) in LAYERS.items():
+        expected = ("one_tap", "one_tap", "patches") if name.startswith("1x1") else ("direct",) * 3
+        assert chosen(x, w, settings, cpu=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "names", "at_once"),
+    [
+        ((32, 8, 8, 1), (3, 3, 1, 32), ("taps", "shares", "patches"), (True, True, True)),
+        ((32, 4, 4, 32), (3, 3, 32, 64), ("patches", "shares", "patches"), (True, True, True)),
+        ((128, 14, 14, 32), (3, 3, 32, 64), ("direct", "shares", "patches"), (True, True, True)),
+        ((128, 32, 32, 64), (3, 3, 64, 64), ("direct", "direct", "direct"), (False, False, False)),
+        ((128, 8, 8, 64), (1, 1, 64, 64), ("one_tap", "one_tap", "patches"), (True, True, True)),
+    ],
+)
+def test_elsewhere_small_pairs_are_computed_at_once(x, w, names, at_once):
+    pair = replace(layer(x, w, {}), paired=True)
+    forms = [choose(which, pair, cpu=False) for which in MAPS]
+    assert tuple(form.name for form in forms) == names
+    assert tuple(form.maps(pair) for form in forms) == at_once
 
 
 def sampled(names, every):
@@ -350,6 +369,17 @@ def test_elsewhere_the_same_is_computed(name, rng, x64):
             for cpu in (True, False)
         )
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", sampled(LAYERS, 4))
+def test_elsewhere_pairs_give_what_each_gives(name, rng, x64):
+    x, w, settings = LAYERS[name]
+    at = layer(x, w, settings)
+    for which in MAPS:
+        pairs = [operands(rng, which, x, w, at)[-1] for _ in range(2)]
+        compute = partial(formulations.compute, which, rows=at.rows, cols=at.cols, groups=at.groups, cpu=False)
+        together = compute(*(np.stack(operand) for operand in zip(*pairs, strict=True)), paired=True)
+        np.testing.assert_allclose(together, np.stack([compute(*pair) for pair in pairs]), rtol=1e-12, atol=1e-12)
 
 
 def test_a_window_that_describes_a_gradient_is_left_to_the_library():

@@ -160,7 +160,20 @@ def _forward_mode(exam: Exam) -> Iterator[Check]:
     names = [f"output {i}" for i in range(len(actual))]
     expected = as_float64(exam.reference.jvp(*point, v))
     scale = exam.against_autodiff(scale)
-    yield compare("elementwise", "forward mode", names, actual, expected, scale, exam.bound())
+    check = compare("elementwise", "forward mode", names, actual, expected, scale, exam.bound())
+    if check.status == "failed" and _contradicts_itself(exam, v, expected):
+        note = "the reference's forward mode is not the transpose of its reverse mode here"
+        check = Check("elementwise", "forward mode", "untested", note=note)
+    yield check
+
+
+def _contradicts_itself(exam: Exam, v: Leaves, forward: Leaves) -> bool:
+    """Whether the reference's J v cannot be that of its Jᵀ: on accelerators JAX takes the derivative of a maximum over
+    windows in half the digits forward, and in all of them in reverse. Who differs from such a J v is not wrong by that;
+    whether the rule's own J belongs to its Jᵀ is asked by `adjoint`."""
+    g = exam.cotangents[0]
+    gradient = as_float64(exam.reference.vjp(exam.leaves, exam.constants, g))
+    return _adjoint_gap(v, forward, g, gradient, exam.scales[0]) > _adjoint_bound(exam)
 
 
 def worst_of(checks) -> Check:
@@ -171,16 +184,26 @@ def worst_of(checks) -> Check:
 def adjoint(exam: Exam) -> Iterator[Check]:
     """⟨J v, u⟩ = ⟨v, Jᵀu⟩: the two modes agree with each other, be they right or wrong."""
     point = (exam.leaves, exam.constants)
-    worst = 0.0
-    bound = 1e-13 * max(1.0, np.sqrt(exam.terms) / 16)
+    worst, bound = 0.0, _adjoint_bound(exam)
     for g, gradient, scale in zip(exam.cotangents, exam.gradients, exam.scales, strict=True):
         v = [exam.rng.standard_normal(leaf.shape) for leaf in exam.leaves]
         try:
             forward = as_float64(exam.program.jvp(*point, v))
         except TypeError as error:
             raise Untested("there is no forward mode to compare with (a custom_vjp has none)") from error
-        size = norm(forward) * norm(g) + norm(v) * norm(scale)
-        gap = abs(inner(forward, g) - inner(v, gradient))
-        worst = max(worst, gap / size if size else gap) if np.isfinite(gap) else np.inf
+        worst = max(worst, _adjoint_gap(v, forward, g, gradient, scale))
     status = "passed" if worst <= bound else "failed"
     yield Check("adjoint", "⟨Jv, u⟩ = ⟨v, Jᵀu⟩", status, worst, bound, detects=bound)
+
+
+def _adjoint_bound(exam: Exam) -> float:
+    return 1e-13 * max(1.0, np.sqrt(exam.terms) / 16)
+
+
+def _adjoint_gap(v: Leaves, forward: Leaves, g: Leaves, gradient: Leaves, scale: Leaves) -> float:
+    """|⟨Jv, g⟩ − ⟨v, Jᵀg⟩| relative to the sizes of what is multiplied; ∞ where it is not a finite number."""
+    size = norm(forward) * norm(g) + norm(v) * norm(scale)
+    gap = abs(inner(forward, g) - inner(v, gradient))
+    if not np.isfinite(gap):
+        return np.inf
+    return gap / size if size else gap

@@ -2,14 +2,14 @@
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
 `ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
-is taken. The bounds come from trials on one CPU; `python scripts/bench_formulations.py` shows who wins on another. (The
-phases of dL/dx are forward passes, and go by the table of these.)
+is taken. The bounds come from trials on one CPU and one GPU; `python scripts/bench_formulations.py` shows who wins on
+another. (The phases of dL/dx are forward passes, and go by the table of these.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -17,90 +17,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from convnet.ops.formulations import direct, products, winograd
+from convnet.ops.formulations.layer import TABLE, Choice, Formulation, Layer
 from convnet.ops.window import Window
 
 MAPS = ("correlate", "input_gradient", "kernel_gradient")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What a choice depends on: a convolution of n images with c and k channels, all groups together."""
-
-    n: int
-    c: int
-    k: int
-    rows: Window
-    cols: Window
-    groups: int
-    paired: bool = False
-    """Whether it is one of several of its kind, under vmap, each with images and kernels of its own."""
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        return self.rows.kernel, self.cols.kernel
-
-    @property
-    def stride(self) -> int:
-        return max(self.rows.stride, self.cols.stride)
-
-    @property
-    def dilation(self) -> int:
-        return max(self.rows.dilation, self.cols.dilation)
-
-    @property
-    def forward(self) -> bool:
-        """Whether images are as they are, not dilated: always so but for windows that describe a gradient."""
-        return self.rows.input_dilation == self.cols.input_dilation == 1
-
-    @property
-    def narrow(self) -> int:
-        """Channels on the side that has fewer."""
-        return min(self.c, self.k)
-
-    @property
-    def divisible(self) -> bool:
-        """Whether the batch can be worked off in chunks: not where its size is a symbol, as `jax.export` has them."""
-        return isinstance(self.n, int)
-
-    @property
-    def sized(self) -> bool:
-        """Whether every length but the batch's is a number."""
-        return all(isinstance(length, int) for length in (self.c, self.k, self.places))
-
-    @property
-    def places(self) -> int:
-        """Outputs of one image, per kernel."""
-        return self.rows.output * self.cols.output
-
-    @property
-    def pixels(self) -> int:
-        """Outputs of all images, per kernel; of one where nobody knows how many there will be."""
-        return self.n * self.places if self.divisible else self.places
-
-
-@dataclass(frozen=True)
-class Formulation:
-    """One way to compute a map: `compute(a, b, rows=, cols=, groups=)`."""
-
-    name: str
-    compute: Callable[..., Array]
-    fits: Callable[[Layer], bool]
-    """Whether it can compute the layer at all."""
-    needs: str
-    """The same in words."""
-    pays: Callable[[Layer], bool] = field(default=lambda layer: True)
-    """Whether it is the fastest that fits, those further up in the table apart."""
-    maps: Callable[[Layer], bool] = field(default=lambda layer: False)
-    """Whether pairs, as vmap makes them, are computed all at once rather than one after the other."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Formulations by name, one per map; None: what the table says for the platform and the layer."""
-
-    correlate: str | None = None
-    input_gradient: str | None = None
-    kernel_gradient: str | None = None
 
 
 # --- the formulations -------------------------------------------------------------------------------------------------
@@ -244,9 +164,32 @@ def _patches_fit(layer: Layer) -> bool:
     return _enough_for_products(layer) and layer.kernel != (1, 1) and patches <= 4 * products.BUDGET
 
 
-def _small_pair(layer: Layer) -> bool:
-    """Pairs that each keep an accelerator busy for less than it takes to start the next."""
-    return layer.paired and layer.pixels * layer.kernel[0] * layer.kernel[1] * layer.c <= 2**25
+# Elsewhere a pair keeps the device busy for less time than it takes to start the next, unless it is large. The bounds
+# come from 64 pairs of the layers of two small networks on one GPU.
+
+
+def _patch_values(layer: Layer) -> int:
+    return layer.pixels * layer.kernel[0] * layer.kernel[1] * layer.c
+
+
+def _pairs_at_once(layer: Layer) -> bool:
+    return layer.paired and _patch_values(layer) <= 2**25
+
+
+def _small_pairs(layer: Layer) -> bool:
+    return layer.paired and _patch_values(layer) <= 2**21
+
+
+def _pairs_of_few_terms(layer: Layer) -> bool:
+    return _pairs_at_once(layer) and _few_terms(layer, 32)
+
+
+def _large_one_by_one(layer: Layer) -> bool:
+    return _one_channel_per_group(layer) or _pairs_at_once(layer)
+
+
+def _one_product(layer: Layer) -> bool:
+    return layer.kernel == (1, 1) or _pairs_at_once(layer)
 
 
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
@@ -281,21 +224,26 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
 
 ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
-        Formulation("patches", one_group(products.patches_correlate), **PLAIN, pays=_small_pair, maps=_always),
-        Formulation("direct", direct.correlate, **ANY, maps=_one_channel_per_group),
+        Formulation("one_tap", one_group(products.one_tap), **ONE_TAP),
+        Formulation("taps", one_group(products.tap_sums), **PLAIN, pays=_pairs_of_few_terms, maps=_always),
+        Formulation("patches", one_group(products.patches_correlate), **PLAIN, pays=_small_pairs, maps=_always),
+        Formulation("direct", direct.correlate, **ANY, maps=_large_one_by_one),
     ),
     "input_gradient": (
-        Formulation("shares", one_group(products.shares_input_gradient), **PLAIN, pays=_small_pair, maps=_always),
-        Formulation("direct", direct.input_gradient_permuted, **ANY, maps=_one_channel_per_group),
+        Formulation("one_tap", one_group(products.one_tap_input_gradient), **ONE_TAP),
+        Formulation("shares", one_group(products.shares_input_gradient), **PLAIN, pays=_pairs_at_once, maps=_always),
+        Formulation("direct", direct.input_gradient_permuted, **ANY, maps=_large_one_by_one),
     ),
     "kernel_gradient": (
         Formulation(
-            "patches", one_group(products.whole_patches_kernel_gradient), **PLAIN, pays=_small_pair, maps=_always
+            "patches", one_group(products.whole_patches_kernel_gradient), **PLAIN, pays=_one_product, maps=_always
         ),
         Formulation("direct", direct.kernel_gradient_permuted, **ANY),
     ),
 }
-"""Accelerators have libraries for convolutions and their gradients; these forms are theirs."""
+"""Accelerators have libraries for convolutions and their gradients, and `direct` is their way. Matrix products are
+faster for 1×1 kernels, and for pairs, of which a library makes one convolution with a group for each, or a call for
+each: benchmarks/README.md has the measurements."""
 
 
 def layer_of(name: str, a: Array, b: Array, rows: Window, cols: Window, groups: int) -> Layer:
@@ -339,7 +287,7 @@ def compute(
     rows: Window,
     cols: Window,
     groups: int,
-    choice: Choice = Choice(),
+    choice: Choice = TABLE,
     paired: bool = False,
     cpu: bool = True,
 ) -> Array:
