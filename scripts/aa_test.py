@@ -8,6 +8,7 @@ Of tests at 5 %, 5 % must object. Many more would be false discoveries, many few
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -58,15 +59,18 @@ def accuracies(count: int, first_seed: int) -> np.ndarray:
     return np.array(found)
 
 
-def judge(arms: np.ndarray) -> dict[str, int]:
-    """arms: [repeats, 2, seeds] -> in how many repeats each statistic reports a difference that is not there."""
-    objections = {"paired t test (p < 0.05)": 0, "95 % interval of the difference (without 0)": 0}
-    for one, other in arms:
-        effect = paired_effects(dict(enumerate(one)), {"again": dict(enumerate(other))})["again"]
-        interval = effect.difference
-        objections["paired t test (p < 0.05)"] += effect.p_holm < LEVEL
-        objections["95 % interval of the difference (without 0)"] += interval.low > 0 or interval.high < 0
-    return {name: int(count) for name, count in objections.items()}
+def judge(arms: np.ndarray) -> tuple[dict[str, int], int]:
+    """arms: [repeats, 2, seeds] -> in how many repeats each statistic reports a difference that is not there, and how
+    many there are to judge: equal differences have neither p nor interval."""
+    pairs = ((dict(enumerate(one)), dict(enumerate(other))) for one, other in arms)
+    effects = [paired_effects(one, {"again": other})["again"] for one, other in pairs]
+    tested = [effect for effect in effects if not math.isnan(effect.p)]
+    beside = [effect.difference.low > 0 or effect.difference.high < 0 for effect in tested]
+    objections = {
+        "paired t test (p < 0.05)": sum(effect.p_holm < LEVEL for effect in tested),
+        "95 % interval of the difference (without 0)": sum(beside),
+    }
+    return objections, len(tested)
 
 
 def aa_test(settings: AATest) -> None:
@@ -80,10 +84,13 @@ def aa_test(settings: AATest) -> None:
         f"{settings.repeats} ablations of two identical arms × {settings.seeds} seeds: test accuracy "
         f"{float(values.mean()):.2%}, standard deviation between seeds {100 * values.astype(float).std():.2f} points"
     )
-    for name, count in judge(values.reshape(settings.repeats, 2, settings.seeds)).items():
-        ends = stats.binomtest(count, settings.repeats).proportion_ci(method="exact")
+    objections, tested = judge(values.reshape(settings.repeats, 2, settings.seeds))
+    if tested < settings.repeats:
+        print(f"{settings.repeats - tested} of {settings.repeats} have no p and no interval: all differences are equal")
+    for name, count in objections.items() if tested else ():
+        ends = stats.binomtest(count, tested).proportion_ci(method="exact")
         print(
-            f"{name}: {count} of {settings.repeats} report a difference, {count / settings.repeats:.1%} "
+            f"{name}: {count} of {tested} report a difference, {count / tested:.1%} "
             f"(95 % interval {ends.low:.1%} … {ends.high:.1%}; 5 % expected)"
         )
 

@@ -30,7 +30,7 @@ IMAGES = 359
 
 
 class Case(NamedTuple):
-    """draw(rng, seeds) -> differences of one ablation, [seeds], whose true mean is `mean`."""
+    """draw(rng, seeds) -> scores or differences of one arm, [seeds], whose true mean is `mean`."""
 
     description: str
     mean: float
@@ -49,6 +49,11 @@ CASES = {
         "arms that differ in few images: Poisson of mean 1/2 less Poisson of mean 1/4",
         0.25,
         lambda rng, n: rng.poisson(0.5, n) - rng.poisson(0.25, n),
+    ),
+    "near 100 %": Case(
+        f"hits of one arm that misses half an image of {IMAGES} on average",
+        IMAGES - 0.5,
+        lambda rng, n: rng.binomial(IMAGES, 1 - 0.5 / IMAGES, n),
     ),
     "failures": Case(
         "normal, but one seed in ten fails and loses 30 standard deviations",
@@ -106,10 +111,12 @@ def coverage(settings: Coverage) -> None:
     require(settings.repeats >= 1, "repeats", settings.repeats, "1 or more")
     if settings.out is not None:
         check_writable(settings.out.parent)
-    rng, results = np.random.default_rng(settings.seed), []
+    results = []
     with progress(len(CASES) * len(settings.seeds), "cell") as bar:
         for name, case in CASES.items():
             for n in dict.fromkeys(settings.seeds):
+                # Of its own for each, so that a further case or number changes none of the others.
+                rng = np.random.default_rng([settings.seed, n, *name.encode()])
                 found = measure(case, n, settings.repeats, rng)
                 ends = (0.0, 1.0)
                 if found["intervals"]:

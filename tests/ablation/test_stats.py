@@ -129,14 +129,21 @@ def test_what_is_said_beside_an_interval_is_what_was_measured():
     assert all(0.94 <= share <= 0.96 for share in shares["normal"].values())
     assert min(min(shares[name].values()) for name in ("hits", "few hits")) >= 0.94
     below = {name for name, found in shares.items() if min(found.values()) < 0.92}
-    assert below == {"skewed", "failures"}
-    skewed, failures = shares["skewed"].values(), shares["failures"]
-    said = " ".join(mean_interval.__doc__.split())
-    for text in (COVERAGE, said):
-        assert f"{min(skewed):.0%} to {max(skewed):.0%}".replace("%", " %").replace(" % to", " to") in text
+    assert below == {"skewed", "near 100 %", "failures"}
+    skewed = [in_percent(pick(shares["skewed"].values())) for pick in (min, max)]
+    lowest = {name: min(shares[name], key=shares[name].get) for name in ("near 100 %", "failures")}
+    near, fails = (f"{in_percent(shares[name][n])} % with {n} seeds" for name, n in lowest.items())
+    for text in (COVERAGE, (ROOT / "README.md").read_text(), " ".join(mean_interval.__doc__.split())):
+        assert f"{skewed[0]} to {skewed[1]} %" in text
         assert "one seed in ten fails" in text
-    assert f"{min(failures.values()):.0%}".replace("%", " %") in COVERAGE
-    assert f"(with {min(failures, key=failures.get)} seeds)" in COVERAGE
+        assert f"{in_percent(min(shares['failures'].values()))} " in text
+        assert "image is missed on average" in text or "miss half an image on average" in text
+    assert f"({near})" in COVERAGE
+    assert f"({fails})" in COVERAGE
+
+
+def in_percent(share):
+    return round(100 * share)
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------

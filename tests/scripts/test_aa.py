@@ -3,6 +3,7 @@
 import runpy
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,25 @@ def test_no_two_arms_share_a_seed(script, monkeypatch):
 
 def test_the_paired_test_objects_in_five_of_a_hundred(script):
     noise = np.random.default_rng(1).normal(size=(300, 2, 10))
-    found = script["judge"](noise)["paired t test (p < 0.05)"] / 300
-    assert found == pytest.approx(0.05, abs=0.05)  # four standard errors
+    objections, tested = script["judge"](noise)
+    assert tested == 300
+    assert len(set(objections.values())) == 1  # the interval and its p agree
+    assert objections["paired t test (p < 0.05)"] / 300 == pytest.approx(0.05, abs=0.05)  # four standard errors
 
 
 def test_a_difference_that_is_there_is_counted(script):
     noise = np.random.default_rng(1).normal(size=(20, 2, 10))
     noise[:, 1] += 5
-    assert set(script["judge"](noise).values()) == {20}
+    objections, tested = script["judge"](noise)
+    assert (set(objections.values()), tested) == ({20}, 20)
+
+
+def test_equal_differences_are_no_test(script, monkeypatch, capsys):
+    same = np.array([Fraction(i % 5, 7) for i in range(5 * 2 * 4)])  # four repeats of two arms that are alike
+    monkeypatch.setitem(script["aa_test"].__globals__, "accuracies", lambda count, first: same)
+    script["aa_test"](script["AATest"](repeats=4, seeds=5))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["4 of 4 have no p and no interval: all differences are equal"]
 
 
 @pytest.mark.parametrize(("args", "message"), [(["--repeats", "0"], "repeats is 0"), (["--seeds", "1"], "seeds is 1")])
