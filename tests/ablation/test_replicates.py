@@ -59,7 +59,7 @@ def quick_compilation():
     compile_ = jax.stages.Lowered.compile
     with pytest.MonkeyPatch.context() as patch:
         options = {"xla_backend_optimization_level": 0}
-        patch.setattr(jax.stages.Lowered, "compile", lambda self: compile_(self, compiler_options=options))
+        patch.setattr(jax.stages.Lowered, "compile", lambda self, own: compile_(self, own | options))
         patch.setattr(run, "EVALUATION_BATCH", 4)
         yield
 
