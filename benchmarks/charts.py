@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.messages import kind
 from benchmarks.ratios import Ratio, Sample, median, ratio, slope
 from benchmarks.session import REFERENCE
 from convnet.record import write_atomically
@@ -24,7 +25,7 @@ def draw(document: dict, folder: Path) -> dict[str, Path]:
     """Write the figures of `document` into `folder`: title -> path. Nothing where there is nothing to compare."""
     folder.mkdir(parents=True, exist_ok=True)
     name = document["benchmark"]
-    if name in ("formulations", "replicates"):  # a table says it all
+    if name not in ("ops", "train", "scaling"):  # a table says it all
         return {}
     drawn = scaling_curves(document) if name == "scaling" else ratio_bars(document)
     paths = {}
@@ -43,7 +44,7 @@ def ratio_bars(document: dict) -> dict[str, Any]:
             continue
         reference = _reference(document, result)
         if reference:
-            line = f"{result['case']} {task.get('direction') or task['mode']}"
+            line = f"{result['case']} {kind(task)}"
             lines = found.setdefault(result["allocator"], {}).setdefault(line, {})
             lines[result["peer"]] = ratio(_samples(result), _samples(reference))
     return {

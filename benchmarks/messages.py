@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ TYPES = {
         *(networks.Dense, networks.Residual, networks.Network, networks.StepTask),
     )
 }
+
+NOT_MEASURED = "not measured"
 
 Task = cases.OpTask | cases.GemmTask | networks.StepTask
 
@@ -32,3 +35,9 @@ def decode(value: Any) -> Any:
         rest = {name: decode(item) for name, item in value.items() if name != "type"}
         return TYPES[value["type"]](**rest)
     return tuple(decode(item) for item in value) if isinstance(value, list) else value
+
+
+def kind(task: Mapping[str, Any]) -> str:
+    """What an encoded task is called beside its case: a direction or mode, and the precision unless it is float32."""
+    name, precision = task.get("direction") or task["mode"], task.get("precision", "float32")
+    return name if precision == "float32" else f"{name}, {precision}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,24 +60,24 @@ WAYS = ("single", "threads", "lockstep")
 def ways(
     config: RunConfig, dataset: Dataset, replicates: int, names: Sequence[str] = WAYS
 ) -> dict[str, Callable[[], None]]:
-    """Each trains all seeds once. single: one run after the other; threads, lockstep: those of `Replicates`."""
+    """Each trains all seeds once. single: one run after the other; threads, lockstep: those of `Replicates`.
+    one: the first seed alone."""
     configs = [replace(config, seed=seed) for seed in range(replicates)]
 
-    def single() -> Callable[[], None]:
-        trainer = Trainer(config, dataset)
-
-        def one_after_the_other() -> None:
-            for one in configs:
-                trainer.run_as(one)
-
-        return one_after_the_other
+    @cache
+    def trainer() -> Trainer:
+        return Trainer(config, dataset)
 
     def together(*, vmapped: bool) -> Callable[[], None]:
-        trainer = Replicates(config, dataset, vmapped=vmapped, chunk=replicates)
-        return lambda: list(trainer.run_all(configs))
+        shared = Replicates(config, dataset, vmapped=vmapped, chunk=replicates)
+        return lambda: list(shared.run_all(configs))
+
+    def alone(configs: Sequence[RunConfig]) -> Callable[[], None]:
+        return lambda: [trainer().run_as(one) for one in configs]
 
     makers = {
-        "single": single,
+        "one": partial(alone, configs[:1]),
+        "single": partial(alone, configs),
         "threads": partial(together, vmapped=False),
         "lockstep": partial(together, vmapped=True),
     }

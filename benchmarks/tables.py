@@ -10,22 +10,32 @@ from typing import Any
 import numpy as np
 
 from benchmarks import charts
+from benchmarks.device import summary
+from benchmarks.device import tables as device_tables
+from benchmarks.messages import NOT_MEASURED, kind
 from benchmarks.peers import PEERS
 from benchmarks.ratios import Sample, median, ratio
 from benchmarks.session import REFERENCE
 from convnet.record import write_atomically
 
-NOT_MEASURED = "not measured"
 DEVICES = ("cpu", "h200")
 """Those that always have a section, measured or not."""
 BENCHMARKS = {
-    "ops": "Ops",
-    "ops-bfloat16": "Ops in bfloat16",
-    "formulations": "Formulations of convolutions",
+    "audit": "Gradients",
     "train": "Training steps",
-    "scaling": "Scaling",
     "replicates": "Replicates of whole runs",
+    "ops": "Ops",
+    "ops-float32": "Ops in float32",
+    "ops-bfloat16": "Ops in bfloat16",
+    "determinism": "Equal bits",
+    "mnist": "MNIST",
+    "formulations": "Formulations of convolutions",
+    "formulations-pairs": "Formulations of pairs of images and kernels",
+    "scaling": "Scaling",
 }
+ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "scaling", "replicates")
+ELSEWHERE = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
+"""Those that say "not measured" where they were not; the others are left out."""
 
 INTRODUCTION = """# Benchmarks
 
@@ -62,10 +72,13 @@ def write_readme(out: Path) -> Path:
     devices = dict.fromkeys((*DEVICES, *(device for device, _ in documents)))
     parts = [INTRODUCTION]
     for device in devices:
+        own = {name: documents[device, name] for name in BENCHMARKS if (device, name) in documents}
         parts.append(f"## {device}\n")
+        if device != "cpu" and own:
+            parts.append(f"{markdown(summary.table(own))}\n")
         for name, title in BENCHMARKS.items():
-            document = documents.get((device, name))
-            parts.append(f"### {title}\n\n{_section(device, name, document, out)}\n")
+            if name in own or name in (ON_CPUS if device == "cpu" else ELSEWHERE):
+                parts.append(f"### {title}\n\n{_section(device, name, own.get(name), out)}\n")
     write_atomically(out / "README.md", "\n".join(parts))
     return out / "README.md"
 
@@ -78,6 +91,10 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         "scaling": scaling_tables,
         "replicates": replicate_tables,
         "formulations": formulation_tables,
+        "formulations-pairs": formulation_tables,
+        "audit": device_tables.audit_tables,
+        "determinism": device_tables.determinism_tables,
+        "mnist": device_tables.mnist_tables,
     }.get(name, op_tables)
     tables = [f"{title}\n\n{markdown(table)}" for title, table in write(document) if len(table) > 1]
     pictures = charts.draw(document, out / "results" / device / "figures")
@@ -87,18 +104,25 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
 
 def circumstances(document: dict) -> str:
     """What the numbers depend on, in a line."""
-    where, plan = document["environment"], document["plan"]
+    where, plan = document["environment"], document.get("plan", {})
     versions = {k: v for peer in document.get("peers", {}).values() for k, v in peer.get("versions", {}).items()}
-    named = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "keras", "torch") if name in versions)
+    versions = versions or where["packages"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "keras", "torch") if versions.get(name))
     commit = f"; commit {where['git']['commit'][:10]}" if where.get("git") else ""
     commit += " with changes" if commit and where["git"]["dirty"] else ""
-    threads = f", {plan['threads']} threads" if plan["threads"] else ""
+    threads = f", {plan['threads']} threads" if plan.get("threads") else ""
+    rounds = f"; {plan['rounds']} rounds" if plan.get("rounds") else ""
+    cut = f"; no time for {len(document['cut'])} more" if document.get("cut") else ""
     rates = [f"{rate:,.0f}" for rate in gemm_rates(document)]
     gemm = f"; matrix product {rates[0]} to {rates[-1]} GFLOP/s" if rates else ""
     return (
-        f"`python {where['command']}`: {where['device']}, {where['cpus']} CPU cores{threads}; {named}, "
-        f"Python {where['python']}; {plan['rounds']} rounds, {where['started'][:10]}{commit}{gemm}."
+        f"`{_command(where['command'])}`: {where['device']}, {where['cpus']} CPU cores{threads}; {named}, "
+        f"Python {where['python']}{rounds}, {where['started'][:10]}{commit}{gemm}{cut}."
     )
+
+
+def _command(command: str) -> str:
+    return command if command.startswith("bash ") else f"python {command}"
 
 
 def gemm_rates(document: dict) -> list[float]:
@@ -133,8 +157,12 @@ def against(result: Result | None, reference: Result | None) -> str:
 
 
 def memory(result: Result | None) -> str:
-    """MiB above the idle process."""
-    if result is None or "peak_bytes" not in result or not result["seconds"]:
+    """MiB above the idle process, or of an accelerator's memory."""
+    if result is None or not result["seconds"]:
+        return NOT_MEASURED
+    if "device_bytes" in result:
+        return f"{result['device_bytes'] / 2**20:,.0f}"
+    if "peak_bytes" not in result:
         return NOT_MEASURED
     return f"{(result['peak_bytes'] - result['idle_bytes']) / 2**20:,.0f}"
 
@@ -177,25 +205,25 @@ class Index:
         """Our time, then everybody's ratio to it."""
         head = ["", second, "allocator", f"{self.reference} ms", *(["GFLOP/s"] if rates else [])]
         table = [[*head, *(f"{peer} ÷ {self.reference}" for peer in self.others)]]
-        for case, kind, allocator in self.lines:
-            reference = self.get(case, kind, self.reference, allocator)
-            line = [case, kind, allocator, milliseconds(reference), *([rate(reference)] if rates else [])]
-            table.append([*line, *(against(self.get(case, kind, peer, allocator), reference) for peer in self.others)])
+        for case, way, allocator in self.lines:
+            reference = self.get(case, way, self.reference, allocator)
+            line = [case, way, allocator, milliseconds(reference), *([rate(reference)] if rates else [])]
+            table.append([*line, *(against(self.get(case, way, peer, allocator), reference) for peer in self.others)])
         return table
 
     def facts(self, second: str, cell: Callable[[Result | None], str]) -> list[Row]:
         """One fact of every peer."""
         table = [["", second, "allocator", *self.peers]]
-        for case, kind, allocator in self.lines:
-            table.append([case, kind, allocator, *(cell(self.get(case, kind, peer, allocator)) for peer in self.peers)])
+        for case, way, allocator in self.lines:
+            table.append([case, way, allocator, *(cell(self.get(case, way, peer, allocator)) for peer in self.peers)])
         return table
 
 
 def op_tables(document: dict) -> list[tuple[str, list[Row]]]:
     """Ratios to ours, what scan and vmap cost, compile time and memory."""
     results = document["results"]
-    once = Index((r for r in results if r["task"]["context"] == "once"), lambda r: r["task"]["direction"])
-    contexts = Index(results, lambda r: f"{r['task']['direction']}, {r['task']['context']}")
+    once = Index((r for r in results if r["task"]["context"] == "once"), lambda r: kind(r["task"]))
+    contexts = Index(results, lambda r: f"{kind(r['task'])}, {r['task']['context']}")
     cost = [["", "direction", "allocator", "peer", "once ms", "scan ÷ once, per step", "vmap ÷ once, per replicate"]]
     for case, direction, allocator in once.lines:
         for peer in once.peers:
@@ -213,7 +241,7 @@ def op_tables(document: dict) -> list[tuple[str, list[Row]]]:
 
 def train_tables(document: dict) -> list[tuple[str, list[Row]]]:
     """Ratios to ours, every peer's time, compile time, memory, and the loss that shows they compute the same."""
-    index = Index(document["results"], lambda r: r["task"]["mode"])
+    index = Index(document["results"], lambda r: kind(r["task"]))
     return [
         ("One training step of one replicate:", index.ratios("mode")),
         ("Milliseconds:", index.facts("mode", milliseconds)),

@@ -77,18 +77,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    end = time.monotonic()
+    begin = time.monotonic()
     settings = parser().parse_args(arguments)
-    end += settings.budget
-    where = _device()
-    if where is None:
-        return 2
-    folder = settings.out or RESULTS / machine.directory_name(where["backend"], where["device"])
     try:
-        if not settings.budget > 0:
-            raise ValueError(f"budget is {settings.budget:g}: expected a positive number of seconds")
-        if settings.mnist is not None and not settings.mnist.is_file():
-            raise ValueError(f"mnist is {str(settings.mnist)!r}: there is no such file")
+        _check(settings)
+        where = _device()
+        folder = settings.out or RESULTS / machine.directory_name(where["backend"], where["device"])
         check_writable(folder)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -96,25 +90,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{where['device']} (JAX {where['jax']} on {where['backend']}), results in {folder}", flush=True)
     if where["backend"] == "cpu":
         print("JAX sees no accelerator: this checks the check, and the processor", flush=True)
-    for package in ("torch",):
-        if find_spec(package) is None:
-            print(f"{package} is not installed: nothing is measured beside it", flush=True)
+    if find_spec("torch") is None:
+        print("torch is not installed: nothing is measured beside it", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / LOG).unlink(missing_ok=True)
     notes = {}
     for i, name in enumerate(settings.parts):
         shares = [PARTS[other].share for other in settings.parts[i:]]
-        left = end - time.monotonic()
-        seconds = left * shares[0] / sum(shares)
-        if note := _run(name, folder, seconds, left, settings):
-            notes[name] = note
+        left = begin + settings.budget - time.monotonic()
+        if note := _run(name, folder, left * shares[0] / sum(shares), left, settings):
+            notes[PARTS[name].file] = note
             print(f"{name}: {note}", flush=True)
     print("\n" + "\n".join(lines_of(folder, [PARTS[name].file for name in settings.parts], notes)))
     return 0
 
 
-def _device() -> dict[str, str] | None:
-    """What JAX computes on; None, and a line, where it cannot be had."""
+def _check(settings: argparse.Namespace) -> None:
+    """Raises ValueError, before anything is started, for what cannot be."""
+    if not settings.budget > 0:
+        raise ValueError(f"budget is {settings.budget:g}: expected a positive number of seconds")
+    if settings.mnist is not None and not settings.mnist.is_file():
+        raise ValueError(f"mnist is {str(settings.mnist)!r}: expected a file")
+    if settings.out is not None:
+        check_writable(settings.out)
+
+
+def _device() -> dict[str, str]:
+    """What JAX computes on, as a process that ends again is told: this one takes none of the device's memory."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.device.part", "probe"],
         env=machine.worker_environment(threads=None, tuned=False),
@@ -123,8 +125,7 @@ def _device() -> dict[str, str] | None:
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        print(f"error: JAX has no device here: {reason}", file=sys.stderr)
-        return None
+        raise ValueError(f"JAX has no device here: {reason}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from convnet.identity import environment
 from convnet.record import write_json
 
+COMMAND = "bash scripts/device_check.sh"
+
 
 @dataclass
 class Document:
@@ -31,7 +33,7 @@ class Document:
         self._start = time.monotonic()
         self.facts = {
             "benchmark": self.path.stem,
-            "environment": environment(),
+            "environment": environment() | {"command": COMMAND},
             "seconds": self.seconds,
             "tiny": self.tiny,
             "gemm": [],

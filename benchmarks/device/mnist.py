@@ -16,14 +16,15 @@ TARGET, SEEDS = 0.99, 3
 CONFIG = RunConfig(
     data=DataConfig("mnist"),
     model=ModelConfig(widths=(32, 64)),
-    optim=OptimConfig(learning_rate=2e-3),
-    train=TrainConfig(epochs=5, batch_size=256),
+    optim=OptimConfig(learning_rate=0.05),
+    train=TrainConfig(epochs=5, batch_size=128),
 )
+TINY_CONFIG = replace(CONFIG, model=ModelConfig("linear"), train=TrainConfig(epochs=1, batch_size=64))
 
 
 def measure(document: Document) -> None:
     dataset = _dataset(document)
-    config = replace(CONFIG, train=replace(CONFIG.train, epochs=1, batch_size=64)) if document.tiny else CONFIG
+    config = TINY_CONFIG if document.tiny else CONFIG
     trainer = Trainer(config, dataset)
     for seed in range(1 if document.tiny else SEEDS):
         if seed and not document.left:

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -22,9 +21,8 @@ def probe() -> dict[str, str]:
 
 def run(name: str, document: Document) -> str | None:
     """Measure part `name`; why it could not be, in a line, where that is so."""
-    measure: Callable[[Document], None] = import_module(f"benchmarks.device.{name}").measure
     try:
-        measure(document)
+        import_module(f"benchmarks.device.{name}").measure(document)
     except Exception as error:  # what was measured before stands, and the other parts go on
         traceback.print_exc()
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -28,13 +28,11 @@ def _measure_case(document: Document, name: str, case: ReplicatesCase) -> None:
     replicates, rounds = (TINY_REPLICATES, 1) if document.tiny else (REPLICATES, ROUNDS)
     config = _smallest(case.config) if document.tiny else case.config
     dataset = dataset_of(name, TINY_IMAGES if document.tiny else IMAGES)
-    (one,) = ways(config, dataset, 1, ["single"]).values()
-    (lockstep,) = ways(config, dataset, replicates, ["lockstep"]).values()
-    seconds = timed({"one": one, "lockstep": lockstep}, rounds, on_run=lambda way: print(case.label, way, flush=True))
-    document.add(_results(name, case, replicates, config.train.epochs, seconds))
-    (single,) = ways(config, dataset, replicates, ["single"]).values()
-    seconds = timed({"single": single}, 1, on_run=lambda way: print(case.label, way, flush=True))
-    document.add(_results(name, case, replicates, config.train.epochs, seconds))
+    found = ways(config, dataset, replicates, ["one", "lockstep", "single"])
+    row = {"single": found.pop("single")}
+    for timed_ways, samples in ((found, rounds), (row, 1)):
+        seconds = timed(timed_ways, samples, on_run=lambda way: print(case.label, way, flush=True))
+        document.add(_results(name, case, replicates, config.train.epochs, seconds))
 
 
 def _smallest(config: RunConfig) -> RunConfig:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.cases import PRECISIONS
-from benchmarks.tables import NOT_MEASURED
+from benchmarks.messages import NOT_MEASURED
+from benchmarks.ratios import Sample, median
 
 Document = dict[str, Any]
 NEAR = 0.98
@@ -28,20 +29,28 @@ class Line(NamedTuple):
 
 def lines_of(folder: Path, files: Sequence[str], notes: Mapping[str, str]) -> list[str]:
     """The table as text; a part without results is "not measured", with the reason in `notes`."""
-    found = []
+    documents = {}
     for name in files:
         path = folder / f"{name}.json"
-        document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() and name not in _unrun(notes) else {}
+        if path.is_file() and name not in _unrun(notes):
+            documents[name] = json.loads(path.read_text(encoding="utf-8"))
+    found = table({name: documents.get(name, {}) for name in files}, notes)
+    widths = [max(len(line[i]) for line in found) for i in range(4)]
+    return ["  ".join(t.ljust(width) for t, width in zip(line, widths, strict=True)).rstrip() for line in found]
+
+
+def table(documents: Mapping[str, Document], notes: Mapping[str, str] | None = None) -> list[Line]:
+    """The lines of all parts, below a head. `notes`: why a part has nothing, or not all."""
+    found = [Line("", "measured", "aim", "reached")]
+    for name, document in documents.items():
+        if name not in SUMMARIES:
+            continue
         lines = list(SUMMARIES[name](document)) if document.get("results") else []
-        why = notes.get(name) or document.get("gap") or ""
+        why = (notes or {}).get(name) or document.get("gap") or ""
         found += lines or [Line(name, f"{NOT_MEASURED}{f': {why}' if why else ''}")]
         if lines and document.get("cut"):
             found.append(Line(f"{name}, no time for", f"{len(document['cut'])} more"))
-    widths = [max(len(line[i]) for line in found) for i in range(4)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in [Line("", "measured", "aim", "reached"), *found]
-    ]
+    return found
 
 
 def _unrun(notes: Mapping[str, str]) -> set[str]:
@@ -54,7 +63,11 @@ def _verdict(good: bool) -> str:
 
 
 def _median(result: Mapping[str, Any] | None) -> float | None:
-    return float(np.median(result["seconds"])) if result and result["seconds"] else None
+    """Seconds, of the undisturbed samples where there are any, as in the tables."""
+    if not (result and result["seconds"]):
+        return None
+    disturbed = result.get("disturbed") or [False] * len(result["seconds"])
+    return median([Sample(*pair) for pair in zip(result["seconds"], disturbed, strict=True)])
 
 
 def audit(document: Document) -> Iterator[Line]:

@@ -173,11 +173,11 @@ def _patch_values(layer: Layer) -> int:
 
 
 def _pairs_at_once(layer: Layer) -> bool:
-    return layer.paired and _patch_values(layer) <= 2**25
+    return layer.paired and layer.sized and _patch_values(layer) <= 2**25
 
 
 def _small_pairs(layer: Layer) -> bool:
-    return layer.paired and _patch_values(layer) <= 2**21
+    return layer.paired and layer.sized and _patch_values(layer) <= 2**21
 
 
 def _pairs_of_few_terms(layer: Layer) -> bool:
