@@ -26,7 +26,7 @@ from jax.extend.core import Primitive
 
 from convnet.ops import formulations
 from convnet.ops.formulations import direct
-from convnet.ops.primitive import folded, primitive, to_front, transpose_bilinear
+from convnet.ops.primitive import Division, folded, primitive, to_front, transpose_bilinear
 
 
 def _merge(a: Array, axis: int, groups: int) -> Array:
@@ -69,14 +69,15 @@ def _batch(p: Callable[[], Primitive], left: tuple[int, int], right: tuple[int, 
     return batch
 
 
-def _divided(left: tuple[int, int], right: tuple[int, int]) -> Callable:
+def _division(left: tuple[int, int], right: tuple[int, int]) -> Division:
     """The result is divided as the operands are along the two axes that they do not share."""
 
-    def divided(a: tuple, b: tuple, *, paired=False, **_) -> tuple:
+    def result(a: tuple, b: tuple, *, paired=False, **_) -> tuple:
         own = {left[1]: a[-4:][left[0]], right[1]: b[-4:][right[0]]}
         return *(a[:1] if paired else ()), *(own.get(axis) for axis in range(4))
 
-    return divided
+    sliding = (-4, -3) if left[0] == N else (-3, -2)  # beside images a kernel, or, for dL/dw, images
+    return Division(result, together=((-3, -2), sliding))
 
 
 def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int]) -> Primitive:
@@ -92,7 +93,7 @@ def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int
         forward,
         settings=("rows", "cols", "groups", "choice", "paired"),
         batch=_batch(lambda: new, left, right),
-        divided=_divided(left, right),
+        division=_division(left, right),
         lowerings={
             None: partial(formulations.compute, name, cpu=False),
             "cpu": partial(formulations.compute, name, cpu=True),

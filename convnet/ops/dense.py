@@ -6,7 +6,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from convnet.ops.checks import check_array, check_bias, check_same_dtype
-from convnet.ops.primitive import batch_size, primitive, to_front, transpose_bilinear, transpose_linear
+from convnet.ops.primitive import (
+    Division,
+    batch_size,
+    divided_as,
+    primitive,
+    to_front,
+    transpose_bilinear,
+    transpose_linear,
+)
 
 
 def matmul_forward(x: Array, w: Array) -> Array:
@@ -33,7 +41,7 @@ def _swap(x: Array) -> Array:
     return jnp.swapaxes(x, -1, -2)
 
 
-matmul_p = primitive("matmul", matmul_forward, batch=_batch_matmul, divided=lambda x, w: (*x[:-1], w[-1]))
+matmul_p = primitive("matmul", matmul_forward, batch=_batch_matmul, division=Division(lambda x, w: (*x[:-1], w[-1])))
 transpose_bilinear(
     matmul_p,
     lambda g, x, w: matmul_p.bind(g, _swap(w)),  # dL/dX = g Wᵀ
@@ -67,14 +75,14 @@ spread_p = primitive(
     spread_forward,
     settings=("middle",),
     batch=_batch_spread,
-    divided=lambda v, *, middle: (*v[:-1], *[None] * len(middle), v[-1]),
+    division=Division(lambda v, *, middle: (*v[:-1], *[None] * len(middle), v[-1])),
 )
 collect_p = primitive(
     "collect",
     collect_forward,
     settings=("middle",),
     batch=_batch_collect,
-    divided=lambda x, *, middle: (*x[: -1 - len(middle)], x[-1]),
+    division=Division(lambda x, *, middle: (*x[: -1 - len(middle)], x[-1])),
 )
 transpose_linear(spread_p, collect_p.bind)
 transpose_linear(collect_p, spread_p.bind)
@@ -82,7 +90,7 @@ transpose_linear(collect_p, spread_p.bind)
 
 def add_bias(y: Array, b: Array) -> Array:
     """y: […, K] plus b: [K] at every place. Gradient: dL/dy = g, dL/db = Σ g over all axes but the last."""
-    return y + spread_p.bind(b, middle=tuple(y.shape[:-1]))
+    return y + divided_as(spread_p.bind(b, middle=tuple(y.shape[:-1])), y)
 
 
 def add_bias_forward(y: Array, b: Array) -> Array:

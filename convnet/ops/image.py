@@ -11,7 +11,7 @@ from jax import Array, lax
 from convnet.ops.checks import check_array, real
 from convnet.ops.dense import matmul_forward, matmul_p
 from convnet.ops.precision import in_float32
-from convnet.ops.primitive import as_images, folded, primitive, transpose_linear
+from convnet.ops.primitive import each_image, folded, primitive, transpose_linear
 
 
 def _check(name: str, x: Array) -> None:
@@ -41,14 +41,14 @@ def difference_adjoint_forward(g: Array, *, axis: int) -> Array:
 
 
 difference_p = primitive(
-    "difference", difference_forward, settings=("axis",), batch=folded(lambda: difference_p), divided=as_images
+    "difference", difference_forward, settings=("axis",), batch=folded(lambda: difference_p), division=each_image()
 )
 difference_adjoint_p = primitive(
     "difference_adjoint",
     difference_adjoint_forward,
     settings=("axis",),
     batch=folded(lambda: difference_adjoint_p),
-    divided=as_images,
+    division=each_image(),
 )
 transpose_linear(difference_p, difference_adjoint_p.bind)
 transpose_linear(difference_adjoint_p, difference_p.bind)

@@ -18,6 +18,7 @@ from convnet.ops.checks import check_array, check_groups, check_same_dtype, real
 from convnet.ops.dense import spread_forward, spread_p
 from convnet.ops.pool import sum_windows_forward, sum_windows_p
 from convnet.ops.precision import in_float32
+from convnet.ops.primitive import divided_as
 from convnet.ops.window import Window
 
 
@@ -72,8 +73,8 @@ def _standardize_jvp(axes, eps, primals, tangents):
 
 def _scale_shift(spread, x: Array, scale: Array, bias: Array) -> Array:
     """x γ + β with γ, β: [C] at every place: dL/dx = g γ; spreading's adjoint adds up, dL/dγ = Σ g x, dL/dβ = Σ g."""
-    middle = tuple(x.shape[:-1])
-    return x * spread(scale, middle=middle) + spread(bias, middle=middle)
+    scale, bias = (divided_as(spread(v, middle=tuple(x.shape[:-1])), x) for v in (scale, bias))
+    return x * scale + bias
 
 
 # --- batch ------------------------------------------------------------------------------------------------------------
@@ -114,8 +115,8 @@ def batch_norm_forward(x, scale, bias, *, eps=1e-5):
 
 
 def _standardize_with_forward(spread, x, mean, var, eps):
-    middle = tuple(x.shape[:-1])
-    return (x - spread(mean, middle=middle)) * spread(lax.rsqrt(var + eps), middle=middle)
+    mean, scale = (divided_as(spread(v, middle=tuple(x.shape[:-1])), x) for v in (mean, lax.rsqrt(var + eps)))
+    return (x - mean) * scale
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -127,7 +128,10 @@ def _standardize_with(x: Array, mean: Array, var: Array, eps: float) -> Array:
 @_standardize_with.defjvp
 def _standardize_with_jvp(eps, primals, tangents):
     (x, mean, var), (dx, dmean, dvar) = primals, tangents
-    spread = partial(spread_p.bind, middle=tuple(x.shape[:-1]))
+
+    def spread(v):
+        return divided_as(spread_p.bind(v, middle=tuple(x.shape[:-1])), x)
+
     normal = _standardize_with(x, mean, var, eps)
     return normal, spread(lax.rsqrt(var + eps)) * (dx - spread(dmean)) - normal * spread(0.5 * dvar / (var + eps))
 

@@ -12,7 +12,7 @@ from jax import Array, lax
 
 from convnet.ops.checks import check_array
 from convnet.ops.dense import collect_forward, collect_p
-from convnet.ops.primitive import as_images, folded, left_to_compiler, primitive, transpose_linear, transpose_routed
+from convnet.ops.primitive import each_image, folded, left_to_compiler, primitive, transpose_linear, transpose_routed
 from convnet.ops.taps import padded, tap, taps, untap
 from convnet.ops.window import Padding, Pair, Window, windows
 
@@ -50,7 +50,7 @@ sum_windows_p = primitive(
     sum_windows_forward,
     settings=("rows", "cols"),
     batch=folded(lambda: sum_windows_p),
-    divided=as_images,
+    division=each_image(),
 )
 transpose_linear(
     sum_windows_p,
@@ -163,7 +163,7 @@ def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
 
 
 def _max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
-    return left_to_compiler(partial(max_and_winner, rows=rows, cols=cols), as_images)(x)
+    return left_to_compiler(partial(max_and_winner, rows=rows, cols=cols), each_image())(x)
 
 
 def take_winners_forward(x: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
@@ -190,14 +190,14 @@ take_winners_p = primitive(
     take_winners_forward,
     settings=("rows", "cols"),
     batch=folded(lambda: take_winners_p),
-    divided=as_images,
+    division=each_image(2),
 )
 give_winners_p = primitive(
     "give_winners",
     give_winners_forward,
     settings=("rows", "cols"),
     batch=folded(lambda: give_winners_p),
-    divided=as_images,
+    division=each_image(2),
 )
 transpose_routed(take_winners_p, give_winners_p.bind)
 transpose_routed(give_winners_p, take_winners_p.bind)

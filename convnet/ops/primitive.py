@@ -9,6 +9,7 @@ would be the library's).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -24,16 +25,29 @@ class _Primitive(Primitive):
     """A primitive whose operands may lie on devices in any way.
 
     Inside `jax.shard_map` they need not agree on the devices they differ over, and on a mesh with explicit axes
-    `divided` answers how the result is divided: see `primitive`.
+    `division` says how the result lies.
     """
 
-    def __init__(self, name: str, divided: Callable[..., tuple]):
+    def __init__(self, name: str, division: Division):
         super().__init__(name)
-        self.divided = divided
+        self.division = division
 
     def bind(self, *args, **settings):
-        bind, divided = (partial(f, **settings) for f in (super().bind, self.divided))
-        return left_to_compiler(bind, divided)(*varying_alike(args))
+        bind = left_to_compiler(partial(super().bind, **settings), self.division, **settings)
+        return bind(*varying_alike(args))
+
+
+@dataclass(frozen=True)
+class Division:
+    """How an op's arrays lie on a mesh with explicit axes. A spec has for each axis of an array the axes of the mesh
+    that divide it, or None.
+    """
+
+    result: Callable[..., tuple] = lambda *specs, **_: ()
+    """(*specs of the operands, **settings) -> the result's."""
+    together: tuple[tuple[int, ...], ...] = ()
+    """For each operand, the axes that windows slide along, counted from the last: they are put together first. XLA can
+    divide them, but not rightly in every case."""
 
 
 def explicit_mesh(args) -> AbstractMesh | None:
@@ -42,21 +56,26 @@ def explicit_mesh(args) -> AbstractMesh | None:
     return next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
 
 
-def left_to_compiler(f: Callable, divided: Callable[..., tuple]) -> Callable:
-    """`f` whose work XLA divides, also among axes of a mesh that are explicit, where JAX wants types for every step.
-
-    divided: how f's results are divided among the axes of the mesh, given how its arguments are.
-    """
+def left_to_compiler(f: Callable, division: Division, **settings) -> Callable:
+    """`f` whose work XLA divides, also among axes of a mesh that are explicit, where JAX wants types for every step."""
 
     def call(*args):
         mesh = explicit_mesh(args)
         if mesh is None:
             return f(*args)
+        args = [_put_together(x, axes) for x, axes in zip(args, division.together or [()] * len(args), strict=True)]
         explicit = tuple(a for a, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t is AxisType.Explicit)
-        spec = divided(*(tuple(jax.typeof(x).sharding.spec) for x in args))
+        spec = division.result(*(tuple(jax.typeof(x).sharding.spec) for x in args), **settings)
         return auto_axes(f, axes=explicit, out_sharding=NamedSharding(mesh, _once(spec)))(*args)
 
     return call
+
+
+def _put_together(x: Array, axes: tuple[int, ...]) -> Array:
+    """`x` not divided along some axes, which are counted from the last."""
+    lies = jax.typeof(x).sharding
+    spec = [None if axis - x.ndim in axes else names for axis, names in enumerate(lies.spec)]
+    return x if spec == list(lies.spec) else reshard(x, NamedSharding(lies.mesh, PartitionSpec(*spec)))
 
 
 def _once(spec: tuple) -> PartitionSpec:
@@ -93,18 +112,17 @@ def primitive(
     *,
     settings: tuple[str, ...] = (),
     batch: Callable,
-    divided: Callable[..., tuple] = lambda *specs, **_: (),
+    division: Division = Division(),
     lowerings: Mapping[str | None, Forward] | None = None,
 ) -> Primitive:
     """A primitive with the value, shape, dtype and, unless there are other `lowerings`, the lowering of `forward`.
 
     settings: names of the keyword arguments of `forward`, all hashable and static.
     batch: `batch(args, dims, **settings) -> (out, dim)`, what vmap does; dims are axis numbers or None.
-    divided: `divided(*specs, **settings) -> spec`, the axes of an explicit mesh over which each axis of the result is
-        divided, given those of the operands' axes; None, or nothing, for none.
+    division: how operands and result lie on a mesh with explicit axes.
     lowerings: the same function in another formulation, by platform; None stands for all other platforms.
     """
-    new = _Primitive(name, divided)
+    new = _Primitive(name, division)
     compiled = jax.jit(new.bind, static_argnames=settings)
 
     def evaluate(*args, **values):  # without jit there is no lowering: `bind` would come back here
@@ -171,6 +189,6 @@ def folded(p: Callable[[], Primitive]) -> Callable:
     return batch
 
 
-def as_images(x: tuple, *_, **__) -> tuple:
-    """How the result of an op on images is divided that looks at each image and channel alone: as [N, H, W, C] is."""
-    return x[0], None, None, x[3]
+def each_image(operands: int = 1) -> Division:
+    """Of an op on so many arrays [N, H, W, C] that looks at each image and channel alone."""
+    return Division(lambda x, *_, **__: (x[0], None, None, x[3]), together=operands * ((-3, -2),))
