@@ -31,6 +31,7 @@ def _check(logits: Array, labels: Array, *, classes: int) -> None:
 
 def _one_hot(logits: Array, labels: Array) -> Array:
     """bool [N, K]: the label's class."""
+    labels = jnp.asarray(labels)
     wide = labels.dtype if labels.dtype.itemsize >= 4 else jnp.int32  # as a uint8, class 300 would be 44
     hot = labels.astype(wide)[:, None] == jnp.arange(logits.shape[1], dtype=wide)[None]
     return divided_as(hot, logits)

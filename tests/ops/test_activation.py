@@ -294,6 +294,39 @@ def test_what_is_dropped_cannot_poison():
     np.testing.assert_array_equal(jax.grad(lambda x: dropout(x, mask, rate=0.5).sum())(x), [0, 0, 2])
 
 
+# --- Python's numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0.0, 0.5, -1.25, np.float32(0.5), np.array(0.5, np.float32)], ids=repr)
+@pytest.mark.parametrize(
+    "op", [*ALL.values(), *FORWARD.values()], ids=[*ALL, *(f"{name}, forward" for name in FORWARD)]
+)
+def test_single_numbers(op, number):
+    """Value and slope of an array; Python's are weakly typed, and take on the dtype of what they meet."""
+    expected = jax.value_and_grad(op)(jnp.float32(number))
+    for actual in (jax.value_and_grad(op)(number), jax.jit(jax.value_and_grad(op))(number)):
+        assert [part.dtype for part in actual] == [np.float32, np.float32]
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    assert op(number).weak_type == (type(number) is float)
+    assert (op(number) * jnp.ones(2, jnp.bfloat16)).dtype == (jnp.bfloat16 if type(number) is float else jnp.float32)
+    assert jax.jvp(op, (number,), (number,))[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("op", [dropout, dropout_forward])
+def test_dropout_of_single_numbers(op):
+    assert op(3.0, True, rate=0.25) == 4
+    assert op(3.0, False, rate=0.25) == 0
+    assert jax.grad(lambda x: op(x, True, rate=0.25))(3.0) == np.float32(4 / 3)
+
+
+@pytest.mark.parametrize("op", ALL.values(), ids=ALL)
+def test_a_list_has_no_gradient_and_an_integer_neither(op):
+    with pytest.raises(ValueError, match=r"^x is a list: expected an array"):
+        jax.vjp(op, [0.5, 1.0])
+    with pytest.raises(ValueError, match=r"^x has dtype int32: expected a floating-point dtype"):
+        op(1)
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 X, MASK = np.ones((2, 3), np.float32), np.ones((2, 3), bool)

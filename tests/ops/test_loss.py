@@ -224,6 +224,28 @@ def test_hinges_of_large_logits():
             np.testing.assert_array_equal(slope, [[0, 0, 0], wrong])
 
 
+# --- debugging --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", [jax.debug_nans, jax.debug_infs], ids=["nans", "infs"])
+@pytest.mark.parametrize("loss", [*CLASSIFY.values(), *FORWARD.values()])
+def test_what_is_not_used_is_not_made(loss, flag, rng):
+    """Finite logits, the label's the largest: also where log p of the others overflows."""
+    far = np.array([[3e38, -3e38, 0.0]] if flag is jax.debug_nans else [[60.0, -60.0, 0.0]])
+    for z, labels in ((rng.normal(size=(3, 4)), np.array([0, 3, 1])), (far, np.array([0]))):
+        z = jnp.asarray(z, "float32")
+        with flag(True):
+            value, gradient = jax.value_and_grad(lambda z, labels=labels: loss(z, labels).sum())(z)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss", [*CLASSIFY.values(), *FORWARD.values()])
+def test_debugging_sees_the_nan_of_an_unknown_label(loss):
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="nan"):
+        loss(jnp.zeros((2, 3)), jnp.array([0, 3]))
+
+
 # --- squared error ----------------------------------------------------------------------------------------------------
 
 

@@ -147,6 +147,14 @@ def test_max_pool_of_integers(dtype, rng):
         np.testing.assert_array_equal(y, windows.max_pool(x, 0.0, 3, stride=2, padding=padding)[0])
 
 
+def test_the_infinity_that_padding_holds_is_not_seen_by_a_debugger(rng):
+    x = jnp.asarray(rng.normal(size=(1, 3, 3, 1)), "float32")
+    with jax.debug_infs(True), jax.debug_nans(True):
+        jax.grad(lambda x: max_pool(x, 2, stride=1, padding="SAME").sum())(x)
+        with pytest.raises(FloatingPointError, match="inf"):
+            max_pool(x - jnp.inf, 2)
+
+
 def test_windows_with_more_taps_than_a_byte_can_name():
     x = np.zeros((1, 1, 257, 1), np.float32)
     x[0, 0, 256] = 1

@@ -178,6 +178,16 @@ def test_bfloat16_adds_up_in_float32(name, rng):
     np.testing.assert_allclose(np.delete(dx, 3), sign / 1000, rtol=UNIT["bfloat16"])
 
 
+def test_no_infinity_is_made_that_is_not_used(rng):
+    """Also where a mask takes out the largest entry, and one that is not a number."""
+    x, where = np.float32([[1, 2, 3e38], [4, np.nan, 6]]), np.array([[True, True, False], [True, False, True]])
+    with jax.debug_infs(True):
+        value, slope = jax.value_and_grad(lambda x: logsumexp(x, where=where).sum())(x)
+        log_softmax(jnp.asarray(rng.normal(size=(2, 3)), "float32"))
+    np.testing.assert_allclose(value, np.logaddexp(1, 2) + np.logaddexp(4, 6), rtol=1e-6)
+    np.testing.assert_array_equal(slope == 0, ~where)
+
+
 @pytest.mark.parametrize(("name", "op"), ALL, ids=IDS)
 def test_nan_stays_nan(name, op):
     y = np.asarray(op(jnp.array([[1.0, np.nan], [1.0, 2.0]])))
