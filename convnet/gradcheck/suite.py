@@ -13,6 +13,7 @@ import numpy as np
 from convnet.gradcheck.audit import Auditor
 from convnet.gradcheck.cases import CASES, CONVENTIONS, Case
 from convnet.gradcheck.exam import LEVELS
+from convnet.gradcheck.features import Feature, Outcome, attempt
 from convnet.gradcheck.fuzz import STRATEGIES
 from convnet.gradcheck.judge import errors_in_ulps
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
@@ -59,6 +60,20 @@ def audit_case(op: str, index: int = 0, *, seed: int = 0, level: str = "standard
     """One op at one case, with arguments drawn from `seed`."""
     args = CASES[op][index].draw(np.random.default_rng(seed))
     return auditor(op, index).audit(args, seed=seed, level=level, **options)
+
+
+def feature_outcome(op: str, feature: Feature) -> Outcome:
+    """What comes of something that JAX offers for the hand-derived op, at the first of its cases that it has a use for.
+
+    Compared with the same forward pass under autodiff.
+    """
+    for case in CASES[op]:
+        args = case.draw(np.random.default_rng(0))
+        fn, reference = getattr(HAND, op), getattr(AUTO, op)
+        outcome = attempt(feature, fn, args, settings=case.settings, batch=case.batch, reference=reference)
+        if outcome.status != "untested":
+            break
+    return outcome
 
 
 def formulations_of(case: Case) -> list[dict[str, str]]:

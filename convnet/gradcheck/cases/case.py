@@ -22,6 +22,8 @@ class Case:
     terms: int
     """Upper bound on the number of terms that are summed into one entry of any gradient."""
     second_order: bool = True
+    batch: tuple[int | None, ...] = (0,)
+    """The axis of each argument along which independent examples lie, as `in_axes` of vmap; none where none is said."""
 
 
 @dataclass(frozen=True)

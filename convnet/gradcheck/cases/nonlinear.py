@@ -22,7 +22,14 @@ def _pointwise(op: str, terms: int, *settings: dict, draw=gaussian) -> tuple[Cas
     """The first settings with every shape, the others with the first shape."""
     first, *others = settings or ({},)
     cases = [
-        Case(op, ", ".join([name, *_said(first)]), partial(_one, draw=draw, shape=shape), first, terms)
+        Case(
+            op,
+            ", ".join([name, *_said(first)]),
+            partial(_one, draw=draw, shape=shape),
+            first,
+            terms,
+            batch=(0,) if shape else (),
+        )
         for name, shape in SHAPES.items()
     ]
     shape = SHAPES["4 axes"]
@@ -54,7 +61,7 @@ def _dropped(rng, shape):
 
 
 DROPOUT = tuple(
-    Case("dropout", f"rate {rate}", partial(_dropped, shape=shape), {"rate": rate}, 1)
+    Case("dropout", f"rate {rate}", partial(_dropped, shape=shape), {"rate": rate}, 1, batch=(0, 0))
     for rate, shape in ((0.3, (2, 3, 4, 2)), (0.5, (5, 7)), (0.0, (3, 4)), (1.0, (3, 4)))
 )
 
@@ -123,7 +130,7 @@ def _classified(rng, draw, shape):
 
 
 def _loss(op: str, name: str, shape: tuple, terms: int, draw=gaussian, **settings) -> Case:
-    return Case(op, name, partial(_classified, draw=draw, shape=shape), settings, terms)
+    return Case(op, name, partial(_classified, draw=draw, shape=shape), settings, terms, batch=(0, 0))
 
 
 SOFTMAX_CROSS_ENTROPY = (
@@ -156,7 +163,7 @@ def _pair(rng, shape):
 
 
 SQUARED_ERROR = tuple(
-    Case("squared_error", name, partial(_pair, shape=shape), {}, 2)
+    Case("squared_error", name, partial(_pair, shape=shape), {}, 2, batch=(0, 0))
     for name, shape in {"matrix": (3, 4), "4 axes": (2, 3, 2, 3), "one number per example": (5,)}.items()
 )
 
@@ -179,9 +186,11 @@ def _sums(op: str) -> tuple[Case, ...]:
 
 def _sum(op: str, name: str, shape: tuple, axis: int, masked: bool) -> Case:
     settings = {"axis": axis}
+    others = [place for place in range(len(shape)) if place != axis % len(shape)]
+    batch = () if masked else tuple(others[:1])  # a mask among the settings is as large as it is
     if masked:
         settings["where"] = Mask(mask(np.random.default_rng(0), shape, axis))
-    return Case(op, name, partial(_one, draw=gaussian, shape=shape), settings, 2 * shape[axis] + 1)
+    return Case(op, name, partial(_one, draw=gaussian, shape=shape), settings, 2 * shape[axis] + 1, batch=batch)
 
 
 LOGSUMEXP, LOG_SOFTMAX = _sums("logsumexp"), _sums("log_softmax")
