@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from convnet.report.picture import legend, shown, ticks
 from convnet.report.tiles import grid, signed_rgb
@@ -191,10 +192,14 @@ def ratio_bars(ratios: Mapping[str, Mapping[str, tuple[float, float, float]]], l
         )
     panel.axvline(1, color="black", linewidth=0.8)
     panel.set_xscale("log")
-    panel.set_yticks(range(len(ratios)), ticks(ratios), fontsize=8)
+    low, high = panel.get_xlim()
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else range(1, 10)))
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_yticks(range(len(ratios)), ticks(ratios, longest=60), fontsize=8)
     panel.invert_yaxis()
     panel.set_xlabel(label)
-    panel.grid(axis="x", which="both", alpha=0.25)
+    panel.grid(axis="x", alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     if bars:
         legend(figure, bars, loc="outside upper center", ncols=len(names), fontsize=8)
