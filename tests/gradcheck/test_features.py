@@ -31,10 +31,22 @@ ALWAYS = {  # once broken, and where the reasons differ
 }  # fmt: skip
 
 
+ELSEWHERE = {
+    "jit",
+    "eager",
+    "vmap",
+    "scan",
+    "jvp",
+    "linearize",
+    "hessian",
+    "grad of grad",
+}  # tests/ops/test_primitive.py
+
+
 def sampled(names):
-    """Every op under every feature, of which one op per feature and what is in ALWAYS run by default."""
+    """Every op under every feature. By default what is in ALWAYS, and one op where no other test has the feature."""
     ops = list(CASES)
-    chosen = ALWAYS | {(ops[7 * i % len(ops)], name) for i, name in enumerate(names)}
+    chosen = ALWAYS | {(ops[7 * i % len(ops)], name) for i, name in enumerate(names) if name not in ELSEWHERE}
     return [
         pytest.param(op, name, marks=() if (op, name) in chosen else pytest.mark.sweep) for op in ops for name in names
     ]
@@ -62,13 +74,45 @@ def in_a_process(ops, features):
 
 @pytest.mark.slow
 def test_ops_on_several_devices():
-    ops = ["conv2d", "conv_transpose2d", "max_pool", "local_response_norm", "softmax_cross_entropy"]
-    in_a_process(ops, ["explicit sharding"])
+    """More of explicit sharding in tests/ops/test_devices.py."""
+    in_a_process(["conv2d", "local_response_norm"], ["explicit sharding"])
 
 
 @pytest.mark.sweep
 def test_every_op_on_several_devices():
     in_a_process(list(CASES), SEVERAL_DEVICES)
+
+
+PLANTED = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+from convnet.gradcheck.features import FEATURES, attempt
+
+@jax.custom_vjp
+def scaled(x, w):
+    return x * w
+
+def back(saved, g):
+    x, w = saved
+    return g * w, jnp.sum(g * x)
+
+scaled.defvjp(lambda x, w: (x * w, (x, w)), back)  # the gradient of what is shared is not summed over devices
+
+def flat(x, w):
+    return jnp.tanh(x.T.reshape(-1) * w)  # an axis that is divided and one that is not, joined
+
+args, features = (np.arange(12.0).reshape(3, 4), np.float64(2)), {feature.name: feature for feature in FEATURES}
+for fn, name in ((scaled, "shard_map"), (flat, "explicit sharding")):
+    for feature in (name, "jit"):
+        print(fn.__name__, attempt(features[feature], fn, args, batch=(0,)))
+"""
+
+
+@pytest.mark.slow
+def test_what_does_not_work_on_several_devices_is_told_apart():
+    done = subprocess.run([sys.executable, "-c", PLANTED], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    lines = [line.split(" (")[0] for line in done.stdout.splitlines()]
+    assert lines == ["scaled shard_map: fails", "scaled jit: works", "flat explicit sharding: fails", "flat jit: works"]
 
 
 # --- functions of anybody ---------------------------------------------------------------------------------------------

@@ -306,7 +306,7 @@ def test_single_numbers(op, number):
     expected = jax.value_and_grad(op)(jnp.float32(number))
     for actual in (jax.value_and_grad(op)(number), jax.jit(jax.value_and_grad(op))(number)):
         assert [part.dtype for part in actual] == [np.float32, np.float32]
-        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)  # the slope of silu cancels
     assert op(number).weak_type == (type(number) is float)
     assert (op(number) * jnp.ones(2, jnp.bfloat16)).dtype == (jnp.bfloat16 if type(number) is float else jnp.float32)
     assert jax.jvp(op, (number,), (number,))[1].dtype == np.float32
