@@ -20,7 +20,7 @@ from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
 from convnet.result import DamagedResult, counted_hits, load_result, save_result
-from convnet.run import RunResult, Trainer, build_loss
+from convnet.run import RunResult, Trainer, build_loss, compiler_options
 from convnet.train import EpochRecord, NonFiniteLoss, OtherRun
 
 EPOCHS = 4
@@ -690,3 +690,13 @@ def test_a_result_that_finds_no_room_can_be_resumed(tmp_path, monkeypatch):
             trainer().run(directory=tmp_path, every_epoch=True)
     assert read_manifest(tmp_path)["status"] == "failed"
     assert fingerprint(trainer().run(directory=tmp_path, resume=True)) == fingerprint(base_result())
+
+
+def test_on_gpus_programs_are_compiled_for_equal_bits_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert compiler_options() == {}
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert compiler_options() == {"xla_gpu_deterministic_ops": True}
+    for flag in ("--xla_gpu_deterministic_ops=false", "--xla_gpu_exclude_nondeterministic_ops=true"):
+        monkeypatch.setenv("XLA_FLAGS", flag)
+        assert compiler_options() == {}
