@@ -14,7 +14,7 @@ from benchmarks.networks import LARGE_NETWORKS, NETWORKS, QUICK_NETWORKS, StepTa
 from benchmarks.workers import Worker
 
 PEERS = ("ours", "ours-repeatable", "autodiff", "torch", "torch-compile")
-TINY_PEERS = ("ours", "autodiff")
+TINY_PEERS = ("ours",)
 COMPILED = "torch-compile"
 BATCH, STEPS = 512, 16
 TINY_BATCH, TINY_STEPS = 4, 2
