@@ -16,7 +16,7 @@ from convnet.data import Dataset
 from convnet.identity import decisive, describe
 from convnet.record import read_manifest, read_metrics
 from convnet.result import counted_hits
-from convnet.run import TRACEABLE
+from convnet.task import TRACEABLE
 from convnet.train import EpochRecord, NonFiniteLoss
 
 DONE = ("finished", "diverged")
@@ -140,7 +140,7 @@ def _sources(done: Done) -> dict[str, Any]:
 
 @cache
 def _programs(config: RunConfig, traced: tuple[str, ...], replicates: int) -> dict[str, str]:
-    return Replicates(config, dataset_of(config), traced=traced).digests(replicates)
+    return Replicates(config, dataset_of(config), traced=traced).trainer.digests(replicates)
 
 
 def dataset_of(config: RunConfig) -> Dataset:

@@ -42,7 +42,7 @@ class Family:
             config=trainer.config,
             runs=runs,
             parameters=trainer.parameters,
-            flops_per_image=models.flops_per_image(trainer.model, trainer.image_shape),
+            flops_per_image=models.flops_per_image(trainer.model, trainer.task.input_shape),
             compile_seconds=trainer.compile_seconds,
             target=target,
         )

@@ -128,7 +128,7 @@ def reproduce(settings: Reproduce) -> int:
     config, manifest = stored_run(settings.run)
     take_threads(settings.run)
     trainer = trainer_of(config, manifest)
-    now = trainer.identity(config, manifest.get("replicates", 0)) | environment()
+    now = trainer.trainer.identity(config, manifest.get("replicates", 0)) | environment()
     with tempfile.TemporaryDirectory(prefix="convnet-reproduce-") as directory:
         again = train_again(config, trainer, Path(directory))
         found = differing_results(settings.run, manifest, again, read_manifest(again))

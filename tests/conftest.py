@@ -7,7 +7,15 @@ import jax
 import numpy as np
 import pytest
 
+from convnet.threads import processors
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Half as many again as there are processors: many tests wait for a process they started, or for a signal."""
+    del config
+    return -(-3 * processors() // 2)
 
 
 def pytest_configure(config):

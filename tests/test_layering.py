@@ -14,10 +14,11 @@ ROWS = (
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
     ("gradcheck", "models", "data", "optim", "identity"),
+    ("task",),
     ("train", "analysis", "record"),
     ("journal",),
     ("result",),
-    ("run",),
+    ("run", "trained"),
     ("ablation", "report", "cli"),
     ("benchmarks",),
     ("experiments", "scripts"),

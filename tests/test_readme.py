@@ -16,10 +16,11 @@ def examples(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", examples(README), ids=["model", "op", "dataset"])
-def test_example_runs_and_learns(code, monkeypatch):
+@pytest.mark.parametrize("code", examples(README), ids=["model", "op", "task", "dataset"])
+def test_example_runs_and_learns(code, monkeypatch, tmp_path):
     from convnet import models
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
     scope = {"__name__": "example"}
     exec(code, scope)

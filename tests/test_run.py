@@ -6,7 +6,7 @@ Trainers are compiled once for the whole file; the data are 53 images of 6×6, s
 import os
 import subprocess
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -20,8 +20,11 @@ from convnet import data, models, ops, run
 from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
 from convnet.result import DamagedResult, counted_hits, load_result, save_result
-from convnet.run import RunResult, Trainer, build_loss, compiler_options
-from convnet.train import EpochRecord, NonFiniteLoss, OtherRun
+from convnet.run import RunResult, Trainer
+from convnet.task import make_loss
+from convnet.train import EpochRecord, NonFiniteLoss, OtherRun, programs
+from convnet.train.programs import compiler_options
+from tests.compiling import quick_compilation
 
 EPOCHS = 4
 BASE = RunConfig(
@@ -47,16 +50,6 @@ def tiny_dataset() -> data.Dataset:
     return data.Dataset("tiny", split(22), split(17), split(14), ("a", "b", "c"))
 
 
-@contextmanager
-def quick_compilation():
-    """Half the time for programs that run for milliseconds."""
-    compile_ = jax.stages.Lowered.compile
-    with pytest.MonkeyPatch.context() as patch:
-        options = {"xla_backend_optimization_level": 0}
-        patch.setattr(jax.stages.Lowered, "compile", lambda self, own: compile_(self, own | options))
-        yield
-
-
 @cache
 def trainer(**changes) -> Trainer:
     """The trainer of BASE, or of BASE with the settings that `changes` names as section__setting."""
@@ -79,7 +72,7 @@ def base_result() -> RunResult:
 def small_evaluation_batches():
     """So that evaluation has more than one batch, and a remainder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "EVALUATION_BATCH", 4)
+        patch.setattr(programs, "EVALUATION_BATCH", 4)
         yield
 
 
@@ -237,14 +230,13 @@ def test_hand_and_auto_are_one_run():
 
 
 @pytest.mark.parametrize(("asked", "used"), [("full", 22), (22, 22), (1, 1), (4, 4)])
-def test_batch_sizes(asked, used, monkeypatch):
+def test_batch_sizes(asked, used):
     """One step per epoch for a full batch; the learning rate's schedule counts steps accordingly."""
-    steps = []
-    monkeypatch.setattr(Trainer, "_prepare", lambda self: None)
-    monkeypatch.setattr(run.optim, "build", lambda *args, real=run.optim.build: steps.append(args[1]) or real(*args))
-    trainer = Trainer(replace(BASE, train=TrainConfig(epochs=3, batch_size=asked)), tiny_dataset())
-    _, infos = jax.eval_shape(trainer._epoch, trainer._state, {}, *trainer._train)
-    assert set(steps) == {3 * (22 // used)}
+    config = replace(BASE, train=TrainConfig(epochs=3, batch_size=asked))
+    trainer = Trainer(config, tiny_dataset(), compiled=False)
+    assert programs.steps_of(trainer.task, trainer.dataset) == 3 * (22 // used)
+    lowered = programs.lower(trainer.task, trainer.dataset, *trainer.inputs([config]), mapped=False)
+    _, infos = lowered.epoch.out_info
     assert infos["loss"].shape == (22 // used,)
 
 
@@ -259,17 +251,17 @@ def test_augmentation_is_for_training_and_evaluation_takes_the_centre():
 
 def test_augmentation_reaches_the_images():
     images, dataset = tiny_dataset().train.images, tiny_dataset()
-    plain = np.asarray(trainer()._prepare_training(jax.random.key(0), images))
+    plain = np.asarray(trainer().task.prepare(jax.random.key(0), images))
     np.testing.assert_allclose(plain, normalized(images, dataset), rtol=1e-5, atol=1e-6)
 
-    shifted = np.asarray(trainer(data__crop=4, data__shift=1)._prepare_training(jax.random.key(0), images))
+    shifted = np.asarray(trainer(data__crop=4, data__shift=1).task.prepare(jax.random.key(0), images))
     assert shifted.shape == (22, 4, 4, 1)
     blank = normalized(np.zeros(1), dataset)  # what a shift fills in; no pixel of the data is 0
     assert np.isclose(shifted, blank).any()
 
     lopsided = np.concatenate([images[:, :, :3], 0 * images[:, :, :3]], axis=2)  # blank on the right
     flipping = trainer(data__flip=True, data__crop=6, model__dropout=1e-9)
-    flipped = np.asarray(flipping._prepare_training(jax.random.key(0), lopsided))
+    flipped = np.asarray(flipping.task.prepare(jax.random.key(0), lopsided))
     mirrored = np.isclose(flipped[:, :, 0], blank).all(axis=(1, 2))
     assert 0 < mirrored.sum() < len(images)
 
@@ -284,14 +276,12 @@ def test_precision(cnn, precision, stored):
     assert not jax.config.jax_enable_x64
 
 
-def test_another_opset_may_be_given(monkeypatch):
+def test_another_opset_may_be_given():
     """The config names hand or auto; an experiment may bring its own, for the network and for the loss."""
-    monkeypatch.setattr(Trainer, "_prepare", lambda self: None)
     own = replace(ops.HAND, relu=ops.AUTO.relu, softmax_cross_entropy=ops.AUTO.softmax_cross_entropy)
-    given = Trainer(BASE, tiny_dataset(), opset=own)
+    given = Trainer(BASE, tiny_dataset(), opset=own, compiled=False)
     assert given.model.ops is own
-    _, _, loss = given._parts({})
-    assert loss.func is own.softmax_cross_entropy
+    assert given.task.loss.func is own.softmax_cross_entropy
 
 
 LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2])
@@ -309,7 +299,7 @@ LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2]
     ids=["softmax", "smoothed", "weston_watkins", "crammer_singer"],
 )
 def test_losses(settings, expected, opset):
-    loss = build_loss(RunConfig(train=TrainConfig(**settings)), opset)
+    loss = make_loss(RunConfig(train=TrainConfig(**settings)), opset)
     np.testing.assert_allclose(loss(LOGITS, LABELS), [expected(*row) for row in zip(LOGITS, LABELS, strict=True)],
                                rtol=1e-5)  # fmt: skip
 
@@ -317,8 +307,8 @@ def test_losses(settings, expected, opset):
 @pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.9])
 def test_a_traced_smoothing_has_the_value_and_gradient_of_a_fixed_one(smoothing, opset):
-    fixed = build_loss(RunConfig(train=TrainConfig(label_smoothing=smoothing)), opset)
-    traced = build_loss(RunConfig(), opset, jnp.float32(smoothing))
+    fixed = make_loss(RunConfig(train=TrainConfig(label_smoothing=smoothing)), opset)
+    traced = make_loss(RunConfig(), opset, jnp.float32(smoothing))
     np.testing.assert_allclose(traced(LOGITS, LABELS), fixed(LOGITS, LABELS), rtol=1e-5)
     slopes = [jax.grad(lambda z, loss=loss: loss(z, LABELS).sum())(LOGITS) for loss in (traced, fixed)]
     np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-6)
@@ -642,7 +632,7 @@ SIGNALLED = """
 import os, runpy, signal, sys
 from pathlib import Path
 tests = runpy.run_path(sys.argv[1])
-tests["run"].EVALUATION_BATCH = 4
+tests["programs"].EVALUATION_BATCH = 4
 number = signal.Signals[sys.argv[3]]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from convnet.result import RunResult, conclude
 from convnet.run import Trainer
 from convnet.signals import StopRequest, stop_requests
 from convnet.threads import processors
-from convnet.train import EpochRecord, NonFiniteLoss
+from convnet.train import EpochRecord, NonFiniteLoss, is_best, record_of
 
 Outcome = RunResult | NonFiniteLoss
 """How a replicate ends. Divergence is an outcome, not an error: its siblings go on."""
@@ -32,9 +33,9 @@ Outcome = RunResult | NonFiniteLoss
 OnEpoch = Callable[[RunConfig, EpochRecord], None]
 
 
-class Replicates(Trainer):
-    """The programs of one config for many replicates. Each draws its initial weights, order, augmentation and dropout
-    from its own root key, exactly as `Trainer(config).run(seed)` does.
+class Replicates:
+    """Many replicates of one config, through the programs of one `trainer`. Each draws its initial weights, order,
+    augmentation and dropout from its own root key, exactly as `Trainer(config).run(seed)` does.
 
     vmapped: train up to `chunk` replicates in lockstep, in one program (`jax.vmap`). Otherwise each is a run of its own
         through the one program of a single run, `workers` of them at a time. None: vmapped wherever JAX does not
@@ -65,10 +66,8 @@ class Replicates(Trainer):
         keep_memory()  # before JAX looks at its devices
         self.vmapped = jax.default_backend() != "cpu" if vmapped is None else vmapped
         self.chunk, self.workers = chunk, workers or processors()
-        super().__init__(config, dataset, **settings)
-
-    def _prepare(self) -> None:
-        """Nothing yet: which programs there are to be depends on how many replicates are asked for."""
+        # Which programs there are to be depends on how many replicates are asked for.
+        self.trainer = Trainer(config, dataset, compiled=False, **settings)
 
     def run_all(
         self,
@@ -88,15 +87,16 @@ class Replicates(Trainer):
         where a directory holds another run; OSError where one is full.
         """
         for config in configs:
-            self.check_shared(config)
+            self.trainer.check_shared(config)
         run = self._run_in_lockstep if self.vmapped else self._run_each
         return run(list(configs), on_epoch, directory)
 
     # --- each on its own ----------------------------------------------------------------------------------------------
 
     def _run_each(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
-        self.programs()  # before several threads ask for it
+        self.trainer.programs()  # before several threads ask for it
         one_at_a_time, stop = threading.Lock(), StopRequest()
+        failures: list[Exception] = []
 
         def run(config: RunConfig) -> Outcome:
             def note(record: EpochRecord) -> None:
@@ -109,36 +109,48 @@ class Replicates(Trainer):
                 raise Stopped(0, config.train.epochs)
             try:
                 where = {} if directory is None else self._begun(directory(config), config)
-                return self.run_as(config, note, stop=stop, **where)
+                return self.trainer.run_as(config, note, stop=stop, **where)
             except NonFiniteLoss as diverged:
                 return diverged
+            except Exception as error:
+                if not isinstance(error, Stopped):
+                    failures.append(error)
+                    stop.ask()  # at once, not when its turn comes: the others end at their next epoch
+                raise
 
         with stop_requests(stop), ThreadPoolExecutor(self.workers, thread_name_prefix="replicate") as pool:
             futures = [pool.submit(run, config) for config in configs]
             try:
                 for config, future in zip(configs, futures, strict=True):
-                    yield config, future.result()
+                    try:
+                        outcome = future.result()
+                    except Stopped:
+                        if failures:
+                            raise failures[0] from None
+                        raise
+                    yield config, outcome
             finally:
                 stop.ask()
                 pool.shutdown(cancel_futures=True)
 
     def _begun(self, path: Path, config: RunConfig) -> dict[str, Any]:
         """Options of `run_as` by which a run in `path` goes on if it would have the same bits, else begins anew."""
-        return dict(directory=path, resume=can_go_on(path, self.identity(config)))
+        return dict(directory=path, resume=can_go_on(path, self.trainer.identity(config)))
 
     # --- in lockstep --------------------------------------------------------------------------------------------------
 
     def _run_in_lockstep(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
+        trainer = self.trainer
         for start, width in _chunks(len(configs), self.chunk):
             chunk = configs[start : start + width]
-            self.programs(width)
-            with self._precision(), stop_requests() as stop, ExitStack() as stack:
-                lanes = [_Lane(config, self.named(config), on_epoch) for config in chunk]
+            trainer.programs(width)
+            with trainer.precision(), stop_requests() as stop, ExitStack() as stack:
+                lanes = [_Lane(trainer, config, on_epoch) for config in chunk]
                 if directory is not None:
                     for lane in lanes:
-                        can_go_on(directory(lane.config), self.identity(lane.config, width))  # refuses those of others
-                        journal = self.journal(directory(lane.config), lane.config, replicates=width)
-                        lane.journal = stack.enter_context(journal)
+                        path = directory(lane.config)
+                        can_go_on(path, trainer.identity(lane.config, width))  # refuses those of others
+                        lane.journal = stack.enter_context(trainer.journal(path, lane.config, replicates=width))
                 outcomes = self._train_lanes(lanes, width, stop)
             yield from zip(chunk, outcomes, strict=True)
 
@@ -146,91 +158,72 @@ class Replicates(Trainer):
         """Train `lanes` in one program that has room for `width`: the last of them fills it up, which costs less than
         compiling another width."""
         configs = [lane.config for lane in lanes] + [lanes[-1].config] * (width - len(lanes))
-        programs = self.programs(width)
-        keys, values = self._inputs(configs, width)
+        programs, dataset = self.trainer.programs(width), self.trainer.dataset
+        (training, validation, test), epochs = dataset.on_device, self.trainer.config.train.epochs
+        keys, values = self.trainer.inputs(configs, width)
         states = programs.init(keys, values)
         best = jax.tree.map(jnp.copy, states.variables)
-        for number in range(1, self.config.train.epochs + 1):
+        for number in range(1, epochs + 1):
             start = time.perf_counter()
-            states, infos = jax.block_until_ready(programs.epoch(states, values, *self._train))
+            states, infos = jax.block_until_ready(programs.epoch(states, values, *training))
             seconds = (time.perf_counter() - start) / width
-            validation, _ = programs.validate(states.variables, values, *self._validation)
-            infos, validation = jax.tree.map(np.asarray, (infos, validation))
+            judged, _ = programs.validate(states.variables, values, *validation)
+            infos, judged = jax.tree.map(np.asarray, (infos, judged))
             # Only what is written down is worth the way to the host.
             variables = jax.tree.map(np.asarray, states.variables) if lanes[0].journal is not None else None
-            last = int(states.step[0])
             better = np.zeros(width, bool)
             for i, lane in enumerate(lanes):
-                accuracy = int(validation["hits"][i]) / len(self.dataset.validation)
-                judged = (float(validation["loss"][i]), accuracy)
-                better[i] = lane.add(number, last, _of(infos, i), judged, _of(variables, i), seconds)
+                found = {"loss": judged["loss"][i], "accuracy": int(judged["hits"][i]) / len(dataset.validation)}
+                facts = number, int(states.step[0]), _of(infos, i), partial(dict, found), seconds
+                better[i] = lane.add(facts, _of(variables, i))
             best = _keep(jnp.asarray(better), states.variables, best)
             if all(lane.failure for lane in lanes):
                 break
-            if stop and number < self.config.train.epochs:
-                raise Stopped(number, self.config.train.epochs, signal=stop.signal)
-        test, logits = programs.examine(best, values, *self._test)
-        best, test, logits = jax.tree.map(np.asarray, (best, test, logits))
-        return [
-            lane.outcome(_of(best, i), _of(test, i), logits[i], self.compile_seconds) for i, lane in enumerate(lanes)
-        ]
+            if stop and number < epochs:
+                raise Stopped(number, epochs, signal=stop.signal)
+        info, logits = programs.examine(best, values, *test)
+        best, info, logits = jax.tree.map(np.asarray, (best, info, logits))
+        return [lane.outcome(_of(best, i), _of(info, i), logits[i]) for i, lane in enumerate(lanes)]
 
 
 @dataclass
 class _Lane:
-    """What `train.fit` keeps for a run alone, for one replicate among many: the same records, choice and verdict.
+    """One replicate among many: what it has come to, and where that is written down."""
 
-    config: as it was asked for; named: with the name of the data."""
-
+    trainer: Trainer
     config: RunConfig
-    named: RunConfig
     on_epoch: OnEpoch
     journal: Journal | None = None
     records: list[EpochRecord] = field(default_factory=list)
+    best: EpochRecord | None = None
     failure: NonFiniteLoss | None = None
-    best_epoch: int = 0
-    _best: tuple[float, float] = (-np.inf, -np.inf)
 
-    def add(self, epoch: int, last: int, infos: dict, validation: tuple, variables, seconds: float) -> bool:
-        """Take in an epoch that ended with step `last`; whether it is the best on validation so far.
-
-        validation: (loss, accuracy)."""
+    def add(self, facts: tuple, variables: Any) -> bool:
+        """Take in an epoch, `facts` as `train.record_of` has them; whether it is the best on validation so far."""
         if self.failure is not None:
             return False
-        bad = ~(np.isfinite(infos["loss"]) & np.isfinite(infos["grad_norm"]))
-        (loss, accuracy), first = validation, last - len(bad) + 1
-        if bad.any() or not np.isfinite(loss):
-            at = first + int(np.argmax(bad)) if bad.any() else last
-            self.failure = NonFiniteLoss(at=at, epoch=epoch, first=first, last=last)
+        try:
+            record = record_of(*facts)
+        except NonFiniteLoss as failure:
+            self.failure = failure
             if self.journal is not None:
-                self.journal.fail(self.failure)
+                self.journal.fail(failure)
             return False
-        means = {name: float(infos[name].mean()) for name in ("loss", "accuracy", "grad_norm")}
-        self.records.append(
-            EpochRecord(epoch, last, means["loss"], means["accuracy"], means["grad_norm"], loss, accuracy, seconds)
-        )
+        self.records.append(record)
         if self.journal is not None:
-            self.journal.write(self.records[-1], variables)
-        self.on_epoch(self.config, self.records[-1])
-        if (accuracy, -loss) <= self._best:
+            self.journal.write(record, variables)
+        self.on_epoch(self.config, record)
+        if not is_best(record, self.best):
             return False
-        self._best, self.best_epoch = (accuracy, -loss), epoch
+        self.best = record
         return True
 
-    def outcome(self, variables, test: dict, logits: np.ndarray, compile_seconds: float) -> Outcome:
-        """variables: the best on validation."""
+    def outcome(self, variables: Any, info: dict, logits: np.ndarray) -> Outcome:
+        """variables: the best on validation; info, logits: of the test images."""
         if self.failure is not None:
             return self.failure
-        result = RunResult(
-            config=self.named,
-            records=tuple(self.records),
-            variables=variables,
-            best_epoch=self.best_epoch,
-            test_loss=float(test["loss"]),
-            test_hits=int(test["hits"]),
-            test_logits=logits,
-            compile_seconds=compile_seconds,
-        )
+        config = self.trainer.named(self.config)
+        result = self.trainer.result(config, self.records, variables, self.best.epoch, info, logits)
         if self.journal is not None:
             conclude(self.journal, result)
         return result

@@ -52,9 +52,11 @@ def random_crop(key: Array, images: Array, *, size: int) -> Array:
 def center_crop(images: Array, *, size: int) -> Array:
     """Cuts out the central size×size window, the upper left of the central ones where there are several.
 
-    images: [N, H, W, C] uint8 -> [N, size, size, C]. Raises ValueError for a size below 1 or above H or W.
+    images: [N, H, W, C] of any dtype -> [N, size, size, C]. Raises ValueError for a size below 1 or above H or W, and
+    another number of axes.
     """
-    _check_images(images)
+    if images.ndim != 4:
+        raise ValueError(f"images must be [N, H, W, C], got shape {images.shape}")
     _check_size(size, images)
     top, left = ((extent - size) // 2 for extent in images.shape[1:3])
     return images[:, top : top + size, left : left + size]

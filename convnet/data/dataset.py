@@ -107,6 +107,14 @@ class Dataset:
         """(H, W, C)."""
         return self.train.images.shape[1:]
 
+    @cached_property
+    def on_device(self) -> tuple[tuple[Any, Any], ...]:
+        """(images, labels) of the training, validation and test split on JAX's default device: there once, however many
+        runs read them."""
+        import jax
+
+        return tuple(jax.device_put([(split.images, split.labels) for split in self.splits.values()]))
+
     @property
     def mean(self) -> np.ndarray:
         """Mean of each channel over the training split, [C] float32 in pixel units."""

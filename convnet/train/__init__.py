@@ -5,7 +5,9 @@ Model, optimiser and loss come in as arguments; nothing here knows how they were
 
 from convnet.train.checkpoint import Checkpoint, Checkpoints, OtherRun
 from convnet.train.epoch import make_epoch, make_evaluate
-from convnet.train.loop import EpochRecord, Fit, NonFiniteLoss, fit
+from convnet.train.loop import Fit, fit
+from convnet.train.programs import Programs, lower
+from convnet.train.progress import EpochRecord, NonFiniteLoss, is_best, record_of
 from convnet.train.state import STREAMS, TrainState, init_state, stream
 from convnet.train.step import make_train_step
 
@@ -17,11 +19,15 @@ __all__ = [
     "Fit",
     "NonFiniteLoss",
     "OtherRun",
+    "Programs",
     "TrainState",
     "fit",
     "init_state",
+    "is_best",
+    "lower",
     "make_epoch",
     "make_evaluate",
     "make_train_step",
+    "record_of",
     "stream",
 ]

@@ -143,6 +143,21 @@ class Checkpoints:
             return Checkpoint(epoch, state, best_variables, facts["best_epoch"], facts["position"])
         return None
 
+    def newest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Arrays by name (but for those of size zero) and facts of the newest checkpoint that is whole, for a reader:
+        nothing is set aside or removed, so the run may be under way. None where there is none.
+
+        Raises OtherRun as `restore` does.
+        """
+        for epoch in reversed(self.epochs()):
+            try:
+                return self._read(self.directory / f"{epoch:08d}")
+            except (OtherRun, PermissionError):
+                raise
+            except Exception as error:
+                warnings.warn(f"checkpoint {epoch} cannot be read ({_line(error)})", RuntimeWarning, stacklevel=2)
+        return None
+
     def clear(self) -> None:
         """Remove all checkpoints, for a run that starts anew. The directory stays: it may be a link to another disk."""
         for path in self.directory.glob("*"):

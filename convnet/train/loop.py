@@ -12,33 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from convnet.train.progress import EpochRecord, is_best, record_of
 from convnet.train.state import TrainState
-
-
-class NonFiniteLoss(ArithmeticError):
-    """A loss or gradient of step `at` was not finite; `first` … `last` are the steps of its epoch."""
-
-    def __init__(self, at: int, epoch: int, first: int, last: int):
-        self.at, self.epoch, self.first, self.last = at, epoch, first, last
-        super().__init__(
-            f"the loss or its gradient is not finite at step {at} (epoch {epoch}, steps {first} to {last}): "
-            f"lower the learning rate, warm it up, or clip the gradient"
-        )
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of metrics. Training figures are means over the epoch's steps, before each update; seconds are those of
-    the training epoch alone, without validation and compilation."""
-
-    epoch: int
-    step: int
-    train_loss: float
-    train_accuracy: float
-    grad_norm: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +48,7 @@ def fit(
     for number in range(len(now.records) + 1, epochs + 1):
         state, record = _run_epoch(now.state, epoch, validate, number)
         best_variables, best_epoch = now.best_variables, now.best_epoch
-        if best_epoch == 0 or _merit(record) > _merit(now.records[best_epoch - 1]):
+        if is_best(record, now.records[best_epoch - 1] if best_epoch else None):
             # A copy: the next epoch overwrites the state's own buffers.
             best_variables, best_epoch = jax.tree.map(jnp.copy, state.variables), number
         now = Fit(state, best_variables, best_epoch, (*now.records, record))
@@ -82,34 +57,9 @@ def fit(
     return now
 
 
-def _merit(record: EpochRecord) -> tuple[float, float]:
-    return record.validation_accuracy, -record.validation_loss
-
-
 def _run_epoch(state: TrainState, epoch: Callable, validate: Callable, number: int) -> tuple[TrainState, EpochRecord]:
     start = time.perf_counter()
     state, infos = jax.block_until_ready(epoch(state))
     seconds = time.perf_counter() - start
     infos = {name: np.asarray(values) for name, values in infos.items()}
-    _check_finite(infos, number, int(state.step))
-    validation = validate(state.variables)
-    loss, accuracy = (float(validation[name]) for name in ("loss", "accuracy"))
-    if not np.isfinite(loss):  # the epoch's last update did it: its own loss was taken before
-        raise NonFiniteLoss(int(state.step), number, int(state.step) - len(infos["loss"]) + 1, int(state.step))
-    return state, EpochRecord(
-        epoch=number,
-        step=int(state.step),
-        train_loss=float(infos["loss"].mean()),
-        train_accuracy=float(infos["accuracy"].mean()),
-        grad_norm=float(infos["grad_norm"].mean()),
-        validation_loss=loss,
-        validation_accuracy=accuracy,
-        seconds=seconds,
-    )
-
-
-def _check_finite(infos: dict[str, np.ndarray], epoch: int, last: int) -> None:
-    bad = ~(np.isfinite(infos["loss"]) & np.isfinite(infos["grad_norm"]))
-    if bad.any():
-        first = last - len(bad) + 1
-        raise NonFiniteLoss(at=first + int(np.argmax(bad)), epoch=epoch, first=first, last=last)
+    return state, record_of(number, int(state.step), infos, lambda: validate(state.variables), seconds)

@@ -18,9 +18,11 @@ from convnet.ablation.grid import apply
 from convnet.config import RunConfig, to_dict
 from convnet.journal import Stopped
 from convnet.record import parameter_hash, read_manifest, read_metrics
-from convnet.run import TRACEABLE, Trainer
+from convnet.run import Trainer
 from convnet.signals import StopRequest
-from convnet.train import NonFiniteLoss, OtherRun
+from convnet.task import TRACEABLE
+from convnet.train import NonFiniteLoss, OtherRun, programs
+from tests.compiling import quick_compilation
 
 MLP = apply(
     RunConfig(),
@@ -54,13 +56,10 @@ def dataset() -> data.Dataset:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Half the time, for programs that run for milliseconds. Evaluation has more than one batch, and a remainder."""
-    compile_ = jax.stages.Lowered.compile
-    with pytest.MonkeyPatch.context() as patch:
-        options = {"xla_backend_optimization_level": 0}
-        patch.setattr(jax.stages.Lowered, "compile", lambda self, own: compile_(self, own | options))
-        patch.setattr(run, "EVALUATION_BATCH", 4)
+def small_and_quick():
+    """Evaluation has more than one batch, and a remainder."""
+    with pytest.MonkeyPatch.context() as patch, quick_compilation():
+        patch.setattr(programs, "EVALUATION_BATCH", 4)
         yield
 
 
@@ -155,7 +154,7 @@ def test_results_come_as_they_are_done():
 
 
 def test_one_run_is_as_of_a_trainer():
-    assert fingerprint(replicates(vmapped=False).run(5)) == fingerprint(alone(MLP, 5))
+    assert fingerprint(replicates(vmapped=False).trainer.run(5)) == fingerprint(alone(MLP, 5))
 
 
 @pytest.mark.parametrize("vmapped", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["threads", "lockstep"])
@@ -179,12 +178,14 @@ GRID = [
 
 
 @pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
-def test_a_grid_of_traced_settings_is_one_program(vmapped):
+def test_a_grid_of_traced_settings_is_one_program(vmapped, monkeypatch):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
-    trainer = replicates(traced=TRACEABLE, vmapped=vmapped)
-    for asked, outcome in trainer.run_all(GRID):
-        assert_close(outcome, alone(asked, 0))
-    assert len(trainer._programs) == 1
+    compiled, expected = [], {asked: alone(asked, 0) for asked in GRID}
+    compile_ = programs.Programs.compiled
+    monkeypatch.setattr(programs.Programs, "compiled", lambda self: compiled.append(self) or compile_(self))
+    for asked, outcome in Replicates(MLP, dataset(), traced=TRACEABLE, vmapped=vmapped).run_all(GRID):
+        assert_close(outcome, expected[asked])
+    assert len(compiled) == 1
     hashes = {parameter_hash(alone(config, 0).variables) for config in GRID}
     assert len(hashes) == 3  # the settings do make a difference
 
@@ -300,9 +301,9 @@ def test_threads_go_on_from_their_checkpoints(tmp_path, monkeypatch):
     assert len(saved) >= 2
     other = saved[0] / "manifest.json"
     other.write_text(json.dumps(json.loads(other.read_text()) | {"code": "other"}))
-    epochs, programs = [], trainer.programs()
-    monkeypatch.setattr(trainer, "programs", lambda: programs._replace(
-        epoch=lambda *args: epochs.append(1) or programs.epoch(*args)))  # fmt: skip
+    epochs, own = [], trainer.trainer.programs()
+    monkeypatch.setattr(trainer.trainer, "programs", lambda: own._replace(
+        epoch=lambda *args: epochs.append(1) or own.epoch(*args)))  # fmt: skip
     found = list(trainer.run_all(seeded(), lambda config, record: seen.append(config.seed), directory=where.get))
     for config, outcome in found:
         assert fingerprint(outcome) == fingerprint(alone(MLP, config.seed))

@@ -1,0 +1,164 @@
+"""A task: what is learned from which images by which network, as functions. No arrays, nothing compiled.
+
+A config and the facts of a data set make one (`make_task`). Each part may be replaced by one's own:
+
+    task = make_task(config, Facts.of(dataset))
+    task = replace(task, loss=focal_loss, prepare=cutout)
+    Trainer(config, dataset, task=task).run()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optax
+from jax import Array
+
+from convnet import data, models, ops, optim
+from convnet.config import RunConfig, require
+from convnet.data import Dataset
+from convnet.identity import qualified_name
+from convnet.ops import OpSet
+
+TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
+"""Settings that a program can take as inputs. The others shape the program."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a data set, all that a task depends on: the shape (H, W, C) of its images, mean and standard deviation of each
+    channel in pixel units, and the classes by name."""
+
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Facts:
+        mean, std = (tuple(map(float, values)) for values in (dataset.mean, dataset.std))
+        return cls(tuple(dataset.image_shape), mean, std, tuple(dataset.class_names))
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Facts:
+        """The inverse of `dataclasses.asdict`, through JSON, too."""
+        return cls(**{field.name: tuple(facts[field.name]) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Task:
+    """The parts of a training run; any may be one's own.
+
+    model: a Flax module (or anything with its `init` and `apply`) from images [N, H, W, C] to logits [N, K].
+    loss: (logits [N, K], labels [N]) -> [N].
+    optimizer: (steps of the whole run, **traced settings) -> optax.GradientTransformation.
+    prepare: (key, images uint8 [N, H, W, C]) -> what the model is trained on; inside the compiled step.
+    preprocess: images (uint8, or floats in the same unit) -> what the model is evaluated on.
+    """
+
+    config: RunConfig
+    facts: Facts
+    ops: OpSet
+    model: Any
+    loss: Callable[[Array, Array], Array]
+    optimizer: Callable[..., optax.GradientTransformation]
+    prepare: Callable[[Array, Array], Array]
+    preprocess: Callable[[Array], Array]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of what the model sees."""
+        height, width, channels = self.facts.image_shape
+        crop = self.config.data.crop
+        return (height, width, channels) if crop is None else (crop, crop, channels)
+
+    def with_values(self, values: Mapping[str, Array]) -> Task:
+        """With traced numbers in the place of the config's: `values` by names in TRACEABLE."""
+        changes: dict[str, Any] = {}
+        if "model.initializer_scale" in values:
+            changes["model"] = self.model.clone(initializer_scale=values["model.initializer_scale"])
+        if "train.label_smoothing" in values:
+            changes["loss"] = make_loss(self.config, self.ops, values["train.label_smoothing"])
+        if chosen := {n.removeprefix("optim."): v for n, v in values.items() if n.startswith("optim.")}:
+            changes["optimizer"] = partial(self.optimizer, **chosen)
+        return replace(self, **changes) if changes else self
+
+    def computes(self) -> dict[str, Any]:
+        """What computes, by name, as plain JSON values: the model, the ops, and any other part that is one's own."""
+        parts = {name: qualified_name(getattr(self, name)) for name in ("loss", "optimizer", "prepare", "preprocess")}
+        own = {name: told for name, told in parts.items() if not told.startswith("convnet.")}
+        return {"model": qualified_name(type(self.model)), "ops": self._ops(), **own}
+
+    def _ops(self) -> str | dict[str, str]:
+        """The config's word for the ops, or those that are others, by name."""
+        usual = ops.OPSETS[self.config.gradient]
+        own = {field.name: getattr(self.ops, field.name) for field in fields(OpSet)}
+        others = {name: qualified_name(op) for name, op in own.items() if op is not getattr(usual, name)}
+        return others or self.config.gradient
+
+
+def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None) -> Task:
+    """The task of `config` on data of which `facts` hold. opset: the ops to compute with; None: `config.gradient`'s.
+
+    Raises ValueError for an unknown model or setting, and a crop larger than the images.
+    """
+    opset = ops.OPSETS[config.gradient] if opset is None else opset
+    if (crop := config.data.crop) is not None:
+        least = min(facts.image_shape[:2])
+        require(crop <= least, "data.crop", crop, f"at most the images' {least} pixels")
+    return Task(
+        config=config,
+        facts=facts,
+        ops=opset,
+        model=models.build(**asdict(config.model), num_classes=len(facts.class_names), ops=opset),
+        loss=make_loss(config, opset),
+        optimizer=partial(make_optimizer, config),
+        prepare=partial(prepare, config, facts),
+        preprocess=partial(preprocess, config, facts),
+    )
+
+
+def make_loss(config: RunConfig, opset: OpSet, smoothing: Array | None = None) -> Callable[[Array, Array], Array]:
+    """The loss of `config`, per example: (logits [N, K], labels [N]) -> [N].
+
+    smoothing: a traced number in the place of the config's `label_smoothing`.
+    """
+    cross_entropy = partial(opset.softmax_cross_entropy, label_smoothing=config.train.label_smoothing)
+
+    def smoothed(logits: Array, labels: Array) -> Array:
+        """Cross-entropy is affine in its targets and so in their smoothing: two values of that give all."""
+        at_0, at_half = (opset.softmax_cross_entropy(logits, labels, label_smoothing=ε) for ε in (0.0, 0.5))
+        return at_0 + 2 * smoothing * (at_half - at_0)
+
+    return {
+        "softmax": cross_entropy if smoothing is None else smoothed,
+        "weston_watkins": opset.weston_watkins_hinge,
+        "crammer_singer": opset.crammer_singer_hinge,
+    }[config.train.loss]
+
+
+def make_optimizer(config: RunConfig, steps: int, **traced: Array) -> optax.GradientTransformation:
+    """The optimiser of `config` for a run of so many steps. traced: numbers in the place of the config's."""
+    return optim.build(config.optim, steps, traced)
+
+
+def prepare(config: RunConfig, facts: Facts, key: Array, images: Array) -> Array:
+    """Training images as `config` augments them, normalised: [N, H, W, C] uint8 -> float32, cropped if it says so."""
+    settings = config.data
+    images = data.augment(key, images, shift_pixels=settings.shift, flip_images=settings.flip, crop_size=settings.crop)
+    return _normalized(facts, images)
+
+
+def preprocess(config: RunConfig, facts: Facts, images: Array) -> Array:
+    """Images to be classified, normalised: [N, H, W, C] in pixel units -> float32, their centre if training crops."""
+    if config.data.crop is not None:
+        images = data.center_crop(images, size=config.data.crop)
+    return _normalized(facts, images)
+
+
+def _normalized(facts: Facts, images: Array) -> Array:
+    return data.normalize(images, *(np.asarray(values, np.float32) for values in (facts.mean, facts.std)))

@@ -1,0 +1,108 @@
+"""A task compiled: for one run, or for many replicates side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+from jax import Array
+
+from convnet.data.batching import num_batches
+from convnet.train.epoch import make_epoch, make_evaluate
+from convnet.train.state import init_state
+from convnet.train.step import make_train_step
+
+if TYPE_CHECKING:  # a task brings models, and those Flax
+    from convnet.data import Dataset
+    from convnet.task import Task
+
+EVALUATION_BATCH = 500
+DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+
+Values = Mapping[str, Array]
+
+
+def compiler_options() -> dict[str, Any]:
+    """Of every run's programs. On GPUs XLA adds up in any order, and tries algorithms by the clock, unless it is told
+    not to: two runs of one config then end with different bits, even in one process. What XLA_FLAGS says goes first.
+    """
+    told = "deterministic" in os.environ.get("XLA_FLAGS", "")
+    return DETERMINISTIC if jax.default_backend() == "gpu" and not told else {}
+
+
+class Programs(NamedTuple):
+    """Lowered, or compiled.
+
+    init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
+    validate and examine(variables, values, images, labels) -> (info, logits), as `make_evaluate` says.
+    """
+
+    init: Callable
+    epoch: Callable
+    validate: Callable
+    examine: Callable
+
+    def compiled(self) -> Programs:
+        options = compiler_options()
+        return Programs(*(program.compile(options) for program in self))
+
+    def digests(self) -> dict[str, str]:
+        """Of what decides what is computed, whoever wrote it: each lowered program's text, which has neither names of
+        files nor numbers of lines. SHA-256, the first 16 digits."""
+        texts = {name: program.as_text() for name, program in self._asdict().items()}
+        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
+
+
+def init_of(task: Task, steps: int) -> Callable:
+    """(key, values) -> the state before the first of so many steps."""
+
+    def init(key: Array, values: Values):
+        now = task.with_values(values)
+        return init_state(now.model, now.optimizer(steps), key, now.input_shape)
+
+    return init
+
+
+def lower(task: Task, dataset: Dataset, keys: Array, values: Values, *, mapped: bool) -> Programs:
+    """The programs of `task` on `dataset` before they are compiled, which takes a second or so.
+
+    keys, values: the root key and the traced numbers of a run, or mapped over a leading axis of replicates.
+    """
+    batch_size = batch_size_of(task, dataset)
+    steps = steps_of(task, dataset)
+    init = init_of(task, steps)
+
+    def epoch(state, values: Values, images: Array, labels: Array):
+        now = task.with_values(values)
+        step = make_train_step(now.model, now.optimizer(steps), now.loss, now.prepare)
+        return make_epoch(step, batch_size)(state, images, labels)
+
+    def evaluate(variables, values: Values, images: Array, labels: Array):
+        now = task.with_values(values)
+        return make_evaluate(now.model, now.loss, now.preprocess, EVALUATION_BATCH)(variables, images, labels)
+
+    if mapped:
+        init = jax.vmap(init)
+        epoch, evaluate = (jax.vmap(f, in_axes=(0, 0, None, None)) for f in (epoch, evaluate))
+    state, evaluate = jax.eval_shape(init, keys, values), jax.jit(evaluate)
+    train, validation, test = dataset.on_device
+    return Programs(
+        init=jax.jit(init).lower(keys, values),
+        epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *train),
+        validate=evaluate.lower(state.variables, values, *validation),
+        examine=evaluate.lower(state.variables, values, *test),
+    )
+
+
+def batch_size_of(task: Task, dataset: Dataset) -> int:
+    """Examples of a batch: those of the config, or all."""
+    wanted = task.config.train.batch_size
+    return len(dataset.train) if wanted == "full" else wanted
+
+
+def steps_of(task: Task, dataset: Dataset) -> int:
+    """Updates of the whole run."""
+    return task.config.train.epochs * num_batches(len(dataset.train), batch_size_of(task, dataset))

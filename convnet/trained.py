@@ -1,0 +1,173 @@
+"""A network that was trained, ready to be used: where every picture and every prediction starts.
+
+network = convnet.load("runs/train/cnn")
+network.predict(images)                 # [N] numbers of classes
+network.activations(images)["conv1"]    # [N, H, W, C]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from convnet import data, models
+from convnet.config import RunConfig, from_dict
+from convnet.data.batching import batched_map
+from convnet.identity import WHAT, qualified_name
+from convnet.record import parameter_hash, read_manifest
+from convnet.result import load_result
+from convnet.task import Facts, Task, make_task
+from convnet.train import Checkpoints
+
+BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A task and the variables that a run of it found. epoch: the one they are of.
+
+    Methods take images [N, H, W, C], or [N, H, W] where there is one channel, of the size that the network was trained
+    on: uint8, or floats from 0 to 1. They raise ValueError for any other.
+    """
+
+    task: Task
+    variables: Any
+    epoch: int
+
+    @property
+    def config(self) -> RunConfig:
+        return self.task.config
+
+    @property
+    def model(self) -> Any:
+        return self.task.model
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.task.facts.class_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images that the methods take."""
+        return self.task.facts.image_shape
+
+    def logits(self, images: Any) -> np.ndarray:
+        """[N, K]; of the test images those of the run's result, to rounding."""
+        with self._precision():
+            return np.asarray(self._forward(self.variables, self._pixels(images)))
+
+    def probabilities(self, images: Any) -> np.ndarray:
+        """[N, K]: the softmax of the logits, whatever loss they were trained with."""
+        return np.asarray(jax.nn.softmax(self.logits(images), axis=1))
+
+    def predict(self, images: Any) -> np.ndarray:
+        """[N] int: the class with the largest logit; its name is in `class_names`."""
+        return np.argmax(self.logits(images), axis=1)
+
+    def activations(self, images: Any) -> dict[str, Array]:
+        """Every named intermediate result, in the order in which the network computes them."""
+        with self._precision():
+            return self._look_inside(self.variables, self._pixels(images))
+
+    def preprocess(self, images: Any) -> Array:
+        """What the model sees of `images`: normalised, float32 [N, H, W, C], cropped where training crops."""
+        with self._precision():
+            return self.task.preprocess(self._pixels(images))
+
+    @cached_property
+    def _forward(self):
+        def forward(variables, images):
+            return batched_map(lambda batch: self._apply(variables, batch), images, BATCH)
+
+        return jax.jit(forward)
+
+    @cached_property
+    def _look_inside(self):
+        return jax.jit(
+            lambda variables, images: models.activations(self.model, variables, self.task.preprocess(images))
+        )
+
+    def _apply(self, variables: Any, images: Array) -> Array:
+        return self.model.apply(variables, self.task.preprocess(images))
+
+    def _precision(self):
+        return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
+
+    def _pixels(self, images: Any) -> Array:
+        """In the unit of uint8."""
+        images = jnp.asarray(images)
+        if images.ndim == 3 and self.image_shape[2] == 1:
+            images = images[..., None]
+        if images.ndim != 4 or images.shape[1:] != self.image_shape or not images.shape[0]:
+            told = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"images have shape {list(images.shape)}: expected [N, {told}], N at least 1")
+        if images.dtype == jnp.uint8:
+            return images
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(f"images are {images.dtype}: expected uint8, or floats from 0 to 1")
+        if not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"images hold {images.min():.3g} … {images.max():.3g}: expected floats from 0 to 1")
+        return 255 * images
+
+
+def load(run: Path | str, *, task: Task | None = None) -> Trained:
+    """The network of the run in directory `run`: as it was best on the validation images, if the run is finished, else
+    as its newest checkpoint has it.
+
+    task: with the parts of one's own that the run was made with (`convnet.task`); None: the library's.
+
+    Raises ValueError, in a line, where there is no run or nothing that it has learned, for parts that only the run's
+    own program has, and for a run recorded by an older version on data that are not the library's; DamagedResult and
+    OtherRun for what is not as it was written.
+    """
+    run = Path(run)
+    manifest = read_manifest(run)
+    if manifest is None:
+        raise ValueError(f"run is {str(run)!r}: it has no manifest.json that can be read")
+    config = from_dict(RunConfig, manifest["config"])
+    if task is None:
+        _check_parts(run, manifest)
+        task = make_task(config, _facts(run, manifest, config))
+    if manifest.get("status") == "finished":
+        result = load_result(config, run)
+        return Trained(task, result.variables, result.best_epoch)
+    with Checkpoints(run / "checkpoints", {name: manifest.get(name) for name in WHAT}, parameter_hash) as checkpoints:
+        found = checkpoints.newest()
+    if found is None:
+        raise ValueError(f"run is {str(run)!r}: its status is {manifest.get('status')!r}, and it has no checkpoint")
+    arrays, facts = found
+    prefix = "best_variables."
+    names = {name.removeprefix(prefix).replace(".", "/"): a for name, a in arrays.items() if name.startswith(prefix)}
+    return Trained(task, models.unflatten(names), facts["best_epoch"])
+
+
+def _check_parts(run: Path, manifest: Mapping[str, Any]) -> None:
+    """ValueError for a model, ops or preprocessing of one's own: what was learned is used with these, not with a loss."""
+    computes = manifest.get("computes", {})
+    used = {name: computes[name] for name in ("model", "preprocess") if name in computes}
+    ops, model = computes.get("ops", "hand"), models.MODELS.get(manifest["config"]["model"]["name"])
+    here = {None if model is None else qualified_name(model)}  # a model of one's own may be in the table by now
+    own = [str(name) for name in used.values() if not str(name).startswith("convnet.") and name not in here]
+    own += list(ops.values()) if isinstance(ops, dict) else []
+    if own:
+        raise ValueError(f"run is {str(run)!r}: {own[0]!r} is not the library's; give the task that it was made with")
+
+
+def _facts(run: Path, manifest: Mapping[str, Any], config: RunConfig) -> Facts:
+    if "images" in manifest:
+        return Facts.from_dict(manifest["images"])
+    if config.data.name in data.DATASETS:  # recorded before these facts were
+        return Facts.of(data.load(config.data.name, limit=config.data.limit))
+    raise ValueError(
+        f"run is {str(run)!r}: it does not tell how images of {config.data.name!r} were normalised, as runs of newer "
+        "versions do; give the task that it was made with"
+    )
