@@ -151,7 +151,7 @@ def load(run: Path | str, *, task: Task | None = None) -> Trained:
 
 
 def _check_parts(run: Path, manifest: Mapping[str, Any]) -> None:
-    """ValueError for a model, ops or preprocessing of one's own: what was learned is used with these, not with a loss."""
+    """ValueError for a model, ops or preprocessing of one's own: what was learned is used with these alone."""
     computes = manifest.get("computes", {})
     used = {name: computes[name] for name in ("model", "preprocess") if name in computes}
     ops, model = computes.get("ops", "hand"), models.MODELS.get(manifest["config"]["model"]["name"])

@@ -22,7 +22,7 @@ from benchmarks.peers.program import Loaded, Program
 from convnet import train
 from convnet.allocator import give_back_memory
 from convnet.ops import OPSETS, OpSet
-from convnet.run import DETERMINISTIC
+from convnet.train.programs import DETERMINISTIC
 
 
 @dataclass(frozen=True)
