@@ -28,7 +28,7 @@ def network(name, **settings):
     ("name", "settings"),
     [
         ("linear", {}),
-        ("mlp", dict(widths=(6, 5), activation="tanh")),
+        pytest.param("mlp", dict(widths=(6, 5), activation="tanh"), marks=pytest.mark.sweep),
         pytest.param("cnn", dict(widths=(3, 4), head_width=5), marks=pytest.mark.sweep),
         ("cnn", dict(widths=(3,), pool="avg", head="global_avg", activation="leaky_relu", stride=2)),
     ],
@@ -71,7 +71,9 @@ def plant(op, change):
         pytest.param(
             *("max_pool", "max_pool, call 6", lambda dx: dx.at[..., 2].set(0), "axis 3 = 2"), marks=pytest.mark.sweep
         ),
-        ("dense", "dense in dense1", lambda dx: dx.at[1].multiply(1 + 1e-6), "axis 0 = 1"),
+        pytest.param(
+            *("dense", "dense in dense1", lambda dx: dx.at[1].multiply(1 + 1e-6), "axis 0 = 1"), marks=pytest.mark.sweep
+        ),
     ],
 )
 def test_an_error_is_blamed_on_its_call_and_its_entries(op, call, change, where):

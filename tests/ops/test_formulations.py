@@ -55,16 +55,18 @@ FORMS = [(which, form) for tables in (ON_CPU, ELSEWHERE) for which, table in tab
 
 def fitting():
     """Every formulation at every layer it can compute, in float64; at the first of them in all precisions, and at one
-    with a stride that leaves its phases different lengths."""
-    seen = set()
+    with a stride that leaves its phases different lengths. Of the others every third; the rest is for the sweep."""
+    seen: dict[str, int] = {}
     for name, case in LAYERS.items():
         for which, form in FORMS:
             if form.fits(layer(*case)):
-                usual = form in seen and name != "5x4, stride (2, 3)"
-                dtypes = ("float64",) if usual else ("float64", "float32", "bfloat16")
-                seen.add(form)
                 where = "" if form in ON_CPU[which] else ", elsewhere"
-                yield pytest.param(which, form, *case, dtypes, id=f"{which} {form.name}{where}: {name}")
+                label = f"{which} {form.name}{where}"
+                usual = label in seen and name != "5x4, stride (2, 3)"
+                dtypes = ("float64",) if usual else ("float64", "float32", "bfloat16")
+                seen[label] = seen.get(label, 0) + 1
+                marks = pytest.mark.sweep if usual and seen[label] % 3 else ()
+                yield pytest.param(which, form, *case, dtypes, id=f"{label}: {name}", marks=marks)
 
 
 def operands(rng, which, x, w, at):
