@@ -6,6 +6,7 @@ other. HOW it was computed may change under a run (a new version of JAX, another
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import platform
@@ -13,7 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib import metadata
@@ -33,7 +34,7 @@ HOW = (
 )  # fmt: skip
 """programs: digests of what was compiled, which see an edited model, op, loss or optimiser of the user's. replicates:
 how many runs train in one program (0: this one alone). traced: settings that are its inputs. code: digest of the
-library's own sources (the commit does not decide). The others tell where it ran."""
+library's sources that decide bits (the commit does not). The others tell where it ran."""
 DISTRIBUTION = "convnet-lab"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "scipy")
 ACCELERATED = re.compile(r"(jax-(cuda|rocm).*|libtpu.*|nvidia-(cudnn|cublas|cuda-nvcc|cuda-runtime|nccl)-cu\d+)")
@@ -51,6 +52,8 @@ SETTINGS = (
     "jax_memory_fitting_effort", "jax_memory_fitting_level", "jax_xla_backend", "jax_use_direct_linalg",
 )  # fmt: skip
 """JAX's own that change numbers; a version of JAX without one of them records the others."""
+STEP = ("convnet.task", "convnet.train.programs", "convnet.train.loop")
+"""What a run computes, and which epoch it keeps, is all in what these modules import."""
 CPUINFO = Path("/proc/cpuinfo")
 """Where Linux tells of its processors."""
 INSTRUCTIONS = re.compile(r"s?sse|avx|fma|f16c|amx|bmi|neon|asimd|sve|sme\d*$|bf16|i8mm|vfp|rv", re.IGNORECASE)
@@ -193,13 +196,44 @@ def _caches() -> str:
     return " ".join(found)
 
 
-def code_hash(folder: Path) -> str:
-    """SHA-256 over names and content of the Python sources under `folder`: what a commit does not tell where the tree
-    was changed since."""
+def code_hash(folder: Path, roots: Sequence[str] = STEP) -> str:
+    """SHA-256 over names and content of the sources that decide bits: what a commit does not tell where the tree was
+    changed since. They are those of the package in `folder` that `roots` import, directly or not; a figure's or an
+    experiment's are none of them, so a wheel, which has the experiments in another place, has the hash of its checkout.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in import_closure(folder, roots):
         digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def import_closure(folder: Path, roots: Sequence[str]) -> list[Path]:
+    """Sources under `folder`, the package convnet, that the modules `roots` import, directly or not, and their own."""
+    found, waiting = set(), [_source(folder, root) for root in roots]
+    while waiting:
+        path = waiting.pop()
+        if path is not None and path not in found:
+            found.add(path)
+            waiting += [_source(folder, name) for name in _imports(folder, path)]
+    return sorted(found)
+
+
+def _imports(folder: Path, path: Path) -> Iterator[str]:
+    """Names of modules; of `from a import b` it is a.b where that is one, else a."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if _source(folder, full) else node.module
+
+
+def _source(folder: Path, module: str) -> Path | None:
+    """The file of `module`; None for what is not the package's."""
+    first, *parts = module.split(".")
+    places = (folder.joinpath(*parts).with_suffix(".py"), folder.joinpath(*parts, "__init__.py"))
+    return next((place for place in places if first == "convnet" and parts and place.is_file()), None)
 
 
 @cache

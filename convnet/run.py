@@ -78,7 +78,12 @@ class Trainer:
             raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
         if changed := differences(to_dict(self.config), to_dict(self.named(task.config))):
             raise ValueError(f"task is of another config: {next(iter(changed))} differs")
-        return replace(task, config=self.config)
+        if changed := differences(asdict(Facts.of(self.dataset)), asdict(task.facts)):
+            raise ValueError(f"task is of other data: {next(iter(changed))} differs")
+        if getattr(task.model, "ops", task.ops) is not task.ops:
+            raise ValueError("task has other ops than its model: expected those that `make_task` was given")
+        task.check_traced(self.traced)
+        return task
 
     @property
     def model(self) -> Any:

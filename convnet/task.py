@@ -1,6 +1,6 @@
 """A task: what is learned from which images by which network, as functions. No arrays, nothing compiled.
 
-A config and the facts of a data set make one (`make_task`). Each part may be replaced by one's own:
+A config and the facts of a data set make one (`make_task`). The parts in PARTS may be replaced by one's own:
 
     task = make_task(config, Facts.of(dataset))
     task = replace(task, loss=focal_loss, prepare=cutout)
@@ -9,7 +9,7 @@ A config and the facts of a data set make one (`make_task`). Each part may be re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,10 @@ from convnet.ops import OpSet
 
 TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
 """Settings that a program can take as inputs. The others shape the program."""
+
+
+PARTS = ("model", "loss", "optimizer", "prepare", "preprocess")
+"""Of a task, what may be one's own. The rest is what these were made from: other ops are for `make_task`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Task:
-    """The parts of a training run; any may be one's own.
+    """The parts of a training run, and what they were made from.
 
     model: a Flax module (or anything with its `init` and `apply`) from images [N, H, W, C] to logits [N, K].
     loss: (logits [N, K], labels [N]) -> [N].
@@ -76,6 +80,18 @@ class Task:
         crop = self.config.data.crop
         return (height, width, channels) if crop is None else (crop, crop, channels)
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Those of PARTS that are not what `make_task` makes."""
+        usual = make_task(self.config, self.facts, opset=self.ops)
+        return tuple(name for name in PARTS if not _alike(getattr(self, name), getattr(usual, name)))
+
+    def check_traced(self, names: Collection[str]) -> None:
+        """ValueError for a traced setting of a part that is one's own, and so has no use for it."""
+        uses = {"model.initializer_scale": "model", "train.label_smoothing": "loss"}
+        if unused := [name for name in names if uses.get(name, "optimizer") in self.own]:
+            raise ValueError(f"traced holds {unused[0]!r}: the task's {uses.get(unused[0], 'optimizer')} is one's own")
+
     def with_values(self, values: Mapping[str, Array]) -> Task:
         """With traced numbers in the place of the config's: `values` by names in TRACEABLE."""
         changes: dict[str, Any] = {}
@@ -88,10 +104,10 @@ class Task:
         return replace(self, **changes) if changes else self
 
     def computes(self) -> dict[str, Any]:
-        """What computes, by name, as plain JSON values: the model, the ops, and any other part that is one's own."""
-        parts = {name: qualified_name(getattr(self, name)) for name in ("loss", "optimizer", "prepare", "preprocess")}
-        own = {name: told for name, told in parts.items() if not told.startswith("convnet.")}
-        return {"model": qualified_name(type(self.model)), "ops": self._ops(), **own}
+        """What computes, by name, as plain JSON values: the model, the ops, and the parts that are one's `own`."""
+        parts = {name: qualified_name(getattr(self, name)) for name in self.own if name != "model"}
+        own = {"own": list(self.own)} if self.own else {}
+        return {"model": qualified_name(type(self.model)), "ops": self._ops(), **parts, **own}
 
     def _ops(self) -> str | dict[str, str]:
         """The config's word for the ops, or those that are others, by name."""
@@ -99,6 +115,12 @@ class Task:
         own = {field.name: getattr(self.ops, field.name) for field in fields(OpSet)}
         others = {name: qualified_name(op) for name, op in own.items() if op is not getattr(usual, name)}
         return others or self.config.gradient
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, partial) and isinstance(other, partial):
+        return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
+    return type(one) is type(other) and one == other
 
 
 def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None) -> Task:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from convnet import data, models
-from convnet.config import RunConfig, from_dict
+from convnet.config import RunConfig, differences, from_dict, to_dict
 from convnet.data.batching import batched_map
 from convnet.identity import WHAT, qualified_name
 from convnet.record import parameter_hash, read_manifest
@@ -131,12 +131,14 @@ def load(run: Path | str, *, task: Task | None = None) -> Trained:
     """
     run = Path(run)
     manifest = read_manifest(run)
-    if manifest is None:
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
         raise ValueError(f"run is {str(run)!r}: it has no manifest.json that can be read")
     config = from_dict(RunConfig, manifest["config"])
     if task is None:
         _check_parts(run, manifest)
         task = make_task(config, _facts(run, manifest, config))
+    elif changed := differences(to_dict(config), to_dict(replace(task.config, data=config.data))):
+        raise ValueError(f"task is of another config than {str(run)!r}: {next(iter(changed))} differs")
     if manifest.get("status") == "finished":
         result = load_result(config, run)
         return Trained(task, result.variables, result.best_epoch)
@@ -153,10 +155,10 @@ def load(run: Path | str, *, task: Task | None = None) -> Trained:
 def _check_parts(run: Path, manifest: Mapping[str, Any]) -> None:
     """ValueError for a model, ops or preprocessing of one's own: what was learned is used with these alone."""
     computes = manifest.get("computes", {})
-    used = {name: computes[name] for name in ("model", "preprocess") if name in computes}
-    ops, model = computes.get("ops", "hand"), models.MODELS.get(manifest["config"]["model"]["name"])
-    here = {None if model is None else qualified_name(model)}  # a model of one's own may be in the table by now
-    own = [str(name) for name in used.values() if not str(name).startswith("convnet.") and name not in here]
+    ops, model = computes.get("ops", "hand"), computes.get("model")
+    known = models.MODELS.get(manifest["config"].get("model", {}).get("name"))
+    own = [computes.get(name, name) for name in computes.get("own", ()) if name in ("model", "preprocess")]
+    own += [model] if model is not None and (known is None or model != qualified_name(known)) else []
     own += list(ops.values()) if isinstance(ops, dict) else []
     if own:
         raise ValueError(f"run is {str(run)!r}: {own[0]!r} is not the library's; give the task that it was made with")

@@ -16,12 +16,16 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from convnet.cli import run_command
 from convnet.config import require
 from convnet.report import text_table
 from convnet.trained import load
+
+WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+GREY = ("1", "L", "LA", "La", *WIDE)
+"""Modes of Pillow's: of more than 8 bits, and without colour."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,20 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
     try:
         image = Image.open(path)
         image.load()
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"images holds {str(path)!r}: {_reason(error)}") from error
-    done = []
+    done, grey = [], image.mode in GREY
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        done.append("turned upright")
+    if image.mode in WIDE:
+        image = _eight_bits(image)
+        done.append("made 8 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         done.append("laid over white")
     mode = {1: "L", 3: "RGB"}[channels]
-    grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
     if grey != (channels == 1):
         done.append("made grey" if channels == 1 else "grey as three colours")
     image = image.convert(mode)
@@ -62,6 +71,13 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
         done.append(f"resized from {image.size[1]}×{image.size[0]}")
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(image, np.uint8).reshape(shape), done
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Of wider pixels; their own range where they are not 16 bits, as nothing tells what white is."""
+    values = np.asarray(image, np.float64)
+    low, high = (0, 65535) if image.mode.startswith("I;16") else (values.min(), max(values.max(), values.min() + 1e-12))
+    return Image.fromarray(np.round(255 * (values - low) / (high - low)).astype(np.uint8))
 
 
 def _reason(error: Exception) -> str:

@@ -60,6 +60,7 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     own = {
         "the data": None if config.data.name in data.DATASETS else config.data.name,
         "the model": None if config.model.name in models.MODELS else used.get("model", config.model.name),
+        "the parts": ", ".join(used["own"]) if used.get("own") else None,
         "the ops": used.get("ops") if isinstance(used.get("ops"), dict) else None,
     }
     for what, name in own.items():

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,15 +16,19 @@ import convnet
 from convnet import identity
 from convnet.identity import (
     HOW,
+    STEP,
     WHAT,
     advice,
     another_run,
     code_hash,
     describe,
     environment,
+    import_closure,
     other_bits,
     qualified_name,
 )
+
+FOLDER = Path(convnet.__file__).resolve().parent
 
 # --- what is the same run ---------------------------------------------------------------------------------------------
 
@@ -238,17 +243,30 @@ def test_without_git_there_is_no_commit(checkout, monkeypatch):
     assert environment()["git"] is None
 
 
-def test_the_code_hash_sees_content_names_and_new_files(tmp_path):
-    (tmp_path / "one.py").write_text("x = 1\n")
-    seen = [code_hash(tmp_path)]
-    (tmp_path / "README.md").write_text("not code")
-    assert code_hash(tmp_path) == seen[0]
+def test_the_code_hash_sees_what_the_step_imports_and_nothing_else(tmp_path):
+    (tmp_path / "task.py").write_text("from convnet import ops\nimport json\n")
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "__init__.py").write_text("from convnet.ops.conv import conv2d\n")
+    (tmp_path / "ops" / "conv.py").write_text("def conv2d(): ...\n")
+    (tmp_path / "figures.py").write_text("from convnet import task\n")
+    hashed = partial(code_hash, tmp_path, ["convnet.task"])
+    first = hashed()
+    for name in ("figures.py", "json.py", "README.md"):
+        (tmp_path / name).write_text("x = 2\n")
+        assert hashed() == first
+    seen = [first]
     for change in (
-        lambda: (tmp_path / "one.py").write_text("x = 2\n"),
-        lambda: (tmp_path / "one.py").rename(tmp_path / "other.py"),
-        lambda: (tmp_path / "new.py").write_text(""),
+        lambda: (tmp_path / "ops" / "conv.py").write_text("def conv2d(): return 1\n"),
+        lambda: (tmp_path / "task.py").write_text("from convnet import figures, ops\n"),
+        lambda: (tmp_path / "figures.py").write_text("import convnet.json\n"),
     ):
         change()
-        seen.append(code_hash(tmp_path))
+        seen.append(hashed())
     assert len(set(seen)) == 4
-    assert environment()["code"] == environment()["code"] != seen[0]
+
+
+def test_the_step_imports_ops_models_and_optimisers_and_no_figures():
+    names = {path.relative_to(FOLDER).as_posix() for path in import_closure(FOLDER, STEP)}
+    assert {"config.py", "ops/correlation.py", "models/cnn.py", "optim.py", "data/augment.py", "train/step.py"} <= names
+    assert not [name for name in names if name.split("/")[0] in ("report", "gradcheck", "experiments", "analysis")]
+    assert environment()["code"] == code_hash(FOLDER)

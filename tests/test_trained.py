@@ -13,7 +13,7 @@ import convnet
 from convnet import data, models, train
 from convnet.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from convnet.journal import Stopped
-from convnet.ops import HAND
+from convnet.ops import AUTO, HAND
 from convnet.record import read_manifest, write_json
 from convnet.run import Trainer
 from convnet.task import Facts, make_task
@@ -133,8 +133,11 @@ def test_other_images_are_refused(images, said, finished):
 
 
 def test_what_is_no_run_or_has_learned_nothing_is_refused(finished, tmp_path):
-    with pytest.raises(ValueError, match=r"it has no manifest\.json that can be read"):
-        convnet.load(tmp_path)
+    for text in ("", "[]", "{}", '{"config": 3}'):
+        if text:
+            (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(ValueError, match=r"it has no manifest\.json that can be read"):
+            convnet.load(tmp_path)
     write_json(tmp_path / "manifest.json", read_manifest(finished[0]) | {"status": "diverged"})
     with pytest.raises(ValueError, match="its status is 'diverged', and it has no checkpoint"):
         convnet.load(tmp_path)
@@ -224,6 +227,38 @@ def test_a_run_with_parts_of_ones_own_computes_with_them():
     start = task.model.init(train.stream(jax.random.key(0), "init"), jnp.zeros((1, 5, 5, 1)))
     for a, b in zip(jax.tree.leaves(result.variables), jax.tree.leaves(start), strict=True):
         np.testing.assert_array_equal(a, b)  # a learning rate of 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda task: replace(task, facts=replace(task.facts, class_names=("a", "b"))), "of other data: class_names"),
+        (lambda task: replace(task, facts=replace(task.facts, mean=(0.0,))), "of other data: mean differs"),
+        (lambda task: replace(task, ops=AUTO), "other ops than its model"),
+        (lambda task: replace(task, loss=hinge), "traced holds 'train.label_smoothing': the task's loss is one's own"),
+    ],
+    ids=["classes", "mean", "ops", "traced"],
+)
+def test_a_task_that_does_not_fit_is_refused(change, said):
+    dataset = pictures()
+    task = change(make_task(CONFIG, Facts.of(dataset)))
+    with pytest.raises(ValueError, match=said):
+        Trainer(CONFIG, dataset, task=task, traced=("train.label_smoothing",), compiled=False)
+
+
+def test_the_same_kind_of_model_with_other_settings_is_ones_own(tmp_path):
+    dataset = pictures()
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=1))
+    usual = make_task(config, Facts.of(dataset))
+    assert usual.own == ()
+    task = replace(usual, model=usual.model.clone(activation="tanh"))
+    assert task.own == ("model",)
+    Trainer(config, dataset, task=task).run(directory=tmp_path)
+    with pytest.raises(ValueError, match="is not the library's; give the task"):
+        convnet.load(tmp_path)
+    assert convnet.load(tmp_path, task=task).model.activation == "tanh"
+    with pytest.raises(ValueError, match=r"task is of another config than .*: train\.epochs differs"):
+        convnet.load(tmp_path, task=make_task(CONFIG, Facts.of(dataset)))
 
 
 def test_a_task_of_another_config_or_beside_an_opset_is_refused():

@@ -31,17 +31,20 @@ def recomputed(summary: dict[str, Any], rows: Sequence[dict[str, str]]) -> dict[
     Raises ValueError for rows without counts of hits, which older versions wrote.
     """
     runs: dict[str, dict[int, Outcome]] = {arm["arm"]: {} for arm in summary["arms"]}
+    twins = {arm["arm"]: arm.get("same_as") or arm["arm"] for arm in summary["arms"]}
     for row in rows:
         require("test_hits" in row, "columns of results.csv", ", ".join(row), "test_hits among them; write it again")
-        runs[row["arm"]][int(row["seed"])] = _stored_outcome(row)
+        runs[row["arm"]][int(row["seed"])] = _stored_outcome(row, twins[row["arm"]])
     found = summarize_plan(summary["plan"], runs)
     arms = [arm | arm_statistics(found[arm["arm"]]) for arm in summary["arms"]]
     return summary | {"arms": arms}
 
 
-def _stored_outcome(row: dict[str, str]) -> Outcome:
+def _stored_outcome(row: dict[str, str], twin: str) -> Outcome:
+    """twin: the arm that the row's has been found to be the same as: what diverged has left nothing to tell it by."""
     if row["status"] == "diverged":
-        return Outcome(Fraction(1, round(1 / float(row["score"]))), diverged=True)
+        marks = frozenset([(row["seed"], "diverged", twin)])
+        return Outcome(Fraction(1, round(1 / float(row["score"]))), diverged=True, fingerprints=marks)
     marks = tuple(row[name] for name in ("seed", "parameter_hash", "test_loss", "test_hits"))
     return Outcome(Fraction(int(row["test_hits"]), int(row["test_images"])), fingerprints=frozenset([marks]))
 

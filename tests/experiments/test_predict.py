@@ -81,3 +81,40 @@ def test_bad_settings_are_refused(run, tmp_path, capsys):
     errors = capsys.readouterr().err.splitlines()
     assert "it has no manifest.json that can be read" in errors[0]
     assert errors[1] == "error: top is 0: expected 1 or more"
+
+
+def test_wider_pixels_are_scaled_not_clipped_and_that_is_said(tmp_path):
+    values = np.arange(0, 64 * 1000, 1000).reshape(8, 8)
+    Image.fromarray(values.astype(np.uint16)).save(tmp_path / "wide.png")
+    image, done = read_image(tmp_path / "wide.png", (8, 8, 1))
+    np.testing.assert_allclose(image[..., 0], values / 257, atol=0.51)
+    assert done == ["made 8 bits"]
+    Image.fromarray((values / 64000).astype(np.float32)).save(tmp_path / "float.tiff")
+    image, done = read_image(tmp_path / "float.tiff", (8, 8, 3))
+    assert (image.min(), image.max()) == (0, 255)
+    assert done == ["made 8 bits", "grey as three colours"]
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    pixels = np.zeros((8, 12), np.uint8)
+    pixels[:, 6:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90° to the right
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    image, done = read_image(tmp_path / "photo.png", (12, 8, 1))
+    assert done == ["turned upright"]
+    assert image[:6].max() == 0
+    assert image[6:].min() == 255
+
+
+def test_grey_with_transparency_is_grey(tmp_path):
+    Image.new("LA", (8, 8), (7, 255)).save(tmp_path / "x.png")
+    assert read_image(tmp_path / "x.png", (8, 8, 1))[1] == ["laid over white"]
+    assert read_image(tmp_path / "x.png", (8, 8, 3))[1] == ["laid over white", "grey as three colours"]
+
+
+def test_too_large_an_image_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (50, 50)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="it cannot be read"):
+        read_image(tmp_path / "x.png", (8, 8, 1))

@@ -100,6 +100,7 @@ OWN = {
         manifest["config"]["model"].update(name="mine"),
         manifest["computes"].update(model="__main__.Mine"),
     ),
+    "the parts 'loss, prepare'": lambda manifest: manifest["computes"].update(own=["loss", "prepare"]),
     "the ops {'relu': '__main__.mine'}": lambda manifest: manifest["computes"].update(ops={"relu": "__main__.mine"}),
 }
 

@@ -129,6 +129,19 @@ def test_the_same_runs_are_named_in_the_table(tmp_path):
     assert "- auto: the same run as hand, bit for bit: gradient has no effect here" in text
 
 
+def test_the_same_runs_stay_the_same_where_a_seed_diverged(tmp_path):
+    """A run that diverged has left no parameters to tell it by."""
+    path = copied(tmp_path, "gradients")
+    summary, rows = json.loads((path / "summary.json").read_text()), rows_of(path)
+    for hand, auto in zip(rows[:5], rows[5:], strict=True):
+        auto |= {name: hand[name] for name in ("parameter_hash", "test_loss")}
+    for row in (rows[0], rows[5]):
+        row |= {"status": "diverged", "score": "0.1"}
+    assert recomputed(summary, rows)["arms"][1]["same_as"] is None  # they may have diverged each in its own way
+    summary["arms"][1]["same_as"] = "hand"  # as was found when they were run
+    assert recomputed(summary, rows)["arms"][1]["same_as"] == "hand"
+
+
 def test_runs_without_counts_are_refused(tmp_path):
     summary = json.loads((ROOT / "docs" / "results" / "ablations" / "gradients" / "summary.json").read_text())
     with pytest.raises(ValueError, match=r"^columns of results\.csv is 'arm, seed': expected test_hits among them"):

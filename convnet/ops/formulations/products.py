@@ -65,8 +65,9 @@ def patches_correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Arra
 
 def shares_input_gradient(g: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """g: [N, OH, OW, K], w: [KH, KW, C, K] -> [N, H, W, C]: g times wᵀ, and each tap's share put back (col2im)."""
-    shares = (g @ w.reshape(-1, w.shape[3]).T).reshape(*g.shape[:3], *w.shape[:3])
-    return sum(untap(shares[..., i, j, :], rows, cols, i, j) for i, j in taps(rows, cols))
+    shares = jnp.matmul(g, w.reshape(-1, w.shape[3]).T, preferred_element_type=wide(g.dtype))
+    shares = shares.reshape(*g.shape[:3], *w.shape[:3])
+    return sum(untap(shares[..., i, j, :], rows, cols, i, j) for i, j in taps(rows, cols)).astype(g.dtype)
 
 
 def whole_patches_kernel_gradient(x: Array, g: Array, *, rows: Window, cols: Window) -> Array:
