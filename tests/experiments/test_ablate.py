@@ -16,7 +16,7 @@ from convnet.experiments.ablate_plan import preset_names, quickened, read_preset
 from convnet.experiments.ablate_report import write_ablation
 from convnet.experiments.ablate_results import analyse
 
-from convnet import data
+from convnet import data, train
 from convnet.ablation import COVERAGE, Replicates, mean_interval
 from convnet.config import RunConfig, content_hash, from_dict
 from convnet.record import RunDirectory, parameter_hash
@@ -188,11 +188,11 @@ def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
 
 
 def test_traced_arms_share_a_program(tmp_path, monkeypatch):
-    built, real = [], Replicates._lower
-    monkeypatch.setattr(Replicates, "_lower", lambda self, width: built.append(width) or real(self, width))
+    built, real = [], train.lower
+    monkeypatch.setattr(train, "lower", lambda *args, **how: built.append(args[2].shape) or real(*args, **how))
     factors = ["--factor", "optim.learning_rate=0.01,0.02", "--factor", "optim.momentum=0,0.9"]
     assert run(*BASE, *factors, "--seeds", "2", "--traced", "--replicates", "vmapped", out=tmp_path / "out") == 0
-    assert built == [8]
+    assert built == [(8,)]  # root keys
     assert {row["replicates"] for row in rows_of(tmp_path / "out")} == {"8"}
 
 

@@ -17,7 +17,9 @@ def _defines_main(path):
     return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-EXPERIMENTS = sorted(path for path in FOLDER.glob("*.py") if _defines_main(path))
+TOOLS = ("predict",)
+"""Commands that ask a network and train none."""
+EXPERIMENTS = sorted(path for path in FOLDER.glob("*.py") if _defines_main(path) and path.stem not in TOOLS)
 
 
 def test_there_are_experiments():
