@@ -14,6 +14,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -54,6 +55,7 @@ SETTINGS = (
 """JAX's own that change numbers; a version of JAX without one of them records the others."""
 STEP = ("convnet.task", "convnet.train.programs", "convnet.train.loop")
 """What a run computes, and which epoch it keeps, is all in what these modules import."""
+_ONE_AT_A_TIME = threading.Lock()
 CPUINFO = Path("/proc/cpuinfo")
 """Where Linux tells of its processors."""
 INSTRUCTIONS = re.compile(r"s?sse|avx|fma|f16c|amx|bmi|neon|asimd|sve|sme\d*$|bf16|i8mm|vfp|rv", re.IGNORECASE)
@@ -236,9 +238,17 @@ def _source(folder: Path, module: str) -> Path | None:
     return next((place for place in places if first == "convnet" and parts and place.is_file()), None)
 
 
-@cache
 def _own_code() -> str:
-    """Of the library, as it was when first asked: what is edited later is not what this process has loaded."""
+    """Of the library, as it was when first asked: what is edited later is not what this process has loaded.
+
+    In one thread at a time: Python 3.11 cannot parse in two (it raises SystemError).
+    """
+    with _ONE_AT_A_TIME:
+        return _first_code_hash()
+
+
+@cache
+def _first_code_hash() -> str:
     return code_hash(Path(__file__).resolve().parent)
 
 

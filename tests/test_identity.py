@@ -270,3 +270,20 @@ def test_the_step_imports_ops_models_and_optimisers_and_no_figures():
     assert {"config.py", "ops/correlation.py", "models/cnn.py", "optim.py", "data/augment.py", "train/step.py"} <= names
     assert not [name for name in names if name.split("/")[0] in ("report", "gradcheck", "experiments", "analysis")]
     assert environment()["code"] == code_hash(FOLDER)
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from convnet.identity import decisive
+
+sys.setswitchinterval(1e-6)
+with ThreadPoolExecutor(8) as pool:
+    print(len({found["code"] for found in pool.map(lambda _: decisive(), range(8))}))
+"""
+
+
+def test_threads_may_ask_at_the_same_time():
+    """As replicates do; Python 3.11 cannot parse sources in two of them."""
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr[-2000:]
