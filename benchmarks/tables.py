@@ -53,6 +53,8 @@ taken again, and a star marks a median of which all samples stayed disturbed.
 - `default` is the allocator as it comes; `tuned` keeps what it once got from the system (glibc's M_MMAP_MAX at 0,
   M_TRIM_THRESHOLD at -1, M_TOP_PAD large); peers on JAX then also compute in the thread that asks, as every run of this
   library does.
+- A precision stands beside what is not float32. `tf32`: an accelerator rounds the factors of a product to 10 bits.
+- `ours-repeatable` is our step compiled as runs are on a GPU, for equal bits.
 - Our own step also reports accuracy and the gradient's norm; the other peers' do not. Flax, Keras and torch also keep
   running statistics where they normalise batches.
 """

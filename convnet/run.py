@@ -65,7 +65,7 @@ class Trainer:
         self._digests: dict[int, dict[str, str]] = {}
         self._programs: dict[int, train.Programs] = {}
         self.compile_seconds = 0.0
-        with self.precision():
+        with self.task.precision():
             # Checks the whole network against the image's size without computing anything.
             state = jax.eval_shape(init_of(self.task, steps_of(self.task, dataset)), *self.inputs([self.config]))
             self.parameters = models.count_parameters({"params": state.params})
@@ -99,7 +99,7 @@ class Trainer:
         """Compiled for so many replicates side by side, or (0) for one run, without an axis for them."""
         if replicates not in self._programs:
             start = time.perf_counter()
-            with self.precision():
+            with self.task.precision():
                 lowered = self._lower(replicates)
                 self._digests[replicates] = lowered.digests()
                 self._programs[replicates] = lowered.compiled()
@@ -110,17 +110,13 @@ class Trainer:
     def digests(self, replicates: int = 0) -> dict[str, str]:
         """What decides what is computed, whoever wrote it: a digest of each program as it goes to the compiler."""
         if replicates not in self._digests:
-            with self.precision():
+            with self.task.precision():
                 self._digests[replicates] = self._lower(replicates).digests()
         return self._digests[replicates]
 
     def _lower(self, replicates: int) -> train.Programs:
         keys, values = self.inputs([self.config] * max(replicates, 1), replicates)
         return train.lower(self.task, self.dataset, keys, values, mapped=replicates > 0)
-
-    def precision(self):
-        """The context that programs are traced and run in."""
-        return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
 
     def inputs(self, configs: Sequence[RunConfig], replicates: int = 0):
         """Root keys and traced values of `configs`: arrays [R], or scalars of the only one."""
@@ -229,7 +225,7 @@ class Trainer:
             info, _ = programs.validate(variables, values, *validation)
             return {"loss": info["loss"], "accuracy": int(info["hits"]) / len(self.dataset.validation)}
 
-        with self.precision():
+        with self.task.precision():
             key, values = self.inputs([config])
             start = programs.init(key, values)
             if journal is not None:

@@ -10,10 +10,12 @@ A config and the facts of a data set make one (`make_task`). The parts in PARTS 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from jax import Array
@@ -80,6 +82,10 @@ class Task:
         crop = self.config.data.crop
         return (height, width, channels) if crop is None else (crop, crop, channels)
 
+    def precision(self) -> AbstractContextManager:
+        """The context that programs are traced and run in."""
+        return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
+
     @property
     def own(self) -> tuple[str, ...]:
         """Those of PARTS that are not what `make_task` makes."""
@@ -88,8 +94,8 @@ class Task:
 
     def check_traced(self, names: Collection[str]) -> None:
         """ValueError for a traced setting of a part that is one's own, and so has no use for it."""
-        uses = {"model.initializer_scale": "model", "train.label_smoothing": "loss"}
-        if unused := [name for name in names if uses.get(name, "optimizer") in self.own]:
+        uses, own = {"model.initializer_scale": "model", "train.label_smoothing": "loss"}, self.own
+        if unused := [name for name in names if uses.get(name, "optimizer") in own]:
             raise ValueError(f"traced holds {unused[0]!r}: the task's {uses.get(unused[0], 'optimizer')} is one's own")
 
     def with_values(self, values: Mapping[str, Array]) -> Task:
@@ -105,9 +111,10 @@ class Task:
 
     def computes(self) -> dict[str, Any]:
         """What computes, by name, as plain JSON values: the model, the ops, and the parts that are one's `own`."""
-        parts = {name: qualified_name(getattr(self, name)) for name in self.own if name != "model"}
-        own = {"own": list(self.own)} if self.own else {}
-        return {"model": qualified_name(type(self.model)), "ops": self._ops(), **parts, **own}
+        own = self.own
+        parts = {name: qualified_name(getattr(self, name)) for name in own if name != "model"}
+        listed = {"own": list(own)} if own else {}
+        return {"model": qualified_name(type(self.model)), "ops": self._ops(), **parts, **listed}
 
     def _ops(self) -> str | dict[str, str]:
         """The config's word for the ops, or those that are others, by name."""

@@ -8,7 +8,6 @@ network.activations(images)["conv1"]    # [N, H, W, C]
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +26,7 @@ from convnet.record import parameter_hash, read_manifest
 from convnet.result import load_result
 from convnet.task import Facts, Task, make_task
 from convnet.train import Checkpoints
-
-BATCH = 500
+from convnet.train.programs import EVALUATION_BATCH
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class Trained:
 
     def logits(self, images: Any) -> np.ndarray:
         """[N, K]; of the test images those of the run's result, to rounding."""
-        with self._precision():
+        with self.task.precision():
             return np.asarray(self._forward(self.variables, self._pixels(images)))
 
     def probabilities(self, images: Any) -> np.ndarray:
@@ -75,18 +73,18 @@ class Trained:
 
     def activations(self, images: Any) -> dict[str, Array]:
         """Every named intermediate result, in the order in which the network computes them."""
-        with self._precision():
+        with self.task.precision():
             return self._look_inside(self.variables, self._pixels(images))
 
     def preprocess(self, images: Any) -> Array:
         """What the model sees of `images`: normalised, float32 [N, H, W, C], cropped where training crops."""
-        with self._precision():
+        with self.task.precision():
             return self.task.preprocess(self._pixels(images))
 
     @cached_property
     def _forward(self):
         def forward(variables, images):
-            return batched_map(lambda batch: self._apply(variables, batch), images, BATCH)
+            return batched_map(lambda batch: self._apply(variables, batch), images, EVALUATION_BATCH)
 
         return jax.jit(forward)
 
@@ -98,9 +96,6 @@ class Trained:
 
     def _apply(self, variables: Any, images: Array) -> Array:
         return self.model.apply(variables, self.task.preprocess(images))
-
-    def _precision(self):
-        return jax.enable_x64(True) if self.config.model.precision == "float64" else nullcontext()
 
     def _pixels(self, images: Any) -> Array:
         """In the unit of uint8."""

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures import TimeoutError as OutOfTime
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from benchmarks.device.document import Document
@@ -43,6 +44,8 @@ def measure(document: Document) -> None:
                 print(f"audited {op}", flush=True)
                 try:
                     document.add([future.result()])
+                except BrokenProcessPool:  # of one that died, with all that wait: nobody has judged these
+                    document.cut(op)
                 except Exception as error:  # an op that a device cannot compute is a result, too
                     document.add([{"op": op, "passed": False, "error": f"{type(error).__name__}: {error}"[:500]}])
         except OutOfTime:

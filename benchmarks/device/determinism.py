@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -52,11 +51,9 @@ def _answer(process: subprocess.Popen, document: Document) -> dict[str, Any]:
 
 def runs(*, tiny: bool) -> dict[str, Any]:
     """Digests of the parameters that equal runs of one config end with, and the seconds they took."""
-    import jax
-    import numpy as np
-
     from benchmarks.replicates import CASES, IMAGES, dataset_of
     from convnet.config import ModelConfig
+    from convnet.record import parameter_hash
     from convnet.run import Trainer
 
     config = CASES["like-mnist"].config
@@ -68,10 +65,7 @@ def runs(*, tiny: bool) -> dict[str, Any]:
         start = time.perf_counter()
         result = trainer.run()
         seconds.append(time.perf_counter() - start)
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves(result.variables):
-            digest.update(np.asarray(leaf).tobytes())
-        digests.append(digest.hexdigest()[:16])
+        digests.append(parameter_hash(result.variables)[:16])
     return {"digests": digests, "seconds": seconds, "compile_seconds": trainer.compile_seconds}
 
 

@@ -33,8 +33,9 @@ def measure(document: Document) -> None:
         result = trainer.run(seed)
         seconds = np.cumsum([record.seconds for record in result.records])
         accuracies = [record.validation_accuracy for record in result.records]
-        reached = next((float(s) for s, a in zip(seconds, accuracies, strict=True) if a >= TARGET), None)
-        found = dict(seed=seed, seconds=reached, epoch_ends=seconds.tolist(), validation_accuracies=accuracies)
+        found = dict(
+            seed=seed, seconds=result.seconds_to(TARGET), epoch_ends=seconds.tolist(), validation_accuracies=accuracies
+        )
         found |= dict(test_accuracy=float(result.test_accuracy), compile_seconds=trainer.compile_seconds)
         document.add([found])
         print(found, flush=True)

@@ -157,11 +157,12 @@ def determinism(document: Document) -> Iterator[Line]:
             continue
         within = all(len(set(r["digests"])) == 1 for r in runs)
         across = len({digest for r in runs for digest in r["digests"]}) == 1
-        seconds = np.median([s for r in runs if r["alone"] for s in r["seconds"][1:]])
+        seconds = [s for r in runs if r["alone"] for s in r["seconds"][1:]]
         told = f"{'equal' if within else 'not equal'} in one process"
         told += f", {'equal' if across else 'not equal'} in {len(runs)}" if len(runs) > 1 else ""
         aim = ("equal", _verdict(within and across)) if kind == "deterministic" else ()
-        yield Line(f"bits, {kind}", f"{told}; {1e3 * seconds:.1f} ms a run", *aim)
+        told += f"; {1e3 * np.median(seconds):.1f} ms a run" if seconds else ""
+        yield Line(f"bits, {kind}", told, *aim)
 
 
 def mnist(document: Document) -> Iterator[Line]:

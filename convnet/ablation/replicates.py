@@ -144,7 +144,7 @@ class Replicates:
         for start, width in _chunks(len(configs), self.chunk):
             chunk = configs[start : start + width]
             trainer.programs(width)
-            with trainer.precision(), stop_requests() as stop, ExitStack() as stack:
+            with trainer.task.precision(), stop_requests() as stop, ExitStack() as stack:
                 lanes = [_Lane(trainer, config, on_epoch) for config in chunk]
                 if directory is not None:
                     for lane in lanes:
