@@ -12,7 +12,8 @@ import numpy as np
 
 from convnet import data
 from convnet.ablation import Replicates
-from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import CNN
+from convnet.config import OptimConfig, RunConfig, TrainConfig
 from convnet.data import Dataset
 from convnet.run import Trainer
 
@@ -32,13 +33,13 @@ class Case:
 CASES = {
     "digits": Case(
         "CNN 32-64 on digits",
-        RunConfig(model=ModelConfig(widths=(32, 64)), train=TrainConfig(epochs=8, batch_size=32)),
+        RunConfig(model=CNN(widths=(32, 64)), train=TrainConfig(epochs=8, batch_size=32)),
         16,
     ),
     "like-mnist": Case(
         "CNN 32-64 on 28² noise",
         RunConfig(
-            model=ModelConfig(widths=(32, 64)),
+            model=CNN(widths=(32, 64)),
             optim=OptimConfig(learning_rate=1e-3),
             train=TrainConfig(epochs=2, batch_size=128),
         ),

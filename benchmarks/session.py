@@ -15,10 +15,10 @@ from benchmarks.cases import GemmTask
 from benchmarks.interleave import Cell, interleave
 from benchmarks.messages import Task, encode
 from benchmarks.workers import Variant, Worker
-from convnet.config import require
 from convnet.identity import environment
 from convnet.progress import progress
 from convnet.record import write_json
+from convnet.settings import require
 from convnet.threads import processors
 
 REFERENCE = "ours"

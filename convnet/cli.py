@@ -8,13 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import tyro
 from jax.errors import JaxRuntimeError
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from convnet.allocator import keep_memory
+from convnet.config import RunConfig
 from convnet.journal import Stopped
+from convnet.settings import apply, from_dict, options, parse, read_file, typed
 
 
 def run_command(
@@ -40,7 +43,8 @@ def run_command(
     try:
         _refuse_empty(args)
         base = {"default": defaults(args)} if defaults else {}
-        values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, **base)
+        own = dict(registry=_own_values(), config=(tyro.conf.AvoidSubcommands,))
+        values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, **own, **base)
         keep_memory()  # before anything is computed
         code = run(values)
     except (ValueError, OSError, OverflowError, MemoryError, JaxRuntimeError) as error:
@@ -57,6 +61,74 @@ def run_command(
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     return code if isinstance(code, int) else 0
+
+
+def run_config(args: Sequence[str], usual: Callable[[str | None, str | None], RunConfig]) -> RunConfig:
+    """The config that the rest of `args` is to change: the one that is `usual` for a data set and a model, by their
+    names if any are given, with the settings of the file that --config names.
+
+    A model has settings of its own, so they are known only with its name.
+
+    Raises ValueError for what the file or `usual` refuses, and for a setting that the model has not.
+    """
+    file = read_file(Path(path)) if (path := given(args, "config")) else {}
+    sections = (file.get(section) for section in ("data", "model"))
+    stored = [section.get("name") if isinstance(section, dict) else None for section in sections]
+    data, model = (given(args, f"{name}.name") or there for name, there in zip(("data", "model"), stored, strict=True))
+    changes = {f"{section}.name": name for section, name in (("data", data), ("model", model)) if name is not None}
+    config = apply(from_dict(RunConfig, file, base=apply(usual(data, model), changes)), changes)
+    for arg in args:
+        name = arg.partition("=")[0].replace("-", "_").removeprefix("__model.")
+        if arg.startswith("--model.") and name.removeprefix("no_") not in vars(config.model):
+            apply(config, {f"model.{name}": None})  # says so
+    return config
+
+
+def given(args: Sequence[str], name: str) -> str | None:
+    """What `args` say of a setting; None where they do not."""
+    value = None
+    for at, arg in enumerate(args):
+        flag, equals, attached = arg.partition("=")
+        if flag == f"--{name}":
+            value = attached if equals else next(iter(args[at + 1 : at + 2]), None)
+    return value
+
+
+def _own_values() -> ConstructorRegistry:
+    """Values of settings are read as those of factors are (`convnet.settings.parse`): "none", and 16+32 or 16 32."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+        kinds = [get_origin(option) or option for option in options(info.type)]
+        if len(kinds) < 2 or not set(kinds) <= {int, float, str, tuple, Literal, type(None)}:
+            return None
+
+        def read(texts: list[str]) -> Any:
+            return typed(parse("+".join(texts), info.type), info.type, "value")
+
+        def told(value: Any) -> list[str]:
+            return list(map(str, value)) if isinstance(value, tuple) else ["none" if value is None else str(value)]
+
+        def fits(value: Any) -> bool:
+            try:
+                return typed(value, info.type, "") == value
+            except ValueError:
+                return False
+
+        nargs, words = "*" if tuple in kinds else 1, "|".join(_words(option) for option in options(info.type))
+        return PrimitiveConstructorSpec(nargs, words, read, fits, told)
+
+    return registry
+
+
+def _words(option: Any) -> str:
+    """A type in the help."""
+    if get_origin(option) is tuple:
+        return f"[{get_args(option)[0].__name__.upper()} …]"
+    if get_origin(option) is Literal:
+        return "|".join(get_args(option))
+    return "none" if option is type(None) else option.__name__.upper()
 
 
 def _refuse_empty(args: Sequence[str]) -> None:

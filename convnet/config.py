@@ -1,28 +1,17 @@
-"""What a run is: frozen dataclasses with a JSON round trip and a content hash.
+"""What a run is, as frozen dataclasses of plain values (`convnet.settings` has what they have in common).
 
-Only plain values live here. Whether a *name* (of a data set, model, optimiser, …) exists is known to the table that the
-name is looked up in; everything else is refused here, at construction.
+A model's settings are its own class (`convnet.architectures`). Whether another *name* (of a data set, an optimiser, …)
+exists is known to the table that it is looked up in; everything else is refused here, at construction.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import math
-import numbers
-import types
-from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
-LARGEST = 2**32
-"""No count of anything here is larger, and NumPy and XLA could not take it."""
-
-
-def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """ValueError "NAME is VALUE: expected EXPECTED" unless `condition`."""
-    if not condition:
-        raise ValueError(f"{name} is {value!r}: expected {expected}")
+from convnet.architectures import CNN, MODELS, Model
+from convnet.settings import from_dict, require, settle
 
 
 @dataclass(frozen=True)
@@ -41,58 +30,10 @@ class DataConfig:
     """Train on random windows of this many pixels a side (evaluation takes the centre)."""
 
     def __post_init__(self):
-        _settle(self, "data")
+        settle(self, "data")
         require(self.limit is None or self.limit > 0, "data.limit", self.limit, "a positive number of examples")
         require(self.shift >= 0, "data.shift", self.shift, "pixels, 0 or more")
         require(self.crop is None or self.crop > 0, "data.crop", self.crop, "a positive number of pixels")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Architecture. What a model has no use for, it ignores (the linear model has no widths)."""
-
-    name: str = "cnn"
-    """linear, mlp or cnn."""
-    widths: tuple[int, ...] | None = None
-    """Units of each hidden layer (mlp), channels of each stage (cnn). None: sized by the input."""
-    depth: int = 1
-    """Layers per entry of `widths`."""
-    kernel: int = 3
-    """Side of the convolution kernels."""
-    first_kernel: int | None = None
-    """Side of the first layer's kernels, where it differs."""
-    stride: int = 1
-    """Stride of the first convolution."""
-    pool: Literal["max", "avg", "stride", "none"] = "max"
-    """How a stage halves its map: max or average pooling, a convolution of stride 2, or not at all."""
-    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu"] = "relu"
-    norm: Literal["none", "batch", "layer", "local_response"] = "none"
-    """Batch or layer normalisation before each activation, or local response normalisation after that of each
-    convolution (across channels)."""
-    dropout: float = 0.0
-    """Probability of dropping an activation before each dense layer that does not read the image itself."""
-    head: Literal["dense", "global_avg"] = "dense"
-    """What turns the last map into features: a hidden dense layer, or the mean over all pixels."""
-    head_width: int = 128
-    """Units of the dense head's hidden layer; 0 for none."""
-    initializer: str = "glorot_uniform"
-    """Distribution of the initial weights; biases start at 0."""
-    initializer_scale: float | None = None
-    """Its value, deviation, bound or gain. None: its usual one."""
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """What the layers compute in. With bfloat16 the parameters and the loss stay float32."""
-
-    def __post_init__(self):
-        _settle(self, "model")
-        widths_ok = self.widths is None or (len(self.widths) > 0 and min(self.widths) > 0)
-        require(widths_ok, "model.widths", self.widths, "one positive width or more")
-        for name in ("depth", "kernel", "stride"):
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), "1 or more")
-        require(
-            self.first_kernel is None or self.first_kernel >= 1, "model.first_kernel", self.first_kernel, "1 or more"
-        )
-        require(0 <= self.dropout <= 1, "model.dropout", self.dropout, "a probability in [0, 1]")
-        require(self.head_width >= 0, "model.head_width", self.head_width, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -119,7 +60,7 @@ class OptimConfig:
     step_factor: float = 0.1
 
     def __post_init__(self):
-        _settle(self, "optim")
+        settle(self, "optim")
         require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "a positive number")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "a number in [0, 1)")
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")
@@ -142,7 +83,7 @@ class TrainConfig:
     """Share of each target spread evenly over all classes; with another loss than softmax it must be 0."""
 
     def __post_init__(self):
-        _settle(self, "train")
+        settle(self, "train")
         require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
         require(self.batch_size == "full" or self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
         require(0 <= self.label_smoothing <= 1, "train.label_smoothing", self.label_smoothing, "a number in [0, 1]")
@@ -155,7 +96,7 @@ class RunConfig:
     """One training run. Equal configs (equal hashes) on one platform give equal bits."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: Model = field(default_factory=CNN)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     gradient: Literal["hand", "auto"] = "hand"
@@ -163,93 +104,21 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _settle(self)
+        settle(self)
         require(self.seed >= 0, "seed", self.seed, "0 or more")
         # JAX would keep the low 32 bits of a larger one, without a word, and make two seeds one.
         require(self.seed < 2**32, "seed", self.seed, "less than 2**32")
 
 
-def _settle(config: Any, section: str = "") -> None:
-    """Give every plain value its field's own type (1 becomes 1.0, a list a tuple), so that equal configs look alike.
+def recorded(values: Mapping[str, Any]) -> RunConfig:
+    """The config that a manifest holds. Older versions wrote every model's settings down for each: what a model has no
+    use for, but the CNN has, is left out.
 
-    Raises ValueError for a value of another type, and for a word that is not one of the choices.
+    Raises ValueError for what is no config.
     """
-    for name, hint in get_type_hints(type(config)).items():
-        if not dataclasses.is_dataclass(hint):
-            value = _typed(getattr(config, name), hint, f"{section}.{name}" if section else name)
-            object.__setattr__(config, name, value)
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(cls: type, values: dict[str, Any], *, base: Any = None, path: str = "") -> Any:
-    """The config of class `cls` that `values` describe; what they leave out is taken from `base` or the defaults.
-
-    Raises ValueError for an unknown key (listing the known ones) and for a value of another type.
-    """
-    base = cls() if base is None else base
-    where = f" in {path}" if path else ""
-    require(isinstance(values, dict), path or "the config", values, "a mapping of settings")
-    known = {f.name: hint for f in dataclasses.fields(cls) for hint in [get_type_hints(cls)[f.name]]}
-    for key in values:
-        if key not in known:
-            raise ValueError(f"unknown key {key!r}{where}: expected one of {', '.join(known)}")
-    changes = {}
-    for key, value in values.items():
-        name = f"{path}.{key}" if path else key
-        if dataclasses.is_dataclass(known[key]):
-            changes[key] = from_dict(known[key], value, base=getattr(base, key), path=name)
-        else:
-            changes[key] = _typed(value, known[key], name)
-    return dataclasses.replace(base, **changes)
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """`value` as the type `hint` (JSON has lists for tuples, and ints may stand for floats)."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for option in options:
-        if get_origin(option) is Literal:
-            if value in get_args(option) and isinstance(value, str):
-                return value
-        elif get_origin(option) is tuple:
-            if isinstance(value, list | tuple):
-                return tuple(_typed(item, get_args(option)[0], name) for item in value)
-        elif option is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-            require(math.isfinite(value), name, value, "a finite number")
-            return float(value)
-        elif option is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-            require(abs(value) <= LARGEST, name, value, f"a number up to {LARGEST}")
-            return int(value)
-        elif option in (str, bool, types.NoneType) and type(value) is option:
-            return value
-    listed = " or ".join(
-        ", ".join(map(repr, get_args(o))) if get_origin(o) is Literal else getattr(o, "__name__", str(o))
-        for o in options
-    )
-    raise ValueError(f"{name} is {value!r}: expected {listed}")
-
-
-def content_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that depend on every value of the config (or of its `to_dict`) and on nothing else."""
-    values = config if isinstance(config, dict) else to_dict(config)
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-
-def differences(theirs: Any, ours: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """Where two nested mappings differ: dotted name -> (theirs, ours); what one of them lacks is None there."""
-    if not (isinstance(theirs, dict) and isinstance(ours, dict)):
-        return {} if theirs == ours else {path: (theirs, ours)}
-    found = {}
-    for key in dict.fromkeys([*theirs, *ours]):
-        found |= differences(theirs.get(key), ours.get(key), f"{path}.{key}" if path else key)
-    return found
-
-
-def describe_differences(theirs: Any, ours: Any, there: str, here: str) -> str:
-    """The same as text: "train.epochs (40 there, 20 here), seed (3 there, 0 here)"."""
-    found = differences(theirs, ours).items()
-    return ", ".join(f"{name} ({a!r} {there}, {b!r} {here})" for name, (a, b) in found)
+    model = values.get("model")
+    kind = MODELS.get(model.get("name")) if isinstance(model, Mapping) else None
+    if kind is not None:
+        own, older = ({f.name for f in fields(cls)} for cls in (kind, CNN))
+        values = {**values, "model": {key: value for key, value in model.items() if key in own or key not in older}}
+    return from_dict(RunConfig, values)

@@ -24,7 +24,7 @@ from typing import Any
 
 import jax
 
-from convnet.config import differences
+from convnet.settings import differences
 from convnet.threads import threads
 
 WHAT = ("config", "data", "computes")

@@ -5,9 +5,10 @@ The update of step t is  clip → + λw (coupled decay) → direction → + λw 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
+from functools import partial
+from typing import Any
 
 import jax
 import optax
@@ -20,28 +21,29 @@ from convnet.config import OptimConfig
 class Rule:
     """How a gradient becomes a direction, and whether the rule's weight decay is decoupled by definition."""
 
-    direction: Callable[[OptimConfig], optax.GradientTransformation]
+    direction: Callable[[float | Array], optax.GradientTransformation]
+    """(momentum) -> the rule."""
     decoupled: bool = False
 
 
 OPTIMIZERS: dict[str, Rule] = {
-    "sgd": Rule(lambda config: optax.identity()),
+    "sgd": Rule(lambda momentum: optax.identity()),
     # v ← μv + g, w ← w − ηv (Polyak, 1964)
-    "momentum": Rule(lambda config: optax.trace(config.momentum)),
+    "momentum": Rule(optax.trace),
     # v ← μv + g, w ← w − η(g + μv) (Nesterov, 1983, as Sutskever et al., ICML 2013, write it)
-    "nesterov": Rule(lambda config: optax.trace(config.momentum, nesterov=True)),
-    "adam": Rule(lambda config: optax.scale_by_adam(b1=config.momentum)),
-    "adamw": Rule(lambda config: optax.scale_by_adam(b1=config.momentum), decoupled=True),
+    "nesterov": Rule(partial(optax.trace, nesterov=True)),
+    "adam": Rule(optax.scale_by_adam),
+    "adamw": Rule(optax.scale_by_adam, decoupled=True),
 }
 
 
 TRACED = ("learning_rate", "momentum", "weight_decay")
-"""Settings that may be inputs of a compiled program; the others decide which program it is."""
+"""Settings whose numbers may live in the optimiser's state; the others decide what is computed."""
 
 
-def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
-    """Learning rate as a function of the step, for a run of `steps` updates."""
-    peak, warmup = config.learning_rate, round(config.warmup * steps)
+def schedule(config: OptimConfig, steps: int, peak: float | Array | None = None) -> optax.Schedule:
+    """Learning rate as a function of the step, for a run of `steps` updates. peak: instead of the config's."""
+    peak, warmup = config.learning_rate if peak is None else peak, round(config.warmup * steps)
     rest = max(steps - warmup, 1)
     after = {
         "constant": lambda: optax.constant_schedule(peak),
@@ -82,29 +84,38 @@ def weights_only(params):
     return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 
-def build(config: OptimConfig, steps: int, traced: Mapping[str, Array] | None = None) -> optax.GradientTransformation:
+def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> optax.GradientTransformation:
     """The optimiser of `config` for a run of `steps` updates.
 
-    traced: scalars that stand for the config's own numbers, by the names in TRACED. A program that takes them as inputs
-    serves every value, and vmap over them trains a grid at once.
+    traced: names in TRACED whose numbers are to live in its state (`optax.inject_hyperparams`), where `with_numbers`
+    puts others: one compiled program serves every value, and vmap over states trains a grid at once.
 
     Raises ValueError for an unknown name, listing the known ones.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(f"optim.name is {config.name!r}: expected one of {', '.join(OPTIMIZERS)}")
-    if unknown := set(traced or ()) - set(TRACED):
+    if unknown := set(traced) - set(TRACED):
         raise ValueError(f"traced holds {sorted(unknown)[0]!r}: expected one of {', '.join(TRACED)}")
     rule = OPTIMIZERS[config.name]
-    decays = bool(config.weight_decay) or "weight_decay" in (traced or ())
+    decays = bool(config.weight_decay) or "weight_decay" in traced
     decoupled = rule.decoupled or config.decoupled
-    # A config checks the values it holds, and a traced one has none to be checked.
-    settings = SimpleNamespace(**vars(config) | dict(traced or {}))
-    decay = optax.add_decayed_weights(settings.weight_decay, mask=weights_only) if decays else None
-    links = (
-        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
-        None if decoupled else decay,
-        rule.direction(settings),
-        decay if decoupled else None,
-        optax.scale_by_learning_rate(schedule(settings, steps)),
-    )
-    return optax.chain(*(link for link in links if link is not None))
+
+    def chain(learning_rate, momentum, weight_decay) -> optax.GradientTransformation:
+        decay = optax.add_decayed_weights(weight_decay, mask=weights_only) if decays else None
+        links = (
+            optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
+            None if decoupled else decay,
+            rule.direction(momentum),
+            decay if decoupled else None,
+            optax.scale_by_learning_rate(schedule(config, steps, learning_rate)),
+        )
+        return optax.chain(*(link for link in links if link is not None))
+
+    if traced:
+        chain = optax.inject_hyperparams(chain, static_args=set(TRACED) - set(traced))
+    return chain(**{name: getattr(config, name) for name in TRACED})
+
+
+def with_numbers(state: Any, numbers: Mapping[str, Array]) -> Any:
+    """The state of an optimiser that was built with these names traced, with `numbers` in it."""
+    return state._replace(hyperparams={**state.hyperparams, **numbers}) if numbers else state

@@ -45,8 +45,10 @@ class RunResult:
         """Median over the epochs; compilation and evaluation are not in it."""
         return float(np.median([record.seconds for record in self.records]))
 
-    def seconds_to(self, accuracy: float) -> float | None:
-        """Training time until the validation accuracy first reached `accuracy`; None if it never did."""
+    def seconds_to(self, accuracy: float | None) -> float | None:
+        """Training time until the validation accuracy first reached `accuracy`; None if it never did, or there is none."""
+        if accuracy is None:
+            return None
         elapsed = np.cumsum([record.seconds for record in self.records])
         reached = [t for t, record in zip(elapsed, self.records, strict=True) if record.validation_accuracy >= accuracy]
         return float(reached[0]) if reached else None

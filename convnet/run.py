@@ -16,13 +16,14 @@ import numpy as np
 
 from convnet import data, initializers, models, train
 from convnet.allocator import give_back_memory, keep_memory
-from convnet.config import RunConfig, differences, require, to_dict
+from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, check_same_run, is_finished
 from convnet.ops import OpSet
 from convnet.result import DamagedResult, RunResult, conclude, load_result
+from convnet.settings import differences, require, to_dict
 from convnet.signals import StopRequest, stop_requests
-from convnet.task import TRACEABLE, Facts, Task, make_task
+from convnet.task import Facts, Task, make_task
 from convnet.train.programs import init_of, steps_of
 
 OnEpoch = Callable[[train.EpochRecord], None]
@@ -57,11 +58,9 @@ class Trainer:
         keep_memory()
         self.dataset, self.traced = dataset, tuple(traced)
         self.config = self.named(config)
-        for name in self.traced:
-            require(name in TRACEABLE, "traced", name, f"one of {', '.join(TRACEABLE)}")
         n, batch = len(dataset.train), config.train.batch_size
         require(batch == "full" or batch <= n, "train.batch_size", batch, f"at most the {n} training examples")
-        self.task = make_task(self.config, Facts.of(dataset), opset=opset) if task is None else self._own(task, opset)
+        self.task = self._task(task, opset)
         self._digests: dict[int, dict[str, str]] = {}
         self._programs: dict[int, train.Programs] = {}
         self.compile_seconds = 0.0
@@ -72,17 +71,19 @@ class Trainer:
         if compiled:
             self.programs()
 
-    def _own(self, task: Task, opset: OpSet | None) -> Task:
-        """`task` under the name of the data."""
-        if opset is not None:
-            raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
-        if changed := differences(to_dict(self.config), to_dict(self.named(task.config))):
-            raise ValueError(f"task is of another config: {next(iter(changed))} differs")
-        if changed := differences(asdict(Facts.of(self.dataset)), asdict(task.facts)):
-            raise ValueError(f"task is of other data: {next(iter(changed))} differs")
-        if getattr(task.model, "ops", task.ops) is not task.ops:
-            raise ValueError("task has other ops than its model: expected those that `make_task` was given")
-        task.check_traced(self.traced)
+    def _task(self, own: Task | None, opset: OpSet | None) -> Task:
+        """The config's, with `own`'s ops and parts of one's own."""
+        facts, parts = Facts.of(self.dataset), {}
+        if own is not None:
+            if opset is not None:
+                raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
+            if changed := differences(to_dict(self.config), to_dict(self.named(own.config))):
+                raise ValueError(f"task is of another config: {next(iter(changed))} differs")
+            if changed := differences(asdict(facts), asdict(own.facts)):
+                raise ValueError(f"task is of other data: {next(iter(changed))} differs")
+            opset, parts = own.ops, {name: getattr(own, name) for name in own.own}
+        task = replace(make_task(self.config, facts, opset=opset, traced=self.traced), **parts)
+        task.check()
         return task
 
     @property

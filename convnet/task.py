@@ -9,9 +9,9 @@ A config and the facts of a data set make one (`make_task`). The parts in PARTS 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,12 @@ import optax
 from jax import Array
 
 from convnet import data, models, ops, optim
-from convnet.config import RunConfig, require
+from convnet.architectures import Own
+from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import qualified_name
 from convnet.ops import OpSet
+from convnet.settings import require
 
 TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
 """Settings that a program can take as inputs. The others shape the program."""
@@ -61,9 +63,10 @@ class Task:
 
     model: a Flax module (or anything with its `init` and `apply`) from images [N, H, W, C] to logits [N, K].
     loss: (logits [N, K], labels [N]) -> [N].
-    optimizer: (steps of the whole run, **traced settings) -> optax.GradientTransformation.
+    optimizer: (steps of the whole run) -> optax.GradientTransformation.
     prepare: (key, images uint8 [N, H, W, C]) -> what the model is trained on; inside the compiled step.
     preprocess: images (uint8, or floats in the same unit) -> what the model is evaluated on.
+    traced: names in TRACEABLE whose numbers a program takes as inputs.
     """
 
     config: RunConfig
@@ -74,6 +77,7 @@ class Task:
     optimizer: Callable[..., optax.GradientTransformation]
     prepare: Callable[[Array, Array], Array]
     preprocess: Callable[[Array], Array]
+    traced: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -89,25 +93,33 @@ class Task:
     @property
     def own(self) -> tuple[str, ...]:
         """Those of PARTS that are not what `make_task` makes."""
-        usual = make_task(self.config, self.facts, opset=self.ops)
+        usual = make_task(self.config, self.facts, opset=self.ops, traced=self.traced)
         return tuple(name for name in PARTS if not _alike(getattr(self, name), getattr(usual, name)))
 
-    def check_traced(self, names: Collection[str]) -> None:
-        """ValueError for a traced setting of a part that is one's own, and so has no use for it."""
+    def check(self) -> None:
+        """ValueError where there is no model; where that computes with other ops than the task; and for a traced
+        setting of a part that is one's own, and so has no use for it."""
+        if self.model is None:
+            raise ValueError("model.name is 'own': expected a task with the model, replace(make_task(…), model=…)")
+        if getattr(self.model, "ops", self.ops) is not self.ops:
+            raise ValueError("task has other ops than its model: expected those that `make_task` was given")
         uses, own = {"model.initializer_scale": "model", "train.label_smoothing": "loss"}, self.own
-        if unused := [name for name in names if uses.get(name, "optimizer") in own]:
+        if unused := [name for name in self.traced if uses.get(name, "optimizer") in own]:
             raise ValueError(f"traced holds {unused[0]!r}: the task's {uses.get(unused[0], 'optimizer')} is one's own")
 
     def with_values(self, values: Mapping[str, Array]) -> Task:
-        """With traced numbers in the place of the config's: `values` by names in TRACEABLE."""
+        """With traced numbers in the place of the config's: `values` by names in TRACEABLE. Those of the optimiser are
+        in its state."""
         changes: dict[str, Any] = {}
         if "model.initializer_scale" in values:
             changes["model"] = self.model.clone(initializer_scale=values["model.initializer_scale"])
         if "train.label_smoothing" in values:
             changes["loss"] = make_loss(self.config, self.ops, values["train.label_smoothing"])
-        if chosen := {n.removeprefix("optim."): v for n, v in values.items() if n.startswith("optim.")}:
-            changes["optimizer"] = partial(self.optimizer, **chosen)
         return replace(self, **changes) if changes else self
+
+    def numbers(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Those of `values` that are the optimiser's, by their names there."""
+        return {name.removeprefix("optim."): value for name, value in values.items() if name.startswith("optim.")}
 
     def computes(self) -> dict[str, Any]:
         """What computes, by name, as plain JSON values: the model, the ops, and the parts that are one's `own`."""
@@ -130,24 +142,30 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and one == other
 
 
-def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None) -> Task:
+def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None, traced: Sequence[str] = ()) -> Task:
     """The task of `config` on data of which `facts` hold. opset: the ops to compute with; None: `config.gradient`'s.
 
-    Raises ValueError for an unknown model or setting, and a crop larger than the images.
+    Where `config.model` says that the model is one's own, there is none yet.
+
+    Raises ValueError for an unknown name in `traced`, and a crop larger than the images.
     """
+    for name in traced:
+        require(name in TRACEABLE, "traced", name, f"one of {', '.join(TRACEABLE)}")
     opset = ops.OPSETS[config.gradient] if opset is None else opset
     if (crop := config.data.crop) is not None:
         least = min(facts.image_shape[:2])
         require(crop <= least, "data.crop", crop, f"at most the images' {least} pixels")
+    own, numbers = isinstance(config.model, Own), [n.removeprefix("optim.") for n in traced if n.startswith("optim.")]
     return Task(
         config=config,
         facts=facts,
         ops=opset,
-        model=models.build(**asdict(config.model), num_classes=len(facts.class_names), ops=opset),
+        model=None if own else models.build(config.model, num_classes=len(facts.class_names), ops=opset),
         loss=make_loss(config, opset),
-        optimizer=partial(make_optimizer, config),
+        optimizer=partial(optim.build, config.optim, traced=numbers),
         prepare=partial(prepare, config, facts),
         preprocess=partial(preprocess, config, facts),
+        traced=tuple(traced),
     )
 
 
@@ -168,11 +186,6 @@ def make_loss(config: RunConfig, opset: OpSet, smoothing: Array | None = None) -
         "weston_watkins": opset.weston_watkins_hinge,
         "crammer_singer": opset.crammer_singer_hinge,
     }[config.train.loss]
-
-
-def make_optimizer(config: RunConfig, steps: int, **traced: Array) -> optax.GradientTransformation:
-    """The optimiser of `config` for a run of so many steps. traced: numbers in the place of the config's."""
-    return optim.build(config.optim, steps, traced)
 
 
 def prepare(config: RunConfig, facts: Facts, key: Array, images: Array) -> Array:

@@ -19,11 +19,12 @@ import numpy as np
 from jax import Array
 
 from convnet import data, models
-from convnet.config import RunConfig, differences, from_dict, to_dict
+from convnet.config import RunConfig, recorded
 from convnet.data.batching import batched_map
-from convnet.identity import WHAT, qualified_name
+from convnet.identity import WHAT
 from convnet.record import parameter_hash, read_manifest
 from convnet.result import load_result
+from convnet.settings import differences, to_dict
 from convnet.task import Facts, Task, make_task
 from convnet.train import Checkpoints
 from convnet.train.programs import EVALUATION_BATCH
@@ -128,7 +129,7 @@ def load(run: Path | str, *, task: Task | None = None) -> Trained:
     manifest = read_manifest(run)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
         raise ValueError(f"run is {str(run)!r}: it has no manifest.json that can be read")
-    config = from_dict(RunConfig, manifest["config"])
+    config = recorded(manifest["config"])
     if task is None:
         _check_parts(run, manifest)
         task = make_task(config, _facts(run, manifest, config))
@@ -151,9 +152,8 @@ def _check_parts(run: Path, manifest: Mapping[str, Any]) -> None:
     """ValueError for a model, ops or preprocessing of one's own: what was learned is used with these alone."""
     computes = manifest.get("computes", {})
     ops, model = computes.get("ops", "hand"), computes.get("model")
-    known = models.MODELS.get(manifest["config"].get("model", {}).get("name"))
     own = [computes.get(name, name) for name in computes.get("own", ()) if name in ("model", "preprocess")]
-    own += [model] if model is not None and (known is None or model != qualified_name(known)) else []
+    own += [model] if model is not None and not model.startswith("convnet.models.") else []
     own += list(ops.values()) if isinstance(ops, dict) else []
     if own:
         raise ValueError(f"run is {str(run)!r}: {own[0]!r} is not the library's; give the task that it was made with")

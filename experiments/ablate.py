@@ -1,7 +1,7 @@
 """Does it matter? Vary settings of a run, each level with the same seeds, and see what changes, and how surely.
 
     python experiments/ablate.py --preset initializers                  one of experiments/presets/, or your own file
-    python experiments/ablate.py --factor model.kernel=3,5 --factor optim.name=sgd,nesterov --set train.epochs=10
+    python experiments/ablate.py --factor model.kernel=3,5 --factor optim.name=sgd,nesterov --train.epochs 10
     python experiments/ablate.py --preset initializers --shard 2/8       one part; the last to end has the whole report
     python experiments/ablate.py --list                                  the presets and their questions
     python experiments/ablate.py --quick                                 does everything run?
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,11 +25,12 @@ from convnet.experiments.ablate_report import write_ablation
 from convnet.experiments.ablate_results import COLUMNS
 
 from convnet.ablation import Arm
-from convnet.cli import run_command
-from convnet.config import require
+from convnet.cli import given, run_command, run_config
+from convnet.config import RunConfig
 from convnet.progress import progress
 from convnet.record import write_json
 from convnet.report import study, text_table
+from convnet.settings import require
 from convnet.threads import use_threads
 
 DEFAULT_PRESET = "initializers"
@@ -38,14 +40,17 @@ DEFAULT_PRESET = "initializers"
 class Ablate:
     """Vary settings of a training run, with the same seeds for every arm; tell which differences hold. Writes
     results.csv (a row per arm and seed), summary.json and a self-contained report.html. The same command again skips
-    finished cells."""
+    finished cells. The settings at the end are what all arms share; their defaults follow --preset, --model.name and
+    --config."""
 
+    base: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
     factor: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """PATH=LEVEL,LEVEL,…, such as model.kernel=3,5 or model.widths=16,16+32; may be given several times."""
+    """SETTING=LEVEL,LEVEL,…, such as model.kernel=3,5 or model.widths=16,16+32; may be given several times."""
     preset: str | None = None
     """A question of the field (a name in experiments/presets/, see --list), or a TOML file of your own."""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """PATH=VALUE: changes the base that everything else is taken from; may be given several times."""
+    config: Path | None = None
+    """TOML or JSON file of settings that every arm shares, under the names below; they win over the preset's, and those
+    on the command line over either."""
     design: Literal["grid", "one-at-a-time", "random"] | None = None
     """Every combination; or each level alone, beside the base; or a random subset of the grid."""
     sample: int | None = None
@@ -85,20 +90,24 @@ class Ablate:
 
 def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
     """What `settings` ask for, checked as far as it can be without data."""
-    preset = settings.preset or (None if settings.factor else DEFAULT_PRESET)
-    plan = make_plan(preset, settings.factor, settings.set)
-    given = {
+    require(settings.base.seed == 0, "seed", settings.base.seed, "--seeds, which says how many there are of each arm")
+    plan = make_plan(preset_of(settings.preset, settings.factor), settings.factor, settings.base)
+    changes = {
         key: value
         for key in ("design", "sample", "reference", "seeds")
         if (value := getattr(settings, key)) is not None
     }
-    plan = replace(plan, **given, changed=plan.changed or bool(given) or settings.quick)
+    plan = replace(plan, **changes, changed=plan.changed or bool(changes) or settings.quick)
     arms = plan.arms(settings.max_cells)
     for factor in plan.factors:  # each is a column of results.csv, too
         require(factor.name not in COLUMNS, "factor", factor.name, f"another name than one of {', '.join(COLUMNS)}")
     if not settings.quick:
         return plan, arms
     return replace(plan, seeds=min(plan.seeds, QUICK_SEEDS)), quickened(arms)
+
+
+def preset_of(name: str | None, factors: Sequence[str]) -> str | None:
+    return name or (None if factors else DEFAULT_PRESET)
 
 
 def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
@@ -170,8 +179,15 @@ def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: 
     return written
 
 
+def defaults(args: Sequence[str]) -> Ablate:
+    """With the settings of the preset."""
+    preset = preset_of(given(args, "preset"), [arg for arg in args if arg.startswith("--factor")])
+    base = RunConfig() if preset is None else read_preset(preset).base
+    return Ablate(base=run_config(args, lambda data_set, model: base))
+
+
 def main(args: list[str] | None = None) -> int:
-    return run_command(Ablate, ablate, args, going_on="the same command")
+    return run_command(Ablate, ablate, args, going_on="the same command", defaults=defaults)
 
 
 if __name__ == "__main__":

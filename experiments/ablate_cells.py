@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from convnet import data, models
+from convnet import data
 from convnet.ablation import Arm, Replicates
-from convnet.ablation.grid import apply
-from convnet.config import RunConfig, content_hash, differences, require, to_dict
+from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import decisive, describe
 from convnet.record import read_manifest, read_metrics
 from convnet.result import counted_hits
+from convnet.settings import apply, content_hash, differences, require, to_dict
 from convnet.task import TRACEABLE
 from convnet.train import EpochRecord, NonFiniteLoss
 
@@ -125,22 +125,12 @@ def check_comparable(done: Iterable[Done]) -> None:
 
 
 def _sources(done: Done) -> dict[str, Any]:
-    """What a cell would say of its data today, and of its programs, where its model is not the library's (whose digest
-    is that of the code). Nothing where the data are not on this machine, which only writes the report then."""
-    config = done.cell.arm.config
+    """What a cell would say of its data today. Nothing where they are not on this machine, which only writes the report
+    then."""
     try:
-        dataset = dataset_of(config)
+        return {"data": dataset_of(done.cell.arm.config).facts}
     except data.DatasetNotPrepared:
         return {}
-    if models.MODELS[config.model.name].__module__.startswith("convnet."):
-        return {"data": dataset.facts}
-    program = (config, tuple(done.facts.get("traced", ())), done.facts.get("replicates", 0))
-    return {"data": dataset.facts, "programs": _programs(*program)}
-
-
-@cache
-def _programs(config: RunConfig, traced: tuple[str, ...], replicates: int) -> dict[str, str]:
-    return Replicates(config, dataset_of(config), traced=traced).trainer.digests(replicates)
 
 
 def dataset_of(config: RunConfig) -> Dataset:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from convnet.ablation.grid import (
-    Arm,
-    Factor,
-    apply,
-    checked,
-    expand,
-    factor,
-    flat,
-    parse_factor,
-    parse_setting,
-    suggestion,
-)
-from convnet.config import RunConfig, content_hash, require, to_dict
+from convnet.ablation.grid import Arm, Factor, checked, expand, factor, parse_factor
+from convnet.config import RunConfig
+from convnet.settings import apply, content_hash, flat, read_file, require, suggestion, to_dict
 
 PRESETS = Path(__file__).resolve().parent / "presets"
 QUICK_ARMS, QUICK_EPOCHS, QUICK_SEEDS, QUICK_LIMIT = 3, 2, 2, 2000
@@ -90,13 +79,10 @@ def read_preset(name: str) -> Plan:
     Raises ValueError for an unknown name (the nearest are named), a file that cannot be read, an unknown key, and for
     settings that `ablation.factor` refuses.
     """
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    path = Path(name) if name.endswith((".toml", ".json")) else PRESETS / f"{name}.toml"
     if path.parent == PRESETS and not path.exists():
         raise ValueError(f"unknown preset {name!r}: {suggestion(name, preset_names())}")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"preset {name!r} cannot be read ({error})") from None
+    values = read_file(path, "preset")
     known = [f.name for f in fields(_Preset)]
     for key in values:
         require(key in known, f"a key of preset {path.stem}", key, f"one of {', '.join(known)}")
@@ -116,18 +102,17 @@ def read_preset(name: str) -> Plan:
     )
 
 
-def make_plan(preset: str | None, factors: Sequence[str], settings: Sequence[str]) -> Plan:
-    """The plan of a preset, or of `--factor` texts; `settings` (`--set` texts) change the base of either.
+def make_plan(preset: str | None, factors: Sequence[str], base: RunConfig) -> Plan:
+    """The plan of a preset, or of `--factor` texts, with what all arms share.
 
     Raises ValueError for both a preset and factors, and for neither.
     """
     require(bool(preset) != bool(factors), "preset", preset, "a preset, or at least one --factor, not both")
-    changes = {path: value for text in settings for path, value in parse_setting(text).items()}
     if preset:
         plan = read_preset(preset)
-        return replace(plan, base=apply(plan.base, changes), changed=bool(changes))
+        return replace(plan, base=base, changed=base != plan.base)
     parsed = tuple(parse_factor(text) for text in factors)
-    return Plan(name="+".join(f.name for f in parsed), base=apply(RunConfig(), changes), factors=parsed)
+    return Plan(name="+".join(f.name for f in parsed), base=base, factors=parsed)
 
 
 def quickened(arms: Sequence[Arm]) -> tuple[Arm, ...]:

@@ -12,7 +12,7 @@ from convnet.experiments.ablate_cells import Done
 from convnet.experiments.ablate_results import ArmResult, analyse, rows_of
 
 from convnet.ablation import COVERAGE
-from convnet.config import RunConfig, from_dict
+from convnet.config import recorded
 from convnet.identity import environment
 from convnet.record import write_atomically, write_json
 from convnet.report import (
@@ -104,7 +104,7 @@ def _parts(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section |
 
 
 def _settings(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section]:
-    return study.settings_sections({arm["name"]: from_dict(RunConfig, arm["config"]) for arm in plan["arms"]})
+    return study.settings_sections({arm["name"]: recorded(arm["config"]) for arm in plan["arms"]})
 
 
 def _results(results: Sequence[ArmResult]) -> Section:

@@ -22,9 +22,9 @@ from typing import Any, Literal
 from convnet.experiments.audit_report import Findings, print_findings, write_audit
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.progress import progress
 from convnet.report import study
+from convnet.settings import require
 from convnet.threads import processors
 
 NETWORKS = {

@@ -32,13 +32,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from convnet.experiments.backprop_by_hand_trial import Trial, run_trial
+from convnet.models.cnn import default_widths
 from jax import Array
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.models import CNN, MLP, Linear, Model
-from convnet.models.cnn import default_widths
 from convnet.ops import Window, windows
+from convnet.settings import require
 
 Weights = dict[str, Array]
 """The parameters of one layer (kernel and bias), or their gradients; empty for a layer that has none."""

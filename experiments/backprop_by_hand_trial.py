@@ -23,19 +23,20 @@ from convnet.experiments.backprop_by_hand_report import (
 from jax import Array
 
 from convnet import data, models, train
-from convnet.config import ModelConfig, require
+from convnet.architectures import CNN, MLP, Linear
 from convnet.data import Dataset
 from convnet.identity import environment
 from convnet.ops import OPSETS
 from convnet.progress import progress
 from convnet.record import write_json
 from convnet.report import study, text_table
+from convnet.settings import require
 
 MODELS = {
-    "linear": ModelConfig("linear"),
-    "mlp": ModelConfig("mlp", widths=(512,)),
-    "cnn": ModelConfig("cnn", widths=(32,), depth=2),
-    "cnn_smooth": ModelConfig("cnn", widths=(32,), depth=2, activation="tanh", pool="avg"),
+    "linear": Linear(),
+    "mlp": MLP(widths=(512,)),
+    "cnn": CNN(widths=(32,), depth=2),
+    "cnn_smooth": CNN(widths=(32,), depth=2, activation="tanh", pool="avg"),
 }
 """The models of the comparison on digits (experiments/recipes.py) without dropout, and a CNN that has no kinks."""
 

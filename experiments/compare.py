@@ -9,13 +9,11 @@ Measured answers stand in the README; `results.csv` and `report.html` of a run h
 
 from __future__ import annotations
 
-import json
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from convnet.experiments.compare_family import Family
 from convnet.experiments.compare_report import summary_table, write_comparison
@@ -23,13 +21,14 @@ from convnet.experiments.recipes import RECIPES, Recipe
 
 from convnet import data
 from convnet.cli import run_command
-from convnet.config import RunConfig, content_hash, from_dict, require, to_dict
+from convnet.config import RunConfig
 from convnet.identity import environment
 from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
 from convnet.record import write_atomically, write_json
 from convnet.report import csv_text, remark_lines, study, text_table
 from convnet.run import RunResult, Trainer
+from convnet.settings import content_hash, from_dict, read_file, require, to_dict
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
@@ -45,25 +44,30 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Train:
+    epochs: int | None = None
+    """Epochs of every run. Default: the config file's, else each recipe's own."""
+
+
+@dataclass(frozen=True)
 class Compare:
     """Compare a linear classifier, an MLP and a CNN on real images: accuracy with a 95 % interval over seeds, size,
     cost, and pictures of what they learned and where they err. Writes results.csv and a self-contained report.html."""
 
     data: Data = field(default_factory=Data)
+    train: Train = field(default_factory=Train)
     models: tuple[str, ...] = ("linear", "mlp", "cnn")
     """Families to compare."""
     seeds: int = 5
     """Runs per family, with seeds 0, 1, …; each seed has its own weights, order, augmentation and dropout."""
-    epochs: int | None = None
-    """Epochs of every run. Default: the config file's, else each recipe's own."""
     gradient: Literal["hand", "auto"] | None = None
     """Gradients derived by hand, or by JAX's autodiff from the same forward pass (slow on CPUs). Default: the config
     file's, else by hand."""
     target: float | None = None
     """Validation accuracy that training is timed to. Default: the data set's."""
     config: Path | None = None
-    """JSON or TOML file of settings that differ from the recipes, e.g. {"cnn": {"optim": {"name": "adam"}}}. What is
-    given on the command line wins over it."""
+    """TOML or JSON file of settings that differ from the recipes: for all families, such as [optim] with name = "adam",
+    and for one, such as [cnn.optim]. A family's win over those for all, and the command line over either."""
     out: Path | None = None
     """Directory of the results; one that holds those of other settings is refused. Default: runs/compare/DATA, and for
     other settings than the recipes' a directory of their own beside it."""
@@ -98,17 +102,20 @@ def plan_of(settings: Compare) -> Plan:
     Raises ValueError for an unknown data set or family, a number out of range, an unknown key in the config file.
     """
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
-    require(settings.epochs is None or settings.epochs >= 1, "epochs", settings.epochs, "1 or more")
+    epochs = settings.train.epochs
+    require(epochs is None or epochs >= 1, "train.epochs", epochs, "1 or more")
     require(len(set(settings.models)) == len(settings.models) > 0, "models", settings.models, "distinct families")
     target = settings.target
     require(target is None or 0 < target <= 1, "target", target, "an accuracy in (0, 1]")
-    changes = _read_config(settings.config) if settings.config else {}
-    recipe = RECIPES[_data_name(settings, changes)]
+    file = read_file(settings.config) if settings.config else {}
+    shared = {section: file.pop(section) for section in get_type_hints(RunConfig) if section in file}
+    recipe = RECIPES[_data_name(settings, [shared, *file.values()])]
     runs = {}
-    for family in dict.fromkeys((*settings.models, *changes)):  # also what is not compared is to be right
+    for family in dict.fromkeys((*settings.models, *file)):  # also what is not compared is to be right
         require(family in recipe.runs, "family", family, f"one of {', '.join(recipe.runs)}")
-        run = from_dict(RunConfig, changes.get(family, {}), base=recipe.runs[family], path=family)
-        seed = changes.get(family, {}).get("seed")
+        run = from_dict(RunConfig, shared, base=recipe.runs[family])
+        run = from_dict(RunConfig, file.get(family, {}), base=run, path=family)
+        seed = (shared | file.get(family, {})).get("seed")
         require(seed is None, f"{family}.seed", seed, "none in the config file, for --seeds says which there are")
         runs[family] = _adapt(run, settings, recipe.runs[family].data.name)
     runs = {family: runs[family] for family in settings.models}
@@ -116,9 +123,9 @@ def plan_of(settings: Compare) -> Plan:
     return Plan(Recipe(target=recipe.target if target is None else target, runs=runs), seeds)
 
 
-def _data_name(settings: Compare, changes: dict[str, Any]) -> str:
-    """The data set: the command line's, else the config file's, else digits."""
-    sections = [run["data"] for run in changes.values() if isinstance(run, dict) and isinstance(run.get("data"), dict)]
+def _data_name(settings: Compare, stored: list[Any]) -> str:
+    """The data set: the command line's, else the config file's, else digits. stored: what the file has of runs."""
+    sections = [run["data"] for run in stored if isinstance(run, dict) and isinstance(run.get("data"), dict)]
     named = list(dict.fromkeys(str(section["name"]) for section in sections if "name" in section)) or ["digits"]
     if settings.data.name is None and len(named) > 1:
         raise ValueError(
@@ -132,7 +139,7 @@ def _data_name(settings: Compare, changes: dict[str, Any]) -> str:
 def _adapt(run: RunConfig, settings: Compare, name: str) -> RunConfig:
     """What the command line says of all families."""
     limit = run.data.limit if settings.data.limit is None else settings.data.limit
-    epochs = run.train.epochs if settings.epochs is None else settings.epochs
+    epochs = run.train.epochs if settings.train.epochs is None else settings.train.epochs
     if settings.quick:
         epochs = min(epochs, QUICK_EPOCHS)
         limit = QUICK_LIMIT if limit is None and name != "digits" else limit
@@ -148,16 +155,6 @@ def directory_of(settings: Compare, plan: Plan) -> Path:
     usual = Path("runs", "compare", plan.data + ("-quick" if settings.quick else ""))
     standard = plan_of(Compare(Data(plan.data), quick=settings.quick))
     return settings.out or study.directory(usual, plan.settings, standard.settings)
-
-
-def _read_config(path: Path) -> dict:
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"config is {str(path)!r}: cannot be read ({error})") from None
-    require(isinstance(values, dict), "config", str(path), "settings per family")
-    return values
 
 
 def run_family(family: str, trainer: Trainer, seeds: int, out: Path, resume: bool, bar: Any) -> Iterator[Family.Run]:

@@ -25,7 +25,6 @@ import numpy as np
 from jax.test_util import check_grads
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.gradcheck import Auditor, suite
 from convnet.gradcheck.cases import CASES, Case
 from convnet.gradcheck.mutants import CONTROLS, MUTANTS
@@ -34,6 +33,7 @@ from convnet.identity import environment
 from convnet.progress import progress
 from convnet.record import write_json
 from convnet.report import Part, Section, figures, study, text_table, write_report
+from convnet.settings import require
 
 
 @dataclass(frozen=True)

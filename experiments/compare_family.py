@@ -11,8 +11,9 @@ import numpy as np
 
 from convnet import models
 from convnet.ablation import ArmSummary, Interval, Outcome, summarize_arms
-from convnet.config import RunConfig, content_hash, to_dict
+from convnet.config import RunConfig
 from convnet.run import RunResult, Trainer
+from convnet.settings import content_hash, to_dict
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,10 @@ class Family:
     parameters: int
     flops_per_image: float
     compile_seconds: float
-    target: float
+    target: float | None
 
     @classmethod
-    def of(cls, name: str, trainer: Trainer, runs: tuple[Run, ...], target: float) -> Family:
+    def of(cls, name: str, trainer: Trainer, runs: tuple[Run, ...], target: float | None) -> Family:
         return cls(
             name=name,
             config=trainer.config,

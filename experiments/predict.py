@@ -19,8 +19,8 @@ import tyro
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.report import text_table
+from convnet.settings import require
 from convnet.trained import load
 
 WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")

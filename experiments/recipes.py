@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import CNN, MLP, Architecture, Linear
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -18,21 +19,21 @@ class Recipe:
     runs: dict[str, RunConfig]
 
 
-LINEAR = ModelConfig("linear", initializer="constant", initializer_scale=0.0)
+LINEAR = Linear(initializer="constant", initializer_scale=0.0)
 """Its loss is convex, so any start leads to the same place; from zero, all that a template shows was learned."""
 
 
-def _digits(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
+def _digits(model: Architecture, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
     train = TrainConfig(epochs=40, batch_size=32)
     return RunConfig(DataConfig("digits", shift=shift), model, optim, train)
 
 
-def _mnist(model: ModelConfig, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
+def _mnist(model: Architecture, optim: OptimConfig, *, shift: int = 0) -> RunConfig:
     train = TrainConfig(epochs=5, batch_size=128)
     return RunConfig(DataConfig("mnist", shift=shift), model, optim, train)
 
 
-def _cifar10(model: ModelConfig, optim: OptimConfig, *, shift: int = 0, flip: bool = False) -> RunConfig:
+def _cifar10(model: Architecture, optim: OptimConfig, *, shift: int = 0, flip: bool = False) -> RunConfig:
     train = TrainConfig(epochs=5, batch_size=128)
     return RunConfig(DataConfig("cifar10", shift=shift, flip=flip), model, optim, train)
 
@@ -42,9 +43,9 @@ RECIPES: dict[str, Recipe] = {
         target=0.95,
         runs={
             "linear": _digits(LINEAR, OptimConfig(learning_rate=0.02)),
-            "mlp": _digits(ModelConfig("mlp", widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.05), shift=1),
+            "mlp": _digits(MLP(widths=(512,), dropout=0.5), OptimConfig(learning_rate=0.05), shift=1),
             "cnn": _digits(
-                ModelConfig("cnn", widths=(32,), depth=2, dropout=0.5),
+                CNN(widths=(32,), depth=2, dropout=0.5),
                 OptimConfig(learning_rate=0.02, warmup=0.1),
                 shift=1,
             ),
@@ -53,22 +54,18 @@ RECIPES: dict[str, Recipe] = {
     "mnist": Recipe(
         target=0.97,
         runs={
-            "linear": _mnist(ModelConfig("linear"), OptimConfig(learning_rate=0.05)),
-            "mlp": _mnist(ModelConfig("mlp", widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.1, warmup=0.1)),
-            "cnn": _mnist(
-                ModelConfig("cnn", widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.1, warmup=0.1), shift=1
-            ),
+            "linear": _mnist(Linear(), OptimConfig(learning_rate=0.05)),
+            "mlp": _mnist(MLP(widths=(512,), dropout=0.2), OptimConfig(learning_rate=0.1, warmup=0.1)),
+            "cnn": _mnist(CNN(widths=(32, 64), dropout=0.3), OptimConfig(learning_rate=0.1, warmup=0.1), shift=1),
         },
     ),
     "cifar10": Recipe(
         target=0.5,
         runs={
-            "linear": _cifar10(ModelConfig("linear"), OptimConfig(learning_rate=0.002), flip=True),
-            "mlp": _cifar10(
-                ModelConfig("mlp", widths=(1024,), dropout=0.2), OptimConfig(learning_rate=0.01, warmup=0.1), flip=True
-            ),
+            "linear": _cifar10(Linear(), OptimConfig(learning_rate=0.002), flip=True),
+            "mlp": _cifar10(MLP(widths=(1024,), dropout=0.2), OptimConfig(learning_rate=0.01, warmup=0.1), flip=True),
             "cnn": _cifar10(
-                ModelConfig("cnn", dropout=0.3),
+                CNN(dropout=0.3),
                 OptimConfig(learning_rate=0.02, warmup=0.1, weight_decay=5e-4),
                 shift=2,
                 flip=True,

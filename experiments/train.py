@@ -4,10 +4,11 @@
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn --resume
     python experiments/train.py --quick                                        two epochs: does everything run?
 
-Settings that are not given are those of the comparison's recipe (experiments/recipes.py) for the data set and the
-model, so the CNN trained here is the CNN of the README's table. The second line goes on where the first was stopped,
-killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare the hash
-that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
+Settings that are given neither here nor in a file (--config) are those of the comparison's recipe
+(experiments/recipes.py) for the data set and the model, so the CNN trained here is the CNN of the README's table; where
+there is no recipe, as for `--model.name resnet18`, they are the library's own. The second line goes on where the first
+was stopped, killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare
+the hash that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
 `python scripts/reproduce.py RUN` trains it again and says whether every bit agrees.
 """
 
@@ -25,13 +26,14 @@ from convnet.experiments.compare_report import write_comparison
 from convnet.experiments.recipes import RECIPES
 
 from convnet import data
-from convnet.cli import run_command
-from convnet.config import RunConfig, content_hash, require
+from convnet.cli import run_command, run_config
+from convnet.config import RunConfig
 from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.record import check_writable, parameter_hash
 from convnet.report import study
 from convnet.run import RunResult, Trainer
+from convnet.settings import content_hash
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS = 2000, 2
@@ -41,10 +43,13 @@ OURS = ("manifest.json", "metrics.jsonl", "checkpoints")
 @dataclass(frozen=True)
 class Train:
     """Train one network: progress with loss and accuracy, checkpoints, test accuracy, parameter hash, report.html.
-    Settings that are not given are those that compare.py trains this model with on this data set: the defaults below
-    follow --data.name and --model.name."""
+    Settings that are not given are those that compare.py trains this model with on this data set, if it does. What is
+    listed below, and its defaults, follow --data.name, --model.name and --config."""
 
     run: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    config: Path | None = None
+    """TOML or JSON file of settings under the same names, such as [optim] with learning_rate = 0.1. What is given on
+    the command line wins over it."""
     out: Path | None = None
     """Directory of the run. Default: runs/train/<hash of the config>."""
     resume: bool = False
@@ -58,7 +63,7 @@ class Train:
     """Two epochs, at most 2,000 training examples: a check that everything runs, not a result."""
 
     @property
-    def config(self) -> RunConfig:
+    def trained(self) -> RunConfig:
         """What is trained: `run`, or less of it where it is to be quick."""
         if not self.quick:
             return self.run
@@ -74,8 +79,7 @@ def train(settings: Train) -> int:
     Raises ValueError for settings that do not fit each other or the data, and for a directory that holds a run already
     (without `resume`) or another one (with it): before anything is written. OSError when the disk is full.
     """
-    config = settings.config
-    require(config.data.name in RECIPES, "data.name", config.data.name, f"one of {', '.join(RECIPES)}")
+    config = settings.trained
     out = settings.out or Path("runs", "train", content_hash(config))
     _check_directory(out, settings.resume)
     if settings.resume:
@@ -88,7 +92,8 @@ def train(settings: Train) -> int:
     except NonFiniteLoss as diverged:
         print(f"diverged: {diverged}", file=sys.stderr)
         return 1
-    family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), RECIPES[config.data.name].target)
+    target = RECIPES[config.data.name].target if config.data.name in RECIPES else None
+    family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), target)
     title = f"One run of {config.model.name} on {dataset.name}"
     missing = write_comparison(out / "report.html", [family], dataset, title=title)
     print(f"test accuracy   {result.test_accuracy:.4%} (loss {result.test_loss:.4f}; epoch {result.best_epoch}'s)")
@@ -115,24 +120,18 @@ def _train(trainer: Trainer, out: Path, settings: Train, bar: Any) -> RunResult:
     return trainer.run(on_epoch=show, directory=out, **options)
 
 
-def usual(args: Sequence[str]) -> Train:
-    """What is trained if `args` say no more than the data set and the model: as in a comparison."""
-    name, model = _given(args, "--data.name", "digits"), _given(args, "--model.name", "cnn")
-    runs = RECIPES[name].runs if name in RECIPES else {}
-    return Train(run=runs.get(model, RunConfig()))  # an unknown name is refused when it has been read
+def usual(data_set: str | None, model: str | None) -> RunConfig:
+    """As in a comparison, where that has such a model on such data."""
+    runs = RECIPES[data_set or "digits"].runs if (data_set or "digits") in RECIPES else {}
+    return runs.get(model or "cnn", RunConfig())
 
 
-def _given(args: Sequence[str], flag: str, usual: str) -> str:
-    value = usual
-    for at, arg in enumerate(args):
-        name, equals, attached = arg.partition("=")
-        if name == flag:
-            value = attached if equals else args[at + 1] if at + 1 < len(args) else usual
-    return value
+def defaults(args: Sequence[str]) -> Train:
+    return Train(run=run_config(args, usual))
 
 
 def main(args: list[str] | None = None) -> int:
-    return run_command(Train, train, args, going_on="--resume", defaults=usual)
+    return run_command(Train, train, args, going_on="--resume", defaults=defaults)
 
 
 if __name__ == "__main__":

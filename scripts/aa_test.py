@@ -17,15 +17,17 @@ import numpy as np
 
 from convnet import data
 from convnet.ablation import Replicates, paired_effects
+from convnet.architectures import Linear
 from convnet.cli import run_command
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, require
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.progress import progress
+from convnet.settings import require
 from convnet.train import NonFiniteLoss
 
 LEVEL = 0.05
 CONFIG = RunConfig(
     data=DataConfig("digits", limit=300),
-    model=ModelConfig("linear"),
+    model=Linear(),
     optim=OptimConfig("sgd", learning_rate=0.02, schedule="constant"),
     train=TrainConfig(epochs=2, batch_size=30),
 )

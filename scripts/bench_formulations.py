@@ -29,11 +29,11 @@ from benchmarks.formulations import Question, measure
 from benchmarks.session import chosen
 from benchmarks.timing import Timing
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.ops.formulations import MAPS
 from convnet.progress import progress
 from convnet.record import check_writable
 from convnet.report import text_table
+from convnet.settings import require
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from benchmarks.command import Output, own_document
 from benchmarks.replicates import CASES, IMAGES, dataset_of, timed, ways
 from benchmarks.session import chosen
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.progress import progress
 from convnet.record import check_writable
+from convnet.settings import require
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from benchmarks.networks import MODES, NETWORKS, QUICK_NETWORKS, StepTask
 from benchmarks.peers import STEP_PEERS
 from benchmarks.session import Group, chosen
 from convnet.cli import run_command
-from convnet.config import require
+from convnet.settings import require
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ import jax
 import numpy as np
 
 from convnet import data, journal
+from convnet.architectures import CNN
 from convnet.cli import run_command
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, require
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.data import Dataset
 from convnet.record import parameter_hash
 from convnet.run import Trainer
+from convnet.settings import require
 
 LIKE_MNIST = 10_000
 """Images of the second data set, a sixth of MNIST: shorter epochs make checkpoints cost more, not less."""
@@ -44,7 +46,7 @@ def cases() -> dict[str, tuple[RunConfig, Dataset]]:
     """Short epochs and longer ones."""
     digits = RunConfig(
         DataConfig("digits", shift=1),
-        ModelConfig("cnn", widths=(32,), depth=2, dropout=0.5),
+        CNN(widths=(32,), depth=2, dropout=0.5),
         OptimConfig(learning_rate=0.02, warmup=0.1),
         TrainConfig(epochs=60, batch_size=32),
     )
@@ -52,7 +54,7 @@ def cases() -> dict[str, tuple[RunConfig, Dataset]]:
     images = rng.integers(0, 256, (LIKE_MNIST, 28, 28, 1)).astype(np.uint8)
     noise = data.from_arrays("noise like MNIST", images, np.arange(LIKE_MNIST) % 10)
     larger = RunConfig(
-        model=ModelConfig("cnn", widths=(32, 64)),
+        model=CNN(widths=(32, 64)),
         optim=OptimConfig(learning_rate=1e-3),
         train=TrainConfig(epochs=3, batch_size=128),
     )

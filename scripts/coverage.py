@@ -19,11 +19,11 @@ import numpy as np
 
 from convnet.ablation import mean_interval
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.identity import environment
 from convnet.progress import progress
 from convnet.record import check_writable, write_json
 from convnet.report import text_table
+from convnet.settings import require
 
 IMAGES = 359
 """Test images of the digits."""

@@ -32,9 +32,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not installed with the package
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.progress import progress
 from convnet.record import metrics_hash, read_manifest, read_metrics
+from convnet.settings import require
 from scripts.checkpoint_cost import print_costs
 
 WORKER = Path(__file__).with_name("crash_worker.py")

@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 from convnet import data, journal, result
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import MLP
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.record import RunDirectory
 from convnet.run import Trainer
 
@@ -26,7 +27,7 @@ def job(epochs: int) -> RunConfig:
     """Fast, and using every stream of randomness: a lost or repeated draw would change the parameters."""
     return RunConfig(
         data=DataConfig("digits", limit=300, shift=1),
-        model=ModelConfig("mlp", widths=(32,), dropout=0.2),
+        model=MLP(widths=(32,), dropout=0.2),
         optim=OptimConfig(learning_rate=0.05, warmup=0.1),
         train=TrainConfig(epochs=epochs, batch_size=32),
         seed=5,

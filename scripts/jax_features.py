@@ -18,13 +18,13 @@ from pathlib import Path
 import jax
 
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.gradcheck import suite
 from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.features import FEATURES, Feature, Outcome
 from convnet.identity import environment
 from convnet.progress import progress
 from convnet.record import write_atomically
+from convnet.settings import require
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "jax_features.md"
 SIGNS = {"works": "✓", "fails": "✗", "impossible": "–", "untested": " "}

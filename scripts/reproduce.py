@@ -21,14 +21,16 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from convnet import data, models
+from convnet import data
 from convnet.ablation import Replicates
+from convnet.architectures import Own
 from convnet.cli import run_command
-from convnet.config import RunConfig, differences, from_dict
+from convnet.config import RunConfig, recorded
 from convnet.identity import HOW, WHAT, environment
 from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.record import TIMES, read_manifest, read_metrics
+from convnet.settings import differences
 
 OUTCOME = ("status", "reason", "parameter_hash", "test_hits", "test_accuracy", "test_loss", "best_epoch")
 CIRCUMSTANCES = (*WHAT, *HOW, "platform", "cpus", "backend", "git")
@@ -56,10 +58,10 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     status = manifest.get("status")
     if status not in ("finished", "diverged"):
         raise ValueError(f"run is {str(path)!r}: its status is {status!r}; resume it first, then reproduce it")
-    config, used = from_dict(RunConfig, manifest["config"]), manifest.get("computes", {})
+    config, used = recorded(manifest["config"]), manifest.get("computes", {})
     own = {
         "the data": None if config.data.name in data.DATASETS else config.data.name,
-        "the model": None if config.model.name in models.MODELS else used.get("model", config.model.name),
+        "the model": used.get("model") if isinstance(config.model, Own) else None,
         "the parts": ", ".join(used["own"]) if used.get("own") else None,
         "the ops": used.get("ops") if isinstance(used.get("ops"), dict) else None,
     }

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not 
 
 from convnet.ablation import COVERAGE, recomputed
 from convnet.cli import run_command
-from convnet.config import require
 from convnet.record import write_atomically, write_json
 from convnet.report import ABLATION_HEAD, ablation_cells, differences_figure, png, remark_lines
+from convnet.settings import require
 from scripts.coverage import table as coverage_table
 
 ROOT = Path(__file__).resolve().parent.parent

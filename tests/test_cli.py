@@ -11,8 +11,9 @@ import jax
 import pytest
 
 from convnet.cli import run_command
-from convnet.config import OptimConfig, require
+from convnet.config import OptimConfig
 from convnet.journal import Stopped
+from convnet.settings import require
 
 
 @dataclass(frozen=True)

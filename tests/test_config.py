@@ -5,19 +5,9 @@ import json
 
 import pytest
 
-from convnet.config import (
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-    TrainConfig,
-    content_hash,
-    describe_differences,
-    differences,
-    from_dict,
-    require,
-    to_dict,
-)
+from convnet.architectures import CNN
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.settings import content_hash, describe_differences, differences, from_dict, require, to_dict
 
 NAN = float("nan")
 
@@ -138,7 +128,7 @@ def test_the_hash_ignores_the_order_of_keys():
     ("one", "other"),
     [
         (OptimConfig(learning_rate=1), OptimConfig(learning_rate=1.0)),
-        (ModelConfig(dropout=0), ModelConfig(dropout=0.0)),
+        (CNN(dropout=0), CNN(dropout=0.0)),
         (OptimConfig(weight_decay=0), OptimConfig(weight_decay=0.0)),
     ],
     ids=["learning_rate", "dropout", "weight_decay"],
@@ -286,7 +276,7 @@ def test_what_is_no_finite_number_is_refused(section, name, value):
 
 def test_a_number_that_no_array_could_have_is_refused():
     with pytest.raises(ValueError, match=r"^model\.widths is 1000000000000: expected a number up to 4294967296"):
-        ModelConfig(widths=(10**12,))
+        CNN(widths=(10**12,))
 
 
 @pytest.mark.parametrize("loss", ["weston_watkins", "crammer_singer"])

@@ -13,9 +13,10 @@ import pytest
 
 from convnet import identity as identities
 from convnet import journal
-from convnet.config import RunConfig, TrainConfig, to_dict
+from convnet.config import RunConfig, TrainConfig
 from convnet.journal import Journal, Stopped, can_go_on, is_finished
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
+from convnet.settings import to_dict
 from convnet.signals import StopRequest
 from convnet.train import Checkpoints, NonFiniteLoss, OtherRun, TrainState, fit
 

@@ -10,9 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    ("config", "allocator", "progress", "signals", "threads"),
+    ("settings", "allocator", "progress", "signals", "threads"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
+    ("architectures",),
+    ("config",),
     ("gradcheck", "models", "data", "optim", "identity"),
     ("task",),
     ("train", "analysis", "record"),

@@ -17,10 +17,12 @@ import pytest
 from flax import linen as nn
 
 from convnet import data, models, ops, run
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, from_dict, to_dict
+from convnet.architectures import CNN, MLP
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
 from convnet.result import DamagedResult, counted_hits, load_result, save_result
 from convnet.run import RunResult, Trainer
+from convnet.settings import from_dict, to_dict
 from convnet.task import make_loss
 from convnet.train import EpochRecord, NonFiniteLoss, OtherRun, programs
 from convnet.train.programs import compiler_options
@@ -28,7 +30,7 @@ from tests.compiling import quick_compilation
 
 EPOCHS = 4
 BASE = RunConfig(
-    model=ModelConfig(name="mlp", widths=(6,)),
+    model=MLP(widths=(6,)),
     optim=OptimConfig(name="nesterov", learning_rate=0.1, schedule="constant"),
     train=TrainConfig(epochs=EPOCHS, batch_size=4),
     seed=2,  # best on validation after its second epoch
@@ -361,10 +363,9 @@ def test_divergence_stops_the_run_and_names_the_steps():
     [
         (dict(train=TrainConfig(batch_size=23)), r"train\.batch_size is 23: expected at most the 22 training examples"),
         (dict(data=DataConfig(crop=7)), r"data\.crop is 7: expected at most the images' 6 pixels"),
-        (dict(model=ModelConfig(name="vgg")), r"model\.name is 'vgg': expected one of linear, mlp, cnn"),
-        (dict(model=ModelConfig(initializer="xavier")), r"initializer is 'xavier': expected one of zeros, "),
+        (dict(model=CNN(initializer="xavier")), r"initializer is 'xavier': expected one of zeros, "),
         (dict(optim=OptimConfig(name="lion")), r"optim\.name is 'lion': expected one of sgd, "),
-        (dict(model=ModelConfig(widths=(2, 2, 2))), r"the output is empty"),
+        (dict(model=CNN(widths=(2, 2, 2))), r"the output is empty"),
     ],
     ids=["batch size", "crop", "model", "initializer", "optimizer", "too many stages"],
 )

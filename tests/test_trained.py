@@ -11,7 +11,8 @@ import pytest
 
 import convnet
 from convnet import data, models, train
-from convnet.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from convnet.architectures import CNN, Linear
+from convnet.config import DataConfig, RunConfig, TrainConfig
 from convnet.journal import Stopped
 from convnet.ops import AUTO, HAND
 from convnet.record import read_manifest, write_json
@@ -22,7 +23,7 @@ from tests.compiling import quick_compilation
 
 CONFIG = RunConfig(
     data=DataConfig("pictures", crop=5),
-    model=ModelConfig("cnn", widths=(4,), head_width=0),
+    model=CNN(widths=(4,), head_width=0),
     train=TrainConfig(epochs=3, batch_size=8),
 )
 
@@ -170,7 +171,7 @@ def test_parts_of_ones_own_are_asked_for(tmp_path):
 
 
 def test_float64_networks_and_colours(tmp_path):
-    config = replace(CONFIG, model=ModelConfig("linear", precision="float64"), train=replace(CONFIG.train, epochs=1))
+    config = replace(CONFIG, model=Linear(precision="float64"), train=replace(CONFIG.train, epochs=1))
     result = Trainer(config, pictures(3)).run(directory=tmp_path)
     logits = convnet.load(tmp_path).logits(pictures(3).test.images)
     assert logits.dtype == np.float64
@@ -220,7 +221,7 @@ def test_a_run_with_parts_of_ones_own_computes_with_them():
     import optax
 
     dataset = pictures()
-    config = replace(CONFIG, model=ModelConfig("linear"), train=replace(CONFIG.train, epochs=1, batch_size="full"))
+    config = replace(CONFIG, model=Linear(), train=replace(CONFIG.train, epochs=1, batch_size="full"))
     task = make_task(config, Facts.of(dataset))
     task = replace(task, optimizer=lambda steps: optax.sgd(0.0), prepare=lambda key, images: task.preprocess(images))
     result = Trainer(config, dataset, task=task).run()

@@ -52,13 +52,13 @@ def _answer(process: subprocess.Popen, document: Document) -> dict[str, Any]:
 def runs(*, tiny: bool) -> dict[str, Any]:
     """Digests of the parameters that equal runs of one config end with, and the seconds they took."""
     from benchmarks.replicates import CASES, IMAGES, dataset_of
-    from convnet.config import ModelConfig
+    from convnet.architectures import Linear
     from convnet.record import parameter_hash
     from convnet.run import Trainer
 
     config = CASES["like-mnist"].config
     if tiny:
-        config = replace(config, model=ModelConfig("linear"), train=replace(config.train, epochs=1, batch_size=64))
+        config = replace(config, model=Linear(), train=replace(config.train, epochs=1, batch_size=64))
     trainer = Trainer(config, dataset_of("like-mnist", 200 if tiny else IMAGES))
     digests, seconds = [], []
     for _ in range(RUNS):

@@ -8,18 +8,19 @@ import numpy as np
 
 from benchmarks.device.document import Document
 from convnet import data
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import CNN, Linear
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.data import Dataset, DatasetNotPrepared
 from convnet.run import Trainer
 
 TARGET, SEEDS = 0.99, 3
 CONFIG = RunConfig(
     data=DataConfig("mnist"),
-    model=ModelConfig(widths=(32, 64)),
+    model=CNN(widths=(32, 64)),
     optim=OptimConfig(learning_rate=0.05),
     train=TrainConfig(epochs=5, batch_size=128),
 )
-TINY_CONFIG = replace(CONFIG, model=ModelConfig("linear"), train=TrainConfig(epochs=1, batch_size=64))
+TINY_CONFIG = replace(CONFIG, model=Linear(), train=TrainConfig(epochs=1, batch_size=64))
 
 
 def measure(document: Document) -> None:

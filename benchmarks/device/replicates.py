@@ -8,7 +8,8 @@ from typing import Any
 from benchmarks.device.document import Document
 from benchmarks.replicates import CASES, IMAGES, dataset_of, timed, ways
 from benchmarks.replicates import Case as ReplicatesCase
-from convnet.config import ModelConfig, RunConfig
+from convnet.architectures import Linear
+from convnet.config import RunConfig
 
 REPLICATES, ROUNDS = 64, 3
 TINY_REPLICATES, TINY_IMAGES = 2, 200
@@ -36,7 +37,7 @@ def _measure_case(document: Document, name: str, case: ReplicatesCase) -> None:
 
 
 def _smallest(config: RunConfig) -> RunConfig:
-    return replace(config, model=ModelConfig("linear"), train=replace(config.train, epochs=1))
+    return replace(config, model=Linear(), train=replace(config.train, epochs=1))
 
 
 def _results(name: str, case: ReplicatesCase, replicates: int, epochs: int, seconds: dict) -> list[dict[str, Any]]:

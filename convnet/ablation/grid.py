@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import itertools
 import math
-import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from convnet import data, initializers, models, optim
+from convnet import data, initializers, optim
 from convnet.ablation.twins import refuse_twins
-from convnet.config import RunConfig, from_dict, require
-
-Settings = dict[str, Any]
-"""Paths such as optim.learning_rate -> values."""
+from convnet.config import RunConfig
+from convnet.settings import Settings, apply, flat, nearest, options, parse, paths, require, suggestion, typed
 
 DESIGNS = ("grid", "one-at-a-time", "random")
 NAMES = {
     "data.name": data.DATASETS,
-    "model.name": models.MODELS,
     "model.initializer": initializers.INITIALIZERS,
     "optim.name": optim.OPTIMIZERS,
 }
 """Paths whose values are names of a table."""
 
-
-def _fields(cls: type = RunConfig, prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for name, hint in get_type_hints(cls).items():
-        found |= _fields(hint, f"{name}.") if dataclasses.is_dataclass(hint) else {prefix + name: hint}
-    return found
-
-
-FIELDS: dict[str, Any] = {path: hint for path, hint in _fields().items() if path != "seed"}
+FIELDS: dict[str, Any] = {path: hint for path, hint in paths(RunConfig).items() if path != "seed"}
 """Every path that may be a factor -> its type. The seed is none: it numbers the replicates."""
 
 
@@ -75,40 +61,10 @@ def parse_factor(text: str) -> Factor:
     return factor(path, [parse_level(path, level) for level in levels.split(",")])
 
 
-def parse_setting(text: str) -> Settings:
-    """`train.epochs=5` as a setting. Raises ValueError as `parse_factor` does."""
-    path, equals, level = text.partition("=")
-    require(bool(equals), "set", text, "PATH=VALUE")
-    return {path: parse_level(path, level)}
-
-
 def parse_level(path: str, text: str) -> Any:
-    """`text` as a value of the field `path`; what does not look like its type is left for `checked` to refuse."""
+    """`text` as a value of the setting `path`."""
     check_path(path)
-    for option in _options(FIELDS[path]):
-        value = _parsed(text, option)
-        if value is not _NOT:
-            return value
-    return text
-
-
-_NOT = object()
-
-
-def _parsed(text: str, option: Any) -> Any:
-    if option is types.NoneType:
-        return None if text.lower() == "none" else _NOT
-    if option is bool:
-        return {"true": True, "false": False}.get(text.lower(), _NOT)
-    if get_origin(option) is tuple:
-        items = [_parsed(item, get_args(option)[0]) for item in text.split("+")]
-        return _NOT if _NOT in items else tuple(items)
-    if get_origin(option) is Literal:
-        return text if text in get_args(option) else _NOT
-    try:
-        return option(text)
-    except ValueError:
-        return _NOT
+    return parse(text, FIELDS[path])
 
 
 def factor(name: str, levels: Sequence[Any] | Mapping[str, Mapping]) -> Factor:
@@ -128,15 +84,6 @@ def factor(name: str, levels: Sequence[Any] | Mapping[str, Mapping]) -> Factor:
     for settings in named.values():
         checked(settings)
     return Factor(name, named)
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Settings:
-    """Nested settings by path: {"model": {"kernel": 3}} as {"model.kernel": 3}."""
-    require(isinstance(settings, Mapping), prefix.rstrip(".") or "settings", settings, "a table of settings")
-    found = {}
-    for key, value in settings.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return found
 
 
 def label(value: Any) -> str:
@@ -160,38 +107,12 @@ def checked(settings: Settings) -> Settings:
     """`settings`. Raises ValueError for an unknown path or name (the nearest are named) and a value of another type."""
     for path, value in settings.items():
         check_path(path)
-        words = [
-            word for option in _options(FIELDS[path]) for word in get_args(option) if get_origin(option) is Literal
-        ]
+        words = [word for option in options(FIELDS[path]) if get_origin(option) is Literal for word in get_args(option)]
         words = list(NAMES.get(path, words))
-        if isinstance(value, str) and value not in words and (path in NAMES or _nearest(value, words)):
+        if isinstance(value, str) and value not in words and (path in NAMES or nearest(value, words)):
             raise ValueError(f"{path} is {value!r}: {suggestion(value, words)}")
-        apply(RunConfig(), {path: value})
+        typed(value, FIELDS[path], path)
     return settings
-
-
-def _nearest(word: str, known: Iterable[str]) -> list[str]:
-    known = list(known)
-    return difflib.get_close_matches(word, known, n=3, cutoff=0.5) or [k for k in known if word and word in k][:3]
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message: the names that look like `word`, or else all."""
-    near = _nearest(word, known)
-    return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(known)}"
-
-
-def _options(hint: Any) -> tuple:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def apply(config: RunConfig, settings: Settings) -> RunConfig:
-    """`config` with `settings`, all changed at once. Raises ValueError for what a config refuses."""
-    nested: dict[str, Any] = {}
-    for path, value in settings.items():
-        section, _, name = path.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[name] = value
-    return from_dict(RunConfig, nested, base=config)
 
 
 # --- designs ----------------------------------------------------------------------------------------------------------
@@ -213,8 +134,8 @@ def expand(
     one-at-a-time: `base` itself, then each level of each factor alone (levels that `base` has already are `base`).
     random: the first combination, and others drawn without replacement by `sample_seed`, `sample` in all.
 
-    Raises ValueError for factors that share a path or a name, two arms of one config, two that differ only in settings
-    without effect (the kernel of an MLP), and more than `max_cells` arms × seeds (before any is made).
+    Raises ValueError for factors that share a path or a name, two arms of one config, two that are the same network, a
+    setting that an arm's model has not, and more than `max_cells` arms × seeds (before any is made).
     """
     require(seeds >= 1, "seeds", seeds, "1 or more")
     _check_design(factors, design, sample)

@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.allocator import keep_memory
-from convnet.config import RunConfig, require
+from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, Stopped, can_go_on
 from convnet.result import RunResult, conclude
 from convnet.run import Trainer
+from convnet.settings import require
 from convnet.signals import StopRequest, stop_requests
 from convnet.threads import processors
 from convnet.train import EpochRecord, NonFiniteLoss, is_best, record_of

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from convnet.ablation.outcomes import ArmSummary, Outcome, summarize_arms
-from convnet.config import differences, require
+from convnet.settings import differences, require
 
 
 def summarize_plan(plan: Mapping[str, Any], runs: Mapping[str, Mapping[int, Outcome]]) -> dict[str, ArmSummary]:

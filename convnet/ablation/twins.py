@@ -4,40 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from convnet import models, optim
-from convnet.config import ModelConfig, OptimConfig, RunConfig, content_hash, differences, to_dict
+from convnet import initializers, optim
+from convnet.architectures import Own
+from convnet.architectures.layers import Dropout
+from convnet.config import OptimConfig, RunConfig
+from convnet.settings import content_hash, differences, to_dict
+
+IMAGES = ((8, 8, 1), (28, 28, 1), (32, 32, 3), (224, 224, 3))
+"""Shapes on which two tables of layers are compared; some settings depend on the image."""
 
 
 def refuse_twins(arms: Sequence[tuple[str, RunConfig]]) -> None:
-    """ValueError for two `arms` (name, config) of one name or one config, and for two that differ only in what neither
-    has a use for, as MLPs do in their kernel: "no difference" between them would say nothing."""
+    """ValueError for two `arms` (name, config) of one name or one config, and for two that differ in nothing that is
+    computed, as the widths of a head that a network does not have: "no difference" between them would say nothing.
+
+    Other settings may turn out to have no effect: then runs come out the same bit for bit (`summarize_arms`).
+    """
     seen: dict[str, tuple[str, RunConfig]] = {}
     for name, config in arms:
         if name in (earlier for earlier, _ in seen.values()):
             raise ValueError(f"two arms are called {name!r}: rename a level")
-        key = content_hash(_used(config))
+        key = content_hash(_essence(config))
         if key in seen:
             twin, other = seen[key]
-            differing, unused = differences(to_dict(other), to_dict(config)), without_effect(config)
-            path = next(iter(differing), None)
-            same = "config" if path is None else f"run: {path} has no effect where {unused[path]}"
-            raise ValueError(f"arms {twin!r} and {name!r} are the same {same}")
+            path = next(iter(differences(to_dict(other), to_dict(config))), None)
+            raise ValueError(f"arms {twin!r} and {name!r} are the same {_why(config, path)}")
         seen[key] = name, config
 
 
-def without_effect(config: RunConfig) -> dict[str, str]:
-    """Settings that a run of `config` is known to have no use for, each with the reason: {"model.kernel": "model.name
-    is 'mlp'"}. Others may turn out to have none: then runs come out the same bit for bit (`summarize_arms`)."""
-    model = config.model.name
-    why = {f"model.{name}": f"model.name is {model!r}" for name in models.unused_settings(model)}
-    for name, reason in optim.unused_settings(config.optim).items():
-        why[f"optim.{name}"] = f"optim.{reason} is {getattr(config.optim, reason)!r}"
-    return why
+def _why(config: RunConfig, path: str | None) -> str:
+    if path is None:
+        return "config"
+    if path.startswith("model."):
+        return f"network: {path} changes nothing in it"
+    reason = optim.unused_settings(config.optim)[path.removeprefix("optim.")]
+    return f"run: {path} has no effect where optim.{reason} is {getattr(config.optim, reason)!r}"
 
 
-def _used(config: RunConfig) -> RunConfig:
-    """`config` with the usual values of what it has no use for: equal for two configs only if they are one run."""
-    model = {name: getattr(ModelConfig(), name) for name in models.unused_settings(config.model.name)}
+def _essence(config: RunConfig) -> dict[str, Any]:
+    """What a run of `config` computes, as plain values: equal for two configs only if they are one run."""
     chain = {name: getattr(OptimConfig(), name) for name in optim.unused_settings(config.optim)}
-    return replace(config, model=replace(config.model, **model), optim=replace(config.optim, **chain))
+    return to_dict(replace(config, optim=replace(config.optim, **chain))) | {"model": _network(config.model)}
+
+
+def _network(model: Any) -> dict[str, Any]:
+    if isinstance(model, Own):
+        return to_dict(model)
+    tables = [[repr(x) for x in model.layers(image, 10) if x != Dropout(0.0)] for image in IMAGES]
+    usual = initializers.INITIALIZERS.get(model.initializer, (None, None))[1]
+    scale = usual if model.initializer_scale is None or model.initializer == "zeros" else model.initializer_scale
+    return {"tables": tables, "start": [model.initializer, scale], "precision": model.precision}

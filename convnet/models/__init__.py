@@ -1,68 +1,62 @@
-"""Flax modules over an `OpSet`, and the table they are built from. The only home of Flax."""
+"""Flax modules over an `OpSet`, built from tables of layers (`convnet.architectures`). The only home of Flax."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
-from convnet.config import ModelConfig
-from convnet.models.cnn import CNN
-from convnet.models.layers import Model
-from convnet.models.linear import Linear
-from convnet.models.mlp import MLP
+from convnet.architectures import MODELS, Architecture, Table
+from convnet.models.network import Model, Network
 from convnet.ops import HAND, OpSet
+from convnet.settings import suggestion
 
 __all__ = [
-    "CNN",
-    "MLP",
     "MODELS",
-    "Linear",
     "Model",
+    "Network",
     "activations",
     "build",
     "count_parameters",
     "flatten",
     "flops_per_image",
     "unflatten",
-    "unused_settings",
 ]
 
-MODELS: dict[str, type[Model]] = {"linear": Linear, "mlp": MLP, "cnn": CNN}
 
+def build(model: str | Architecture | Table, *, num_classes: int, ops: OpSet = HAND, **settings) -> Network:
+    """The network of a model, computing through `ops`.
 
-def build(name: str, *, num_classes: int, ops: OpSet = HAND, **settings) -> Model:
-    """The model called `name`, computing through `ops`.
+    model: its name with its settings, an architecture, which has them already, or a table of one's own layers.
 
-    settings: fields of `ModelConfig`; those that this model has no use for are ignored.
-
-    Raises ValueError for an unknown model (listing the known ones), an unknown setting, or a value out of range.
+    Raises ValueError for an unknown model, a setting that the model has not (naming the nearest that it has), and a
+    value out of range.
     """
-    if name not in MODELS:
-        raise ValueError(f"model.name is {name!r}: expected one of {', '.join(MODELS)}")
-    known = {f.name for f in dataclasses.fields(ModelConfig)}
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(f"unknown model setting {unknown[0]!r}: expected one of {', '.join(sorted(known))}")
-    config = ModelConfig(name=name, **settings)
-    used = known - {"name"} - unused_settings(name)
-    return MODELS[name](num_classes=num_classes, ops=ops, **{key: getattr(config, key) for key in used})
+    if isinstance(model, str):
+        if model not in MODELS:
+            raise ValueError(f"model.name is {model!r}: {suggestion(model, MODELS)}")
+        known = [f.name for f in dataclasses.fields(MODELS[model])]
+        if unknown := sorted(set(settings) - set(known)):
+            raise ValueError(f"unknown setting 'model.{unknown[0]}' of {model}: {suggestion(unknown[0], known)}")
+        model, settings = MODELS[model](name=model, **settings), {}
+    shared = ("initializer", "initializer_scale", "precision")
+    given = {name: getattr(model, name) for name in shared if hasattr(model, name)} | settings
+    return Network(architecture=model, num_classes=num_classes, ops=ops, **given)
 
 
-def unused_settings(name: str) -> set[str]:
-    """Fields of `ModelConfig` that the model called `name` does not have; none of a name that is not in MODELS."""
-    if name not in MODELS:
-        return set()
-    known, own = ({f.name for f in dataclasses.fields(kind)} for kind in (ModelConfig, MODELS[name]))
-    return known - own - {"name"}
-
-
-def activations(model: Model, variables, images: Array) -> dict[str, Array]:
-    """Every named intermediate result for `images` [N, H, W, C], in the order the network computes them."""
-    _, state = model.apply(variables, images, mutable=["activations"])
-    return {name: x for entry in state["activations"]["in_order"] for name, x in entry.items()}
+def activations(model: Any, variables, images: Array) -> dict[str, Array]:
+    """Every named intermediate result for `images` [N, H, W, C], in the order the network computes them; of a Flax
+    module that hands out none, what each of its submodules gives, by the submodule's name."""
+    shows = isinstance(model, Model)
+    _, state = model.apply(variables, images, mutable=["activations"] if shows else [], capture_intermediates=not shows)
+    if shows:
+        return {name: x for entry in state["activations"]["in_order"] for name, x in entry.items()}
+    called = flatten_dict(state["intermediates"])
+    return {"/".join(path[:-1]) or "output": x for path, (x, *_) in called.items()}
 
 
 def count_parameters(variables) -> int:
@@ -80,7 +74,7 @@ def unflatten(arrays: dict[str, Array]):
     return unflatten_dict(arrays, sep="/")
 
 
-def flops_per_image(model: Model, image_shape: tuple[int, int, int]) -> float:
+def flops_per_image(model: Any, image_shape: tuple[int, int, int]) -> float:
     """Floating-point operations of one image's forward pass, as XLA counts them (multiply and add are two)."""
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)

@@ -13,11 +13,12 @@ def comparison_table(lines: list[dict[str, Any]]) -> list[list[str]]:
     several = any(line["seeds"] > 1 for line in lines)
     accuracy = "test accuracy (95 % interval)" if several else "test accuracy"
     head = ["model", accuracy, "parameters", "FLOPs / image", "s / epoch", "compile s"]
-    table = [[*head, f"s to {lines[0]['target']:.0%} validation"]]
+    target = lines[0]["target"]
+    table = [[*head, *([] if target is None else [f"s to {target:.0%} validation"])]]
     for line in lines:
         cells = [line["family"], _accuracy(line, several), f"{line['parameters']:,}", _si(line["flops_per_image"])]
-        cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}", _to_target(line)]
-        table.append(cells)
+        cells += [_seconds(line["seconds_per_epoch"]), f"{line['compile_seconds']:.1f}"]
+        table.append(cells + ([] if target is None else [_to_target(line)]))
     return table
 
 

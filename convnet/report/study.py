@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convnet.config import RunConfig, content_hash, differences, to_dict
+from convnet.config import RunConfig
 from convnet.record import check_writable, write_json
 from convnet.report.page import Section
+from convnet.settings import content_hash, differences, to_dict
 
 PLAN = "plan.json"
 NAMED = 3
@@ -122,16 +123,11 @@ def settings_sections(configs: Mapping[str, RunConfig]) -> list[Section]:
 
 
 def _listed(config: RunConfig) -> dict[str, str]:
-    """Path -> value in words; without the seed, and without what the model has no use for."""
-    from convnet import models  # not above: a table needs no Flax
-
-    unused = models.unused_settings(config.model.name)
+    """Path -> value in words; without the seed."""
     found = {}
     for section, values in to_dict(config).items():
         if isinstance(values, dict):
-            for name, value in values.items():
-                if section != "model" or name not in unused:
-                    found[f"{section}.{name}"] = _in_words(value)
+            found |= {f"{section}.{name}": _in_words(value) for name, value in values.items()}
         elif section != "seed":
             found[section] = _in_words(values)
     return found

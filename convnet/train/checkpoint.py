@@ -26,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from convnet.config import content_hash, describe_differences
+from convnet.settings import content_hash, describe_differences
 from convnet.train.loop import Fit
 from convnet.train.state import TrainState
 

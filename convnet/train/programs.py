@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 from jax import Array
 
+from convnet import optim
 from convnet.data.batching import num_batches
 from convnet.train.epoch import make_epoch, make_evaluate
 from convnet.train.state import init_state
@@ -61,7 +63,8 @@ def init_of(task: Task, steps: int) -> Callable:
 
     def init(key: Array, values: Values):
         now = task.with_values(values)
-        return init_state(now.model, now.optimizer(steps), key, now.input_shape)
+        state = init_state(now.model, now.optimizer(steps), key, now.input_shape)
+        return replace(state, opt_state=optim.with_numbers(state.opt_state, now.numbers(values)))
 
     return init
 

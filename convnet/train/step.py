@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +32,7 @@ def make_train_step(
     """
 
     def objective(params, batch_stats, images: Array, labels: Array, dropout_key: Array):
-        settings = dict(train=True, rngs={"dropout": dropout_key})
+        settings = dict(training_argument(model), rngs={"dropout": dropout_key})
         if batch_stats:
             settings["mutable"] = ["batch_stats"]
         found = model.apply(variables(params, batch_stats), images, **settings)
@@ -53,3 +55,9 @@ def make_train_step(
         return replace(state, params=params, opt_state=opt_state, step=state.step + 1, batch_stats=batch_stats), info
 
     return train_step
+
+
+def training_argument(model: Any) -> dict[str, Any]:
+    """What tells `model.apply` that it is training: train=True, unless it is a Flax module that does not ask."""
+    asked = inspect.signature(type(model).__call__ if callable(model) else model.apply).parameters
+    return {"train": True} if "train" in asked else {}

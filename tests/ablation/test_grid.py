@@ -13,7 +13,8 @@ from convnet.ablation.grid import (
     parse_factor,
     parse_setting,
 )
-from convnet.config import RunConfig, content_hash, differences, to_dict
+from convnet.config import RunConfig
+from convnet.settings import content_hash, differences, to_dict
 
 KERNEL = parse_factor("model.kernel=3,5,7")
 OPTIM = parse_factor("optim.name=sgd,momentum")

@@ -15,10 +15,11 @@ import pytest
 from convnet import data, journal, run
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
-from convnet.config import RunConfig, to_dict
+from convnet.config import RunConfig
 from convnet.journal import Stopped
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import Trainer
+from convnet.settings import to_dict
 from convnet.signals import StopRequest
 from convnet.task import TRACEABLE
 from convnet.train import NonFiniteLoss, OtherRun, programs

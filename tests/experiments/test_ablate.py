@@ -18,9 +18,10 @@ from convnet.experiments.ablate_results import analyse
 
 from convnet import data, train
 from convnet.ablation import COVERAGE, Replicates, mean_interval
-from convnet.config import RunConfig, content_hash, from_dict
+from convnet.config import RunConfig
 from convnet.record import RunDirectory, parameter_hash
 from convnet.run import Trainer
+from convnet.settings import content_hash, from_dict
 
 BASE = [
     "--set",

@@ -13,7 +13,7 @@ from convnet.experiments import backprop_by_hand_trial as trial
 from convnet.experiments.backprop_by_hand_report import PRECISIONS, WAYS, Outcome, Run
 
 from convnet import models
-from convnet.config import ModelConfig
+from convnet.architectures import CNN
 from convnet.ops import OPSETS
 
 QUICK = {"xla_backend_optimization_level": 0}
@@ -287,7 +287,7 @@ def test_the_exit_code_tells_and_the_parameter_is_named(difference, code, line, 
 
 # --- the experiment ---------------------------------------------------------------------------------------------------
 
-TINY = {"cnn": ModelConfig("cnn", widths=(4,), head_width=0, activation="tanh", pool="avg")}
+TINY = {"cnn": CNN(widths=(4,), head_width=0, activation="tanh", pool="avg")}
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from convnet.experiments import compare
 from convnet.experiments.compare import Compare, Data, plan_of
 from convnet.experiments.recipes import RECIPES
 
-from convnet.config import RunConfig, content_hash, from_dict
+from convnet.config import RunConfig
 from convnet.run import Trainer, load_result
+from convnet.settings import content_hash, from_dict
 
 FAST = ["--models", "linear", "mlp", "--seeds", "2", "--epochs", "2"]
 

@@ -8,12 +8,13 @@ from convnet.experiments.compare_family import Family
 from convnet.experiments.compare_report import summary_table, write_comparison
 
 from convnet.ablation import COVERAGE
-from convnet.config import ModelConfig, RunConfig
+from convnet.architectures import CNN, Linear
+from convnet.config import RunConfig
 from convnet.data import Dataset, Split
 from convnet.run import RunResult
 from convnet.train import EpochRecord
 
-CONFIGS = {"linear": ModelConfig("linear"), "cnn": ModelConfig("cnn", widths=(4,), head_width=0)}
+CONFIGS = {"linear": Linear(), "cnn": CNN(widths=(4,), head_width=0)}
 
 
 def dataset(shape=(8, 8, 1), classes=3, names=None, present=None, name="own"):

@@ -6,10 +6,11 @@ from convnet.experiments.predict import main, read_image
 from PIL import Image
 
 from convnet import data
-from convnet.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from convnet.architectures import Linear
+from convnet.config import DataConfig, RunConfig, TrainConfig
 from convnet.run import Trainer
 
-CONFIG = RunConfig(DataConfig("digits", limit=200), ModelConfig("linear"), train=TrainConfig(epochs=1, batch_size=50))
+CONFIG = RunConfig(DataConfig("digits", limit=200), Linear(), train=TrainConfig(epochs=1, batch_size=50))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convnet import models
-from convnet.config import ModelConfig
+from convnet.architectures import CNN
 from convnet.ops import HAND, OpSet
 
 CLASSES = 3
@@ -139,7 +139,7 @@ def test_a_value_out_of_range_is_refused_by_every_model(name):
 
 
 def test_settings_of_other_models_are_ignored():
-    everything = {f.name: getattr(ModelConfig(), f.name) for f in fields(ModelConfig) if f.name != "name"}
+    everything = {f.name: getattr(CNN(), f.name) for f in fields(ModelConfig) if f.name != "name"}
     assert build("linear", **everything) == build("linear")
     assert build("mlp", **everything) == build("mlp")
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from convnet.config import DataConfig, ModelConfig, OptimConfig, RunConfig
+from convnet.architectures import MLP, Linear
+from convnet.config import DataConfig, OptimConfig, RunConfig
 from convnet.report import study
 
 SETTINGS = {"seeds": 5, "runs": {"cnn": {"train": {"epochs": 40}}, "mlp": {"train": {"epochs": 40}}}}
@@ -98,7 +99,7 @@ def test_settings_are_split_into_what_differs_and_what_does_not():
     base = RunConfig()
     configs = {
         "cnn": replace(base, seed=3, data=DataConfig(flip=True, limit=500)),
-        "linear": replace(base, model=ModelConfig("linear"), data=DataConfig(limit=500)),
+        "linear": replace(base, model=Linear(), data=DataConfig(limit=500)),
     }
     differing, common = study.settings_sections(configs)
     cells = {name: values for name, *values in differing.table}
@@ -124,7 +125,7 @@ def test_the_longer_side_of_the_table_goes_down():
 
 
 def test_one_run_has_one_table():
-    (section,) = study.settings_sections({"mlp": RunConfig(model=ModelConfig("mlp", widths=(8, 4)))})
+    (section,) = study.settings_sections({"mlp": RunConfig(model=MLP(widths=(8, 4)))})
     values = dict(section.table[1:])
     assert (section.title, values["model.widths"], values["data.limit"]) == ("Settings", "8, 4", "none")
     assert "model.kernel" not in values

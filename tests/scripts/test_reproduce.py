@@ -9,13 +9,14 @@ import pytest
 from convnet.experiments import compare
 
 from convnet import data
-from convnet.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import Linear
+from convnet.config import OptimConfig, RunConfig, TrainConfig
 from convnet.record import read_manifest
 from convnet.run import Trainer
 from convnet.train import NonFiniteLoss
 from scripts import reproduce
 
-CONFIG = RunConfig(model=ModelConfig("linear"), train=TrainConfig(epochs=2), seed=3)
+CONFIG = RunConfig(model=Linear(), train=TrainConfig(epochs=2), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +144,7 @@ def test_accuracies_that_an_older_version_rounded_are_compared_as_rounded(run, c
 
 @pytest.mark.sweep
 def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
-    config = RunConfig(
-        model=ModelConfig("linear"), optim=OptimConfig(learning_rate=1e38), train=TrainConfig(epochs=2), seed=3
-    )
+    config = RunConfig(model=Linear(), optim=OptimConfig(learning_rate=1e38), train=TrainConfig(epochs=2), seed=3)
     with pytest.raises(NonFiniteLoss):
         Trainer(config, data.load("digits")).run(directory=tmp_path / "run")
     assert reproduce.main([str(tmp_path / "run")]) == 0

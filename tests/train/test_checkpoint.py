@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.config import RunConfig, TrainConfig, to_dict
+from convnet.config import RunConfig, TrainConfig
 from convnet.record import parameter_hash
+from convnet.settings import to_dict
 from convnet.train import Checkpoints, EpochRecord, Fit, OtherRun, TrainState
 
 CONFIG = to_dict(RunConfig())

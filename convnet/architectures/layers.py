@@ -1,0 +1,163 @@
+"""The vocabulary that networks are written in: a network is a tuple of layers, for whoever builds, counts or draws it.
+
+Layers are plain values. A name is that of the layer's parameters and of its result; inside a `Block` or `Residual` it
+goes under the block's, as in stage2/block1/conv1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from convnet.ops.window import Padding, Pair
+from convnet.settings import require
+
+Function = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu"]
+FUNCTIONS: tuple[str, ...] = get_args(Function)
+"""Activation functions: ops of the same names."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """[N, H, W, C] -> [N, OH, OW, features]; all settings but the bias are `ops.conv2d`'s."""
+
+    name: str
+    features: int
+    kernel: Pair = 3
+    stride: Pair = 1
+    padding: Padding = "SAME"
+    dilation: Pair = 1
+    groups: int = 1
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Dense:
+    """[N, D] -> [N, features]."""
+
+    name: str
+    features: int
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The maximum or the mean of each window, as `ops.max_pool` and `ops.avg_pool`. stride None: the window's side."""
+
+    name: str
+    kind: Literal["max", "avg"] = "max"
+    window: Pair = 2
+    stride: Pair | None = None
+    padding: Padding = "VALID"
+
+    def __post_init__(self):
+        require(self.kind in ("max", "avg"), f"kind of layer {self.name}", self.kind, "'max' or 'avg'")
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool:
+    """[N, H, W, C] -> [N, C]."""
+
+    name: str = "global_avg"
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Over all axes but the last: with the statistics of the batch in training, running ones otherwise."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Over the last axis."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """Over all places of each of `groups` groups of channels."""
+
+    name: str
+    groups: int = 32
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm:
+    """Across neighbouring channels, as `ops.local_response_norm`, which divides alpha by size."""
+
+    name: str
+    size: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4
+    beta: float = 0.75
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One of FUNCTIONS, element by element."""
+
+    name: str
+    function: str = "relu"
+
+    def __post_init__(self):
+        require(self.function in FUNCTIONS, f"function of layer {self.name}", self.function, ", ".join(FUNCTIONS))
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """In training each value is dropped with probability `rate`, and the others are scaled up; else the identity."""
+
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """[N, …] -> [N, D]."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers under one name."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """function(body(x) + shortcut(x)) (He et al., CVPR 2016); an empty shortcut is the identity.
+
+    Parts go under the block's name; the sum is called NAME/sum, and what the function makes of it NAME.
+    """
+
+    name: str
+    body: tuple[Layer, ...]
+    shortcut: tuple[Layer, ...] = ()
+    function: str = "relu"
+
+    def __post_init__(self):
+        require(self.function in FUNCTIONS, f"function of layer {self.name}", self.function, ", ".join(FUNCTIONS))
+
+
+Leaf = (
+    Conv | Dense | Pool | GlobalAvgPool | BatchNorm | LayerNorm | GroupNorm | LocalResponseNorm | Activation | Dropout
+    | Flatten
+)  # fmt: skip
+Layer = Leaf | Block | Residual
+
+
+def activated(
+    layer: Conv | Dense, function: str, norm: str = "none", *, local: LocalResponseNorm | None = None
+) -> tuple[Layer, ...]:
+    """`layer`, its activation, and the normalisation before it (batch, layer) or after it (`local`)."""
+    before = {"batch": BatchNorm, "layer": LayerNorm}.get(norm)
+    found: Iterable[Layer | None] = (
+        layer,
+        before(f"{layer.name}_norm") if before else None,
+        Activation(f"{layer.name}_{function}", function),
+        local,
+    )
+    return tuple(one for one in found if one is not None)

@@ -1,0 +1,120 @@
+"""From a table of layers to a Flax module over an `OpSet`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from convnet.architectures import Architecture, Table, shapes
+from convnet.architectures import layers as table
+from convnet.models.layers import Affine, BatchNorm, Weighted
+from convnet.ops import HAND, OpSet
+
+
+class Model(nn.Module):
+    """What computes layers of the vocabulary, one's own module, too: `run` in its `__call__`.
+
+    Every intermediate result has its layer's name and is handed out, in order, to whoever asks (`models.activations`).
+    """
+
+    ops: OpSet = HAND
+    initializer: str = "glorot_uniform"
+    initializer_scale: float | None = None
+    precision: str = "float32"
+
+    def run(self, layers: Sequence[table.Layer], x: Array, train: bool = False) -> Array:
+        """`x` [N, …] through `layers`, one after the other. To be called in a compact method."""
+        for layer in layers:
+            x = self._layer(layer, x, train)
+            if hasattr(layer, "name") and not isinstance(layer, table.Block):
+                self.show(layer.name, x)
+        return x
+
+    def show(self, name: str, x: Array) -> Array:
+        """Hand out `x` under `name`; costs nothing unless somebody asks."""
+        if not self.is_initializing():
+            self.sow("activations", "in_order", {name: x})
+        return x
+
+    def _layer(self, layer: table.Layer, x: Array, train: bool) -> Array:
+        ops, name = self.ops, getattr(layer, "name", None)
+        match layer:
+            case table.Conv() | table.Dense():
+                return Weighted(layer, **self._settings(), name=name)(x)
+            case table.Pool(kind=kind):
+                pool = ops.max_pool if kind == "max" else ops.avg_pool
+                return pool(x, layer.window, stride=layer.stride, padding=layer.padding)
+            case table.GlobalAvgPool():
+                return ops.global_avg_pool(x)
+            case table.BatchNorm():
+                return BatchNorm(ops, name=name)(x, train=train)
+            case table.LayerNorm():
+                return Affine(ops.layer_norm, name=name)(x)
+            case table.GroupNorm(groups=groups):
+                return Affine(partial(ops.group_norm, groups=groups), name=name)(x)
+            case table.LocalResponseNorm():
+                settings = dict(size=layer.size, k=layer.k, alpha=layer.alpha, beta=layer.beta)
+                return ops.local_response_norm(x, **settings)
+            case table.Activation(function=function):
+                return getattr(ops, function)(x)
+            case table.Dropout(rate=rate):
+                return self._drop(x, rate) if train and rate else x
+            case table.Flatten():
+                return x.reshape(x.shape[0], -1)
+            case table.Block() | table.Residual():
+                return Scope(**self._settings(), layer=layer, name=name)(x, train)
+        raise ValueError(f"layer {layer!r} is none of convnet.architectures.layers")
+
+    def _settings(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in ("ops", "initializer", "initializer_scale", "precision")}
+
+    def _drop(self, x: Array, rate: float) -> Array:
+        keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, x.shape)
+        return self.ops.dropout(x, keep, rate=rate)
+
+
+class Scope(Model):
+    """Layers under one name: its parameters and results go below that."""
+
+    layer: table.Block | table.Residual = field(kw_only=True)
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        if isinstance(self.layer, table.Block):
+            return self.run(self.layer.layers, x, train)
+        x = self.show("sum", self.run(self.layer.body, x, train) + self.run(self.layer.shortcut, x, train))
+        return getattr(self.ops, self.layer.function)(x)
+
+    def show(self, name: str, x: Array) -> Array:
+        return self.parent.show(f"{self.name}/{name}", x)
+
+
+class Network(Model):
+    """Images [N, H, W, C] -> logits [N, num_classes], by the table of an architecture.
+
+    The logits are at least float32, so that the loss is.
+
+    Raises ValueError where a layer does not fit the images, naming it and the sizes.
+    """
+
+    architecture: Architecture | Table = field(kw_only=True)
+    num_classes: int = field(kw_only=True)
+
+    def table(self, image_shape: tuple[int, int, int]) -> tuple[table.Layer, ...]:
+        """The layers on images [H, W, C]."""
+        layers = self.architecture.layers(image_shape, self.num_classes)
+        for _ in shapes.walk(layers, image_shape):  # raises where one does not fit
+            pass
+        return layers
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        x = self.run(self.table(x.shape[1:]), x.astype(self.precision), train)
+        return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
