@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from convnet.architectures import CNN, MODELS, Model
+from convnet.architectures import CNN, MODELS, ModelConfig
 from convnet.settings import from_dict, require, settle
 
 
@@ -96,7 +96,7 @@ class RunConfig:
     """One training run. Equal configs (equal hashes) on one platform give equal bits."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    model: Model = field(default_factory=CNN)
+    model: ModelConfig = field(default_factory=CNN)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     gradient: Literal["hand", "auto"] = "hand"

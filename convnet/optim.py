@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
@@ -118,4 +119,8 @@ def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> opta
 
 def with_numbers(state: Any, numbers: Mapping[str, Array]) -> Any:
     """The state of an optimiser that was built with these names traced, with `numbers` in it."""
-    return state._replace(hyperparams={**state.hyperparams, **numbers}) if numbers else state
+    if not numbers:
+        return state
+    # Of the dtype that they have after an update: a loop's state must not change its type.
+    own = {name: jnp.asarray(value, state.hyperparams[name].dtype) for name, value in numbers.items()}
+    return state._replace(hyperparams={**state.hyperparams, **own})

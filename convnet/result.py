@@ -46,7 +46,7 @@ class RunResult:
         return float(np.median([record.seconds for record in self.records]))
 
     def seconds_to(self, accuracy: float | None) -> float | None:
-        """Training time until the validation accuracy first reached `accuracy`; None if it never did, or there is none."""
+        """Training time until the validation accuracy first reached `accuracy`; None if it never did."""
         if accuracy is None:
             return None
         elapsed = np.cumsum([record.seconds for record in self.records])

@@ -32,13 +32,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from convnet.experiments.backprop_by_hand_trial import Trial, run_trial
-from convnet.models.cnn import default_widths
 from jax import Array
 
+from convnet.architectures import layers, shapes
 from convnet.cli import run_command
-from convnet.models import CNN, MLP, Linear, Model
-from convnet.ops import Window, windows
-from convnet.settings import require
+from convnet.models import Network
+from convnet.ops import Window
 
 Weights = dict[str, Array]
 """The parameters of one layer (kernel and bias), or their gradients; empty for a layer that has none."""
@@ -51,14 +50,14 @@ class Layer(NamedTuple):
     backward: Callable[[Weights, Any, Array], tuple[Array, Weights]]
 
 
-Network = list[tuple[str, Layer]]
+Layers = list[tuple[str, Layer]]
 """Layers with their names, first layer first. A name is also the key of the layer's parameters."""
 
 
 # --- back-propagation -------------------------------------------------------------------------------------------------
 
 
-def propagate(network: Network, params: dict[str, Weights], x: Array) -> tuple[Array, list[Any]]:
+def propagate(network: Layers, params: dict[str, Weights], x: Array) -> tuple[Array, list[Any]]:
     """What the last layer gives for images x [N, H, W, C], and what each layer kept."""
     memories = []
     for name, layer in network:
@@ -67,7 +66,7 @@ def propagate(network: Network, params: dict[str, Weights], x: Array) -> tuple[A
     return x, memories
 
 
-def propagate_back(network: Network, params: dict[str, Weights], memories: list[Any], g: Array):
+def propagate_back(network: Layers, params: dict[str, Weights], memories: list[Any], g: Array):
     """(dL/dx for the images, dL/dw for every layer that has weights), from g = dL/dy for the last layer's y."""
     gradients = {}
     for (name, layer), kept in zip(reversed(network), reversed(memories), strict=True):
@@ -77,7 +76,7 @@ def propagate_back(network: Network, params: dict[str, Weights], memories: list[
     return g, gradients
 
 
-def gradient_by_hand(model: Model, image_shape: tuple[int, int, int]) -> Callable:
+def gradient_by_hand(model: Network, image_shape: tuple[int, int, int]) -> Callable:
     """`gradient(params, images [N, H, W, C], labels [N]) -> (loss, (dL/dparams, dL/dimages))`.
 
     The loss is the mean cross-entropy; params and dL/dparams are those of `model`: layer -> {kernel, bias}.
@@ -127,13 +126,13 @@ def dense() -> Layer:
     return Layer(forward, backward)
 
 
-def conv(stride: int) -> Layer:
+def conv(layer: layers.Conv) -> Layer:
     """y[n, p, q] = Σ_{i,j} seen[n, p, q, i, j] · w[i, j] + b.
 
     seen[n, p, q, i, j] = x[n, ps + i − lo, qs + j − lo] is the pixel that tap (i, j) of the kernel sees from place
-    (p, q), and zero outside the image (padding "SAME").
+    (p, q), in steps of the stride s, and zero outside the image, which is padded by lo.
 
-    x: [N, H, W, C], kernel w: [KH, KW, C, K] -> [N, ⌈H/s⌉, ⌈W/s⌉, K].
+    x: [N, H, W, C], kernel w: [KH, KW, C, K] -> [N, OH, OW, K]; padded to "SAME", OH is ⌈H/s⌉.
 
     A convolution is a dense layer that looks at one window after the other, and has the gradients of one:
         dL/dseen[n, p, q, i, j, c] = Σ_k g[n, p, q, k] w[i, j, c, k]            g wᵀ
@@ -143,7 +142,7 @@ def conv(stride: int) -> Layer:
     """
 
     def forward(w, x):
-        rows, cols = windows(x.shape[1:3], w["kernel"].shape[:2], stride=stride, padding="SAME")
+        rows, cols = shapes.spatial(layer, x.shape[1:])
         seen = see(x, rows, cols)
         y = jnp.einsum("npqijc,ijck->npqk", seen, w["kernel"]) + w["bias"][None, None, None]
         return y, (seen, rows, cols)
@@ -157,16 +156,18 @@ def conv(stride: int) -> Layer:
     return Layer(forward, backward)
 
 
-def pool(shares: Callable[[Array], Array]) -> Layer:
-    """y[n, p, q] = Σ_{i,j} share[n, p, q, i, j] · seen[n, p, q, i, j] in each channel, windows of 2×2 side by side.
+def pool(layer: layers.Pool) -> Layer:
+    """y[n, p, q] = Σ_{i,j} share[n, p, q, i, j] · seen[n, p, q, i, j] in each channel.
 
-    x: [N, H, W, C] -> [N, ⌊H/2⌋, ⌊W/2⌋, C].
+    x: [N, H, W, C] -> [N, OH, OW, C]; with windows of 2×2 side by side, [N, ⌊H/2⌋, ⌊W/2⌋, C].
 
     What a pixel gave is what it gets: dL/dseen[n, p, q, i, j] = share[n, p, q, i, j] · g[n, p, q].
     """
 
+    shares = {"max": winner_takes_all, "avg": all_alike}[layer.kind]
+
     def forward(w, x):
-        rows, cols = windows(x.shape[1:3], 2, stride=2)
+        rows, cols = shapes.spatial(layer, x.shape[1:])
         seen = see(x, rows, cols)
         share = shares(seen)
         return (share * seen).sum(axis=(3, 4)), (share, rows, cols)
@@ -258,50 +259,40 @@ ACTIVATIONS = {
     "tanh": elementwise(jnp.tanh, lambda y: 1 - y**2),
 }
 
-# --- the project's models as lists of layers --------------------------------------------------------------------------
+# --- the project's tables of layers, by hand --------------------------------------------------------------------------
 
 
-def network_of(model: Model, image_shape: tuple[int, int, int]) -> Network:
+def network_of(model: Network, image_shape: tuple[int, int, int]) -> Layers:
     """The list of layers that computes what `model` computes; names are those of its parameters and activations.
 
-    Raises ValueError for another model or activation, and for dropout: which units were dropped is not told here.
+    Raises ValueError for a layer that is not written out here, and for dropout: which units were dropped is not told.
     """
-    builders = {Linear: linear, MLP: mlp, CNN: cnn}
-    require(type(model) in builders, "model", type(model).__name__, "Linear, MLP or CNN")
-    require(model.activation in ACTIVATIONS, "model.activation", model.activation, f"one of {', '.join(ACTIVATIONS)}")
-    require(model.dropout == 0, "model.dropout", model.dropout, "0, no dropout")
-    return builders[type(model)](model, image_shape)
+    found = []
+    for layer in model.table(image_shape):
+        if layer == layers.Dropout(0.0):
+            continue
+        if (written := by_hand(layer)) is None:
+            raise ValueError(f"the model has {layer!r}: expected layers that are written out here")
+        found.append((getattr(layer, "name", "flatten"), written))
+    return found
 
 
-def linear(model: Linear, image_shape) -> Network:
-    return [("flatten", flatten()), ("logits", dense())]
-
-
-def mlp(model: MLP, image_shape) -> Network:
-    hidden = len(model.widths) * model.depth if model.widths else model.depth
-    network = [("flatten", flatten())]
-    for i in range(1, hidden + 1):
-        network += activated(f"dense{i}", dense(), model)
-    return [*network, ("logits", dense())]
-
-
-def cnn(model: CNN, image_shape) -> Network:
-    stages, network = len(model.widths or default_widths(min(image_shape[:2]))), []
-    for i in range(stages * model.depth):
-        stage, last = i // model.depth + 1, i % model.depth == model.depth - 1
-        stride = (model.stride if i == 0 else 1) * (2 if last and model.pool == "stride" else 1)
-        network += activated(f"conv{i + 1}", conv(stride), model)
-        if last and model.pool in ("max", "avg"):
-            network += [(f"pool{stage}", pool({"max": winner_takes_all, "avg": all_alike}[model.pool]))]
-    if model.head == "global_avg":
-        return [*network, ("global_avg", global_average()), ("logits", dense())]
-    head = activated("dense1", dense(), model) if model.head_width else []
-    return [*network, ("flatten", flatten()), *head, ("logits", dense())]
-
-
-def activated(name: str, layer: Layer, model: Model) -> Network:
-    """The layer, then the model's activation."""
-    return [(name, layer), (f"{name}_{model.activation}", ACTIVATIONS[model.activation])]
+def by_hand(layer: layers.Layer) -> Layer | None:
+    """A layer of the table, written out; None where it is not."""
+    match layer:
+        case layers.Dense(bias=True):
+            return dense()
+        case layers.Conv(bias=True, groups=1, dilation=1):
+            return conv(layer)
+        case layers.Pool(padding="VALID"):
+            return pool(layer)
+        case layers.GlobalAvgPool():
+            return global_average()
+        case layers.Flatten():
+            return flatten()
+        case layers.Activation(function=function):
+            return ACTIVATIONS.get(function)
+    return None
 
 
 def main(args: list[str] | None = None) -> int:

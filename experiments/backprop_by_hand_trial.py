@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ QUICK_COMPILER = {"xla_backend_optimization_level": 0}
 Gradient = Callable[[Any, Array, Array], tuple[Array, tuple[Any, Array]]]
 """(params, images [N, H, W, C], labels [N]) -> (loss, (dL/dparams, dL/dimages))."""
 
-ByHand = Callable[[models.Model, tuple[int, int, int]], Gradient]
+ByHand = Callable[[models.Network, tuple[int, int, int]], Gradient]
 """(model, image_shape) -> its gradient."""
 
 
@@ -87,7 +87,7 @@ class Trial:
         return self.out or study.directory(usual, self.settings, Trial(quick=self.quick).settings)
 
 
-def gradient_by_jax(model: models.Model) -> Gradient:
+def gradient_by_jax(model: models.Network) -> Gradient:
     """Of the mean cross-entropy, by autodiff of `model`."""
 
     def loss(params, images: Array, labels: Array) -> Array:
@@ -120,7 +120,9 @@ def make_epoch(gradient: Gradient) -> Callable:
     return epoch
 
 
-def contest(model: models.Model, by_hand: ByHand, dataset: Dataset, starts: list, orders: np.ndarray, bar) -> list[Run]:
+def contest(
+    model: models.Network, by_hand: ByHand, dataset: Dataset, starts: list, orders: np.ndarray, bar
+) -> list[Run]:
     """Both gradients of `model` from each start: compared there, trained with, and compared again.
 
     orders: the images of each batch, [seeds, epochs, steps, BATCH].
@@ -165,7 +167,7 @@ def race(epochs: dict[str, Callable], start, images: Array, labels: Array, order
 
 def try_model(name: str, reference: str, by_hand: ByHand, dataset: Dataset, orders: np.ndarray, bar) -> Outcome:
     """Both precisions from the same starts, drawn in float32."""
-    model = models.build(**asdict(MODELS[name]), num_classes=dataset.num_classes, ops=OPSETS[reference])
+    model = models.build(MODELS[name], num_classes=dataset.num_classes, ops=OPSETS[reference])
     image, init = jnp.zeros((1, *dataset.image_shape)), jax.jit(model.init)
     starts = [init(train.stream(jax.random.key(seed), "init"), image)["params"] for seed in range(len(orders))]
     runs = {}

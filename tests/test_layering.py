@@ -140,32 +140,32 @@ def test_no_circle():
 
 
 def test_the_whole_project_is_looked_at():
-    assert {"convnet", "convnet.config", "convnet.ops.conv", "convnet.models.cnn", "convnet.run"} <= set(MODULES)
+    assert {"convnet", "convnet.config", "convnet.ops.conv", "convnet.models.network", "convnet.run"} <= set(MODULES)
     assert any(module.startswith("convnet.experiments.") for module in MODULES)
 
 
 # --- the checker itself -----------------------------------------------------------------------------------------------
 
 KNOWN = {
-    "convnet", "convnet.config", "convnet.ops", "convnet.ops.conv", "convnet.models", "convnet.models.cnn",
+    "convnet", "convnet.config", "convnet.ops", "convnet.ops.conv", "convnet.models", "convnet.models.network",
     "convnet.data", "convnet.data.tfds", "convnet.train", "convnet.run", "convnet.report", "convnet.ablation",
     "convnet.experiments", "convnet.experiments.compare", "convnet.initializers", "convnet.record", "scripts.bench",
 }  # fmt: skip
 
 PLANTED = {
-    "upwards": ("convnet.config", "from convnet.ops import HAND", "config may not know ops"),
-    "downwards, from ops": ("convnet.ops.conv", "from convnet.config import require", "ops know JAX, NumPy"),
-    "far upwards": ("convnet.models.cnn", "from convnet.run import Trainer", "models may not know run"),
-    "sideways": ("convnet.models.cnn", "from convnet.data import Dataset", "models may not know data"),
+    "upwards": ("convnet.settings", "from convnet.ops import HAND", "settings may not know ops"),
+    "downwards, from ops": ("convnet.ops.conv", "from convnet.settings import require", "ops know JAX, NumPy"),
+    "far upwards": ("convnet.models.network", "from convnet.run import Trainer", "models may not know run"),
+    "sideways": ("convnet.models.network", "from convnet.data import Dataset", "models may not know data"),
     "sideways in the first row": ("convnet.initializers", "import convnet.ops", "initializers may not know ops"),
     "sideways in the last row": ("scripts.bench", "import experiments.compare", "scripts may not know experiments"),
-    "by way of the root": ("convnet.models.cnn", "from convnet import data", "models may not know data"),
+    "by way of the root": ("convnet.models.network", "from convnet import data", "models may not know data"),
     "ops by way of the root": ("convnet.ops.conv", "from convnet import HAND", "ops may not know convnet"),
-    "relative": ("convnet.models.cnn", "from ..data import Dataset", "models may not know data"),
-    "relative, a module": ("convnet.models.cnn", "from .. import run", "models may not know run"),
+    "relative": ("convnet.models.network", "from ..data import Dataset", "models may not know data"),
+    "relative, a module": ("convnet.models.network", "from .. import run", "models may not know run"),
     "in a function": ("convnet.config", "def f():\n    import convnet.run", "config may not know run"),
     "for types only": ("convnet.train.x", "if TYPE_CHECKING:\n    from convnet.run import Trainer", "may not know run"),
-    "the root from below": ("convnet.config", "import convnet", "config may not know convnet"),
+    "the root from below": ("convnet.settings", "import convnet", "settings may not know convnet"),
     "an experiment": ("convnet.run", "from experiments.compare import main", "run may not know experiments"),
     "installed": ("convnet.run", "from convnet.experiments import compare", "run may not know experiments"),
     "benchmarks": ("convnet.run", "from benchmarks import cases", "run may not know benchmarks"),
@@ -195,13 +195,13 @@ def test_a_planted_violation_is_found(module, source, message):
 
 
 ALLOWED = {
-    "itself": ("convnet.models.cnn", "from convnet.models.layers import Model\nfrom . import layers"),
-    "downwards": ("convnet.models.cnn", "from convnet.ops import HAND\nfrom convnet import config, initializers"),
+    "itself": ("convnet.models.network", "from convnet.models.layers import Model\nfrom . import layers"),
+    "downwards": ("convnet.models.network", "from convnet.ops import HAND\nfrom convnet import config, initializers"),
     "the root": ("convnet.record", "from convnet import __version__"),
     "everything from an experiment": ("convnet.experiments.compare", "from convnet import report, run, data, HAND"),
     "an experiment's neighbour": ("convnet.experiments.compare", "from experiments.recipes import RECIPES"),
     "libraries": ("convnet.ops.conv", "import functools, numpy as np\nfrom jax.interpreters import ad"),
-    "flax at home": ("convnet.models.cnn", "from flax import linen as nn"),
+    "flax at home": ("convnet.models.network", "from flax import linen as nn"),
     "orbax at home": ("convnet.train.checkpoint", "import orbax.checkpoint"),
     "tfds at home": ("convnet.data.tfds", "def f():\n    import tensorflow_datasets"),
     "drawing at home": ("convnet.report.figures", "import matplotlib, jinja2"),

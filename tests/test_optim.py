@@ -23,10 +23,10 @@ def problem(rng):
 
 
 def trajectory(config, params, grads, traced=None):
-    """Parameters after each step, by the library."""
-    optimizer = build(config, STEPS, traced)
+    """Parameters after each step, by the library. traced: numbers put into the optimiser's state."""
+    optimizer = build(config, STEPS, tuple(traced or ()))
     params = jax.tree.map(jnp.asarray, params)
-    state, history = optimizer.init(params), []
+    state, history = optim.with_numbers(optimizer.init(params), traced or {}), []
     update = jax.jit(optimizer.update, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
     for g in grads:
         updates, state = update(jax.tree.map(jnp.asarray, g), state, params)
@@ -173,19 +173,20 @@ def test_float32_parameters_stay_float32(name):
 @pytest.mark.parametrize("after", ["constant", "cosine", "linear", "step"])
 @pytest.mark.parametrize("name", RULES)
 def test_traced_settings_are_those_of_a_config(name, after, rng, x64):
-    """As inputs of a compiled update, whatever the config itself holds in their place."""
+    """In the state of a compiled update, whatever the config itself holds in their place; to float32's rounding of the
+    learning rate, as that is what Optax computes the schedule of a plain number in."""
     params, grads = problem(rng)
     kept = dict(name=name, schedule=after, warmup=0.34, clip_norm=2.0)
     values = dict(learning_rate=0.07, momentum=0.6, weight_decay=0.02)
     expected = trajectory(OptimConfig(**kept, **values), params, grads)
     found = trajectory(OptimConfig(**kept), params, grads, jax.tree.map(jnp.asarray, values))
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-8)
 
 
 def test_only_numbers_of_the_update_are_traced():
     with pytest.raises(ValueError, match="traced holds 'clip_norm': expected one of learning_rate, momentum"):
-        build(OptimConfig(), STEPS, {"clip_norm": jnp.ones(())})
+        build(OptimConfig(), STEPS, ["clip_norm"])
 
 
 @pytest.mark.parametrize("name", ["lion", "", "SGD"])

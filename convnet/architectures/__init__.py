@@ -10,7 +10,7 @@ from convnet.architectures.compared import CNN, MLP, Linear
 from convnet.architectures.resnet import ResNet
 from convnet.settings import names
 
-Model = Linear | MLP | CNN | LeNet5 | AlexNet | ZFNet | VGG | ResNet | Own
+ModelConfig = Linear | MLP | CNN | LeNet5 | AlexNet | ZFNet | VGG | ResNet | Own
 """What `RunConfig.model` may be; its name says which."""
 
 MODELS: dict[str, type[Architecture]] = {
@@ -26,7 +26,7 @@ __all__ = [
     "Architecture",
     "LeNet5",
     "Linear",
-    "Model",
+    "ModelConfig",
     "Own",
     "ResNet",
     "Table",

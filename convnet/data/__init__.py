@@ -14,6 +14,7 @@ from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
 from convnet.data.splits import subset
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
+from convnet.settings import suggestion
 
 __all__ = [
     "DATASETS",
@@ -50,7 +51,7 @@ def load(name: str, *, limit: int | None = None, cache_dir: Path | None = None) 
     files are not there.
     """
     if name not in DATASETS:
-        raise ValueError(f"name must be one of {', '.join(DATASETS)}, got {name!r}")
+        raise ValueError(f"data.name is {name!r}: {suggestion(name, DATASETS)}")
     dataset = DATASETS[name](cache_dir=cache_dir)
     if limit is None:
         return dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,10 +9,10 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
-from convnet.architectures import MODELS, Architecture, Table
+from convnet.architectures import MODELS, Architecture, ModelConfig, Table
 from convnet.models.network import Model, Network
 from convnet.ops import HAND, OpSet
-from convnet.settings import suggestion
+from convnet.settings import from_dict
 
 __all__ = [
     "MODELS",
@@ -28,24 +27,21 @@ __all__ = [
 ]
 
 
-def build(model: str | Architecture | Table, *, num_classes: int, ops: OpSet = HAND, **settings) -> Network:
-    """The network of a model, computing through `ops`.
+def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HAND, **settings) -> Network:
+    """The network called `name`, with its settings, computing through `ops`.
 
-    model: its name with its settings, an architecture, which has them already, or a table of one's own layers.
+    name: or an architecture, whose settings may be changed by others, or a table of one's own layers.
 
     Raises ValueError for an unknown model, a setting that the model has not (naming the nearest that it has), and a
     value out of range.
     """
-    if isinstance(model, str):
-        if model not in MODELS:
-            raise ValueError(f"model.name is {model!r}: {suggestion(model, MODELS)}")
-        known = [f.name for f in dataclasses.fields(MODELS[model])]
-        if unknown := sorted(set(settings) - set(known)):
-            raise ValueError(f"unknown setting 'model.{unknown[0]}' of {model}: {suggestion(unknown[0], known)}")
-        model, settings = MODELS[model](name=model, **settings), {}
-    shared = ("initializer", "initializer_scale", "precision")
-    given = {name: getattr(model, name) for name in shared if hasattr(model, name)} | settings
-    return Network(architecture=model, num_classes=num_classes, ops=ops, **given)
+    if isinstance(name, Table):
+        return Network(architecture=name, num_classes=num_classes, ops=ops, **settings)
+    base = MODELS["cnn"]() if isinstance(name, str) else name
+    named = {"name": name if isinstance(name, str) else base.name}
+    model = from_dict(ModelConfig, settings | named, base=base, path="model")
+    shared = {name: getattr(model, name) for name in ("initializer", "initializer_scale", "precision")}
+    return Network(architecture=model, num_classes=num_classes, ops=ops, **shared)
 
 
 def activations(model: Any, variables, images: Array) -> dict[str, Array]:

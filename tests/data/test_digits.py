@@ -89,5 +89,5 @@ def test_limit_out_of_range_is_refused(limit):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="name must be one of digits, mnist, cifar10, got 'imagenet'"):
+    with pytest.raises(ValueError, match=r"data\.name is 'imagenet': expected one of digits, mnist, cifar10"):
         data.load("imagenet")

@@ -12,8 +12,7 @@ from convnet.experiments import backprop_by_hand as by_hand
 from convnet.experiments import backprop_by_hand_trial as trial
 from convnet.experiments.backprop_by_hand_report import PRECISIONS, WAYS, Outcome, Run
 
-from convnet import models
-from convnet.architectures import CNN
+from convnet import architectures, models
 from convnet.ops import OPSETS
 
 QUICK = {"xla_backend_optimization_level": 0}
@@ -126,21 +125,21 @@ def test_the_first_of_equals_wins(fault, rng, x64, monkeypatch):
     assert worst > 0.1 if fault else worst <= 1e-12
 
 
-class OneLook(models.Model):
-    """A model of somebody's own."""
-
-
 REFUSED = {
-    "dropout": (models.MLP(num_classes=3, dropout=0.5), "model.dropout is 0.5: expected 0"),
-    "activation": (models.MLP(num_classes=3, activation="swish"), "model.activation is 'swish': expected one of relu"),
-    "model": (OneLook(num_classes=3), "model is 'OneLook': expected Linear, MLP or CNN"),
+    "dropout": (
+        dict(name="mlp", dropout=0.5),
+        r"the model has Dropout\(rate=0.5\): expected layers that are written out",
+    ),
+    "activation": (dict(name="mlp", activation="gelu"), r"the model has Activation\(name='dense1_gelu'"),
+    "normalisation": (dict(CNN, norm="layer"), r"the model has LayerNorm\(name='conv1_norm'\)"),
+    "residual": (dict(name="resnet8"), r"the model has Conv\(name='conv1', .*bias=False\)"),
 }
 
 
-@pytest.mark.parametrize(("model", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_written_out_is_refused(model, message):
+@pytest.mark.parametrize(("settings", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_written_out_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        by_hand.gradient_by_hand(model, IMAGE)
+        by_hand.gradient_by_hand(models.build(**settings, num_classes=3), IMAGE)
 
 
 # --- and nothing differentiated ---------------------------------------------------------------------------------------
@@ -287,7 +286,7 @@ def test_the_exit_code_tells_and_the_parameter_is_named(difference, code, line, 
 
 # --- the experiment ---------------------------------------------------------------------------------------------------
 
-TINY = {"cnn": CNN(widths=(4,), head_width=0, activation="tanh", pool="avg")}
+TINY = {"cnn": architectures.CNN(widths=(4,), head_width=0, activation="tanh", pool="avg")}
 
 
 @pytest.fixture(scope="module")
