@@ -1,89 +1,33 @@
-"""The composition root: configs become trained networks, repeatably, and the test set is looked at once.
-
-Trainers are compiled once for the whole file; the data are 53 images of 6×6, symmetric left to right.
-"""
+"""The composition root: configs become trained networks, repeatably, and the test set is looked at once."""
 
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from convnet import data, models, ops, run
-from convnet.architectures import CNN, MLP
-from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
-from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
-from convnet.result import DamagedResult, counted_hits, load_result, save_result
-from convnet.run import RunResult, Trainer
-from convnet.settings import from_dict, to_dict
-from convnet.task import make_loss
-from convnet.train import EpochRecord, NonFiniteLoss, OtherRun, programs
+from convnet.architectures import CNN
+from convnet.config import DataConfig, OptimConfig, TrainConfig
+from convnet.record import parameter_hash
+from convnet.run import Trainer
+from convnet.settings import to_dict
+from convnet.train import EpochRecord, NonFiniteLoss, programs
 from convnet.train.programs import compiler_options
-from tests.compiling import quick_compilation
-
-EPOCHS = 4
-BASE = RunConfig(
-    model=MLP(widths=(6,)),
-    optim=OptimConfig(name="nesterov", learning_rate=0.1, schedule="constant"),
-    train=TrainConfig(epochs=EPOCHS, batch_size=4),
-    seed=2,  # best on validation after its second epoch
-    data=DataConfig("tiny"),
+from tests.tiny_runs import (  # noqa: F401
+    BASE,
+    EPOCHS,
+    assert_alike,
+    base_result,
+    fingerprint,
+    small_evaluation_batches,
+    tiny_dataset,
+    trainer,
 )
-CNN = from_dict(RunConfig, {"model": {"name": "cnn", "widths": [2], "head": "global_avg"}}, base=BASE)
-
-
-def tiny_dataset() -> data.Dataset:
-    """Three classes by brightness of a row, under much noise. Validation and test do not divide by a batch of 4."""
-    rng = np.random.default_rng(7)
-
-    def split(n):
-        labels = np.arange(n) % 3
-        bright = np.arange(6)[:, None] == 2 * labels[:, None, None]
-        half = rng.integers(1, 100, (n, 6, 3)) + 40 * bright  # no pixel is 0, which is what a shift fills in
-        return data.Split(np.concatenate([half, half[:, :, ::-1]], axis=2)[..., None].astype(np.uint8), labels)
-
-    return data.Dataset("tiny", split(22), split(17), split(14), ("a", "b", "c"))
-
-
-@cache
-def trainer(**changes) -> Trainer:
-    """The trainer of BASE, or of BASE with the settings that `changes` names as section__setting."""
-    compilation = quick_compilation() if changes else nullcontext()
-    config = CNN if changes.pop("cnn", False) else BASE
-    for name, value in changes.items():
-        section, _, setting = name.partition("__")
-        value = replace(getattr(config, section), **{setting: value}) if setting else value
-        config = replace(config, **{section: value})
-    with compilation:
-        return Trainer(config, tiny_dataset())
-
-
-@cache
-def base_result() -> RunResult:
-    return trainer().run()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_evaluation_batches():
-    """So that evaluation has more than one batch, and a remainder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "EVALUATION_BATCH", 4)
-        yield
-
-
-def assert_alike(one: RunResult, other: RunResult, rtol: float):
-    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(other.variables), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.abs(b).max())
-    losses = [[record.train_loss for record in result.records] for result in (one, other)]
-    np.testing.assert_allclose(*losses, rtol=rtol)
-
 
 # --- what a result says -----------------------------------------------------------------------------------------------
 
@@ -171,12 +115,6 @@ def test_number_of_parameters():
 # --- repeatability ----------------------------------------------------------------------------------------------------
 
 
-def fingerprint(result: RunResult) -> tuple:
-    """Everything but the times, floats exactly."""
-    records = [replace(record, seconds=0.0) for record in result.records]
-    return parameter_hash(result.variables), result.test_logits.tobytes(), records, result.best_epoch
-
-
 def test_the_same_seed_gives_the_same_bits():
     assert fingerprint(trainer().run()) == fingerprint(base_result())
     assert fingerprint(trainer().run(seed=2)) == fingerprint(base_result())
@@ -196,20 +134,21 @@ def test_a_seed_of_more_than_32_bits_is_refused():
 
 
 PROCESS = """
-import runpy, sys
+import sys
 from convnet.record import parameter_hash
-tests = runpy.run_path(sys.argv[1])
-print("hash", parameter_hash(tests["trainer"](cnn=True).run().variables))
+from tests.tiny_runs import trainer
+print("hash", parameter_hash(trainer(cnn=True).run().variables))
 """
 
 
 def test_a_new_process_gives_the_same_bits():
     done = subprocess.run(
-        [sys.executable, "-c", PROCESS, __file__],
+        [sys.executable, "-c", PROCESS],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONHASHSEED": "77"},
+        cwd=Path(__file__).parent.parent,
     )
     assert done.stdout.split()[-1] == parameter_hash(trainer(cnn=True).run().variables)
 
@@ -286,36 +225,6 @@ def test_another_opset_may_be_given():
     assert given.task.loss.func is own.softmax_cross_entropy
 
 
-LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2])
-
-
-@pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        (dict(), lambda z, y: np.log(np.exp(z).sum()) - z[y]),
-        (dict(label_smoothing=0.3), lambda z, y: np.log(np.exp(z).sum()) - 0.7 * z[y] - 0.3 * z.mean()),
-        (dict(loss="weston_watkins"), lambda z, y: np.maximum(0, 1 + np.delete(z, y) - z[y]).sum()),
-        (dict(loss="crammer_singer"), lambda z, y: np.maximum(0, 1 + np.delete(z, y) - z[y]).max()),
-    ],
-    ids=["softmax", "smoothed", "weston_watkins", "crammer_singer"],
-)
-def test_losses(settings, expected, opset):
-    loss = make_loss(RunConfig(train=TrainConfig(**settings)), opset)
-    np.testing.assert_allclose(loss(LOGITS, LABELS), [expected(*row) for row in zip(LOGITS, LABELS, strict=True)],
-                               rtol=1e-5)  # fmt: skip
-
-
-@pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
-@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.9])
-def test_a_traced_smoothing_has_the_value_and_gradient_of_a_fixed_one(smoothing, opset):
-    fixed = make_loss(RunConfig(train=TrainConfig(label_smoothing=smoothing)), opset)
-    traced = make_loss(RunConfig(), opset, jnp.float32(smoothing))
-    np.testing.assert_allclose(traced(LOGITS, LABELS), fixed(LOGITS, LABELS), rtol=1e-5)
-    slopes = [jax.grad(lambda z, loss=loss: loss(z, LABELS).sum())(LOGITS) for loss in (traced, fixed)]
-    np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-6)
-
-
 # --- compilation ------------------------------------------------------------------------------------------------------
 
 COMPILED = []
@@ -344,6 +253,16 @@ def test_the_counter_counts():
     assert len(COMPILED) == before + 1
 
 
+def test_on_gpus_programs_are_compiled_for_equal_bits_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert compiler_options() == {}
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert compiler_options() == {"xla_gpu_deterministic_ops": True}
+    for flag in ("--xla_gpu_deterministic_ops=false", "--xla_gpu_exclude_nondeterministic_ops=true"):
+        monkeypatch.setenv("XLA_FLAGS", flag)
+        assert compiler_options() == {}
+
+
 # --- what stops a run -------------------------------------------------------------------------------------------------
 
 
@@ -367,16 +286,13 @@ def test_divergence_stops_the_run_and_names_the_steps():
         (dict(optim=OptimConfig(name="lion")), r"optim\.name is 'lion': expected one of sgd, "),
         (dict(model=CNN(widths=(2, 2, 2))), r"the output is empty"),
     ],
-    ids=["batch size", "crop", "model", "initializer", "optimizer", "too many stages"],
+    ids=["batch size", "crop", "initializer", "optimizer", "too many stages"],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_compiled(changes, message):
     before = len(COMPILED)
     with pytest.raises(ValueError, match=message):
         Trainer(replace(BASE, **changes), tiny_dataset())
     assert len(COMPILED) <= before + 1  # at most the making of a key
-
-
-# --- run, and results on disk -----------------------------------------------------------------------------------------
 
 
 def test_run_loads_what_the_config_names(monkeypatch):
@@ -389,305 +305,5 @@ def test_run_loads_what_the_config_names(monkeypatch):
 
 
 def test_run_refuses_an_unknown_data_set():
-    with pytest.raises(ValueError, match=r"digits, mnist, cifar10.*'svhn'"):
+    with pytest.raises(ValueError, match=r"data\.name is .svhn.: expected one of digits, mnist, cifar10"):
         run.run(replace(BASE, data=DataConfig(name="svhn")))
-
-
-def test_a_saved_result_is_loaded_bit_for_bit(tmp_path):
-    save_result(base_result(), tmp_path)
-    loaded = load_result(BASE, tmp_path)
-    assert fingerprint(loaded) == fingerprint(base_result())
-    for name in ("config", "records", "test_loss", "test_hits", "test_accuracy", "compile_seconds", "best_epoch"):
-        one, other = getattr(loaded, name), getattr(base_result(), name)
-        assert one == other
-        assert type(one) is type(other)
-    assert [type(v) for v in vars(loaded.records[0]).values()] == [type(v) for v in
-                                                                   vars(base_result().records[0]).values()]  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["result.npz"]
-
-
-def test_hits_of_a_result_that_holds_a_mean_alone_are_counted(tmp_path):
-    """As older versions wrote it: in float32."""
-    save_result(base_result(), tmp_path)
-    with np.load(tmp_path / "result.npz") as file:
-        arrays = {name: array for name, array in file.items() if name != "test_hits"}
-    arrays["facts"][2] = np.float32(arrays["facts"][2])
-    np.savez(tmp_path / "result.npz", **arrays)
-    assert load_result(BASE, tmp_path).test_hits == base_result().test_hits
-
-
-@pytest.mark.parametrize("images", [1, 2, 3, 359, 10_000, 49_999])
-def test_hits_are_counted_from_any_mean_in_float32(images):
-    hits = np.unique(np.linspace(0, images, 200).astype(int))
-    means = hits.astype(np.float32) / np.float32(images)
-    assert [counted_hits(float(mean), images) for mean in means] == hits.tolist()
-
-
-@pytest.mark.parametrize(("accuracy", "images"), [(0.95, 359), (-0.1, 10), (1.5, 10), (float("nan"), 10), (0.5, 0)])
-def test_what_is_no_mean_of_hits_is_refused(accuracy, images):
-    with pytest.raises(ValueError, match=rf"test_accuracy is {accuracy}: expected a whole number of hits in {images} "):
-        counted_hits(accuracy, images)
-
-
-# --- a run directory --------------------------------------------------------------------------------------------------
-
-
-class Interrupted(Exception):
-    """Stands for whatever may stop a run."""
-
-
-def stop_in(epoch):
-    def on_epoch(record):
-        if record.epoch == epoch:
-            raise Interrupted
-
-    return on_epoch
-
-
-def test_a_run_directory_changes_nothing_and_holds_everything(tmp_path):
-    result = trainer().run(directory=tmp_path)
-    assert fingerprint(result) == fingerprint(base_result())
-    assert fingerprint(load_result(BASE, tmp_path)) == fingerprint(result)
-    manifest, lines = read_manifest(tmp_path), read_metrics(tmp_path)
-    assert (manifest["status"], manifest["config"]) == ("finished", to_dict(BASE))
-    assert manifest["parameter_hash"] == parameter_hash(result.variables)
-    assert [manifest[name] for name in ("test_hits", "test_images")] == [result.test_hits, 14]
-    assert manifest["test_accuracy"] == result.test_accuracy == result.test_hits / 14
-    assert lines[result.best_epoch - 1]["parameter_hash"] == parameter_hash(result.variables)
-    assert [EpochRecord(**{k: v for k, v in line.items() if k != "parameter_hash"}) for line in lines] == list(
-        result.records
-    )
-
-
-CHANGES = {"mlp": {}, "cnn in float64 with batch norm": dict(cnn=True, model__precision="float64", model__norm="batch")}
-
-
-@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
-def test_a_run_interrupted_and_resumed_is_the_uninterrupted_one(epoch, changes, tmp_path):
-    """Its dropout and augmentation would differ if a step were lost or done twice."""
-    with pytest.raises(Interrupted):
-        trainer(**changes).run(directory=tmp_path, every_epoch=True, on_epoch=stop_in(epoch))
-    seen = []
-    result = trainer(**changes).run(directory=tmp_path, resume=True, every_epoch=True, on_epoch=seen.append)
-    assert fingerprint(result) == fingerprint(trainer(**changes).run())
-    assert list(result.records) == seen  # those taken over, too
-    assert metrics_hash(read_metrics(tmp_path)) == read_manifest(tmp_path)["metrics_hash"]
-
-
-def test_resuming_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    with pytest.raises(Interrupted):
-        trainer().run(directory=tmp_path, every_epoch=True, on_epoch=stop_in(4))
-    epochs, programs = [], trainer().programs()
-    watched = programs._replace(epoch=lambda *args: epochs.append(1) or programs.epoch(*args))
-    monkeypatch.setattr(trainer(), "programs", lambda: watched)
-    trainer().run(directory=tmp_path, resume=True)
-    assert len(epochs) == 1
-    trainer().run(directory=tmp_path)
-    assert len(epochs) == 1 + EPOCHS  # without `resume` it starts anew
-
-
-def test_a_finished_run_is_read_not_repeated(tmp_path, monkeypatch):
-    first = trainer().run(directory=tmp_path)
-    monkeypatch.setattr(trainer(), "programs", None)
-    seen = []
-    again = trainer().run(directory=tmp_path, resume=True, on_epoch=seen.append)
-    assert fingerprint(again) == fingerprint(first)
-    assert list(first.records) == seen
-
-
-def test_another_seed_is_another_run_and_refused(tmp_path):
-    trainer().run(directory=tmp_path)
-    with pytest.raises(OtherRun, match=r"holds another run: config\.seed \(2 then, 3 now\)"):
-        trainer().run(seed=3, directory=tmp_path, resume=True)
-
-
-# --- what the same run is ---------------------------------------------------------------------------------------------
-
-
-def other_data():
-    """One pixel of one test image is another."""
-    dataset = tiny_dataset()
-    images = dataset.test.images.copy()
-    images[3, 2, 1, 0] ^= 1
-    return replace(dataset, test=data.Split(images, dataset.test.labels))
-
-
-@jax.custom_jvp
-def leaky(x):
-    return jnp.maximum(x, SLOPE * x)
-
-
-SLOPE = 0.1
-leaky.defjvp(lambda x, dx: (leaky(*x), jnp.where(x[0] > 0, 1, SLOPE) * dx[0]))
-
-
-class TwoLooks(models.Model):
-    """A user's own model, which is edited: another start, another width, or another scale inside its body."""
-
-    @nn.compact
-    def __call__(self, x, *, train=False):
-        return self.logits(BODY * x.reshape(len(x), -1))
-
-
-BODY = 1.0
-
-
-def start(directory, **kinds):
-    """A run of two epochs that is stopped after the first."""
-    with pytest.raises(Interrupted):
-        short(**kinds).run(directory=directory, every_epoch=True, on_epoch=stop_in(2))
-
-
-def short(dataset=None, model=BASE.model, **settings):
-    config = replace(BASE, model=model, train=replace(BASE.train, epochs=2))
-    with quick_compilation():
-        return Trainer(config, dataset or tiny_dataset(), **settings)
-
-
-def test_other_data_under_the_same_config_is_another_run(tmp_path):
-    """Of a finished run the old result would be handed out, of an unfinished one half would be of each."""
-    start(tmp_path / "begun")
-    short().run(directory=tmp_path / "finished")
-    for path in (tmp_path / "begun", tmp_path / "finished"):
-        with pytest.raises(OtherRun, match=r"holds another run: data\.digest \('.*' then, '.*' now\)$"):
-            short(other_data()).run(directory=path, resume=True)
-    assert short().run(directory=tmp_path / "begun", resume=True).best_epoch
-
-
-def test_other_ops_are_another_run(tmp_path):
-    own = replace(ops.HAND, relu=leaky)
-    start(tmp_path)
-    with pytest.raises(OtherRun, match=r"computes\.ops \('hand' then, \{'relu': '.*leaky'\} now\)$"):
-        short(opset=own).run(directory=tmp_path, resume=True)
-
-
-def test_an_op_or_a_model_that_was_edited_has_other_bits(tmp_path, monkeypatch):
-    """Under the same name: no config and no source of the library tells."""
-    monkeypatch.setitem(models.MODELS, "two_looks", TwoLooks)
-    kinds = {
-        "op": dict(opset=replace(ops.HAND, relu=leaky)),
-        "model": dict(model=ModelConfig("two_looks")),
-    }
-    start(tmp_path / "op", **kinds["op"])
-    short(**kinds["model"]).run(directory=tmp_path / "model")
-    monkeypatch.setitem(globals(), "SLOPE", 0.2)
-    monkeypatch.setitem(globals(), "BODY", 2.0)
-    edited = {name: short(**kind) for name, kind in kinds.items()}
-    for name, trainer in edited.items():
-        with pytest.raises(OtherRun, match=r"other bits now: programs\.epoch \('.*' then, '.*' now\), programs\."):
-            trainer.run(directory=tmp_path / name, resume=True)
-    with pytest.warns(UserWarning, match="resumed after a change, so bits may differ: programs"):
-        edited["op"].run(directory=tmp_path / "op", resume=True, accept_changes=True)
-
-
-def test_another_seed_or_trainer_has_the_same_programs():
-    """Else no run could be resumed in another process."""
-    assert short().digests() == short().digests()
-    assert trainer().identity(BASE)["programs"] == trainer().identity(replace(BASE, seed=9))["programs"]
-
-
-def test_the_manifest_speaks_of_the_users_own_data(tmp_path):
-    """A config that names none has the default, digits; what is trained on is what is recorded."""
-    own = replace(tiny_dataset(), name="bright or dark")
-    result = short(own).run(directory=tmp_path)
-    manifest = read_manifest(tmp_path)
-    assert manifest["data"] == {
-        "name": "bright or dark",
-        "digest": own.digest,
-        "shape": [6, 6, 1],
-        "sizes": {"train": 22, "validation": 17, "test": 14},
-        "classes": 3,
-    }
-    assert manifest["config"]["data"]["name"] == result.config.data.name == "bright or dark"
-    assert manifest["computes"] == {"model": "convnet.models.mlp.MLP", "ops": "hand"}
-    assert fingerprint(short(own).run(directory=tmp_path, resume=True)) == fingerprint(result)
-
-
-def test_a_damaged_result_is_computed_again_from_the_last_checkpoint(tmp_path):
-    first = trainer().run(directory=tmp_path, every_epoch=True)
-    whole = (tmp_path / "result.npz").read_bytes()
-    for damaged in (whole[:-100], whole[: len(whole) // 2] + b"!" + whole[len(whole) // 2 + 1 :], b"", None):
-        (tmp_path / "result.npz").unlink()
-        if damaged is not None:
-            (tmp_path / "result.npz").write_bytes(damaged)
-        with pytest.raises(DamagedResult, match=r"^\S*result\.npz (cannot be read|holds other parameters)[^\n]*$"):
-            load_result(BASE, tmp_path)
-        with pytest.warns(RuntimeWarning, match="computed again from the last checkpoint"):
-            again = trainer().run(directory=tmp_path, resume=True)
-        assert fingerprint(again) == fingerprint(first)
-        assert fingerprint(load_result(BASE, tmp_path)) == fingerprint(first)
-
-
-def test_parameters_in_bfloat16_come_back(tmp_path):
-    variables = {"params": {"dense": {"kernel": jnp.arange(6, dtype="bfloat16").reshape(2, 3) / 3}}}
-    save_result(replace(base_result(), variables=variables), tmp_path)
-    (kernel,) = jax.tree.leaves(load_result(BASE, tmp_path).variables)
-    assert (kernel.dtype, kernel.tobytes()) == (
-        "bfloat16",
-        np.asarray(variables["params"]["dense"]["kernel"]).tobytes(),
-    )
-
-
-SIGNALLED = """
-import os, runpy, signal, sys
-from pathlib import Path
-tests = runpy.run_path(sys.argv[1])
-tests["programs"].EVALUATION_BATCH = 4
-number = signal.Signals[sys.argv[3]]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
-
-def note(record):
-    if record.epoch == 2:
-        os.kill(os.getpid(), number)
-
-try:
-    tests["trainer"]().run(directory=Path(sys.argv[2]), on_epoch=note)
-except Exception as error:
-    print(type(error).__name__, error)
-print(signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler))
-"""
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_lets_the_epoch_be_saved_and_the_run_go_on_from_there(name, tmp_path):
-    """Slurm sends SIGTERM first; a checkpoint is not due for a long time."""
-    command = [sys.executable, "-c", SIGNALLED, __file__, str(tmp_path), name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["Stopped stopped after epoch 2 of 4, saved", "True"]
-    assert "stopping after this epoch, which is saved first" in done.stderr
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["00000002"]
-    seen = []
-    result = trainer().run(directory=tmp_path, resume=True, on_epoch=lambda record: seen.append(record.epoch))
-    assert seen == [1, 2, 3, 4]
-    assert fingerprint(result) == fingerprint(base_result())
-
-
-def test_a_diverged_run_says_so_in_its_directory(tmp_path):
-    with pytest.raises(NonFiniteLoss):
-        trainer(optim__learning_rate=1e30).run(directory=tmp_path)
-    manifest = read_manifest(tmp_path)
-    assert manifest["status"] == "diverged"
-    assert "is not finite at step" in manifest["reason"]
-
-
-def test_a_result_that_finds_no_room_can_be_resumed(tmp_path, monkeypatch):
-    def full(*args):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("convnet.result.save_result", full)
-        with pytest.raises(OSError, match="No space left"):
-            trainer().run(directory=tmp_path, every_epoch=True)
-    assert read_manifest(tmp_path)["status"] == "failed"
-    assert fingerprint(trainer().run(directory=tmp_path, resume=True)) == fingerprint(base_result())
-
-
-def test_on_gpus_programs_are_compiled_for_equal_bits_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "")
-    assert compiler_options() == {}
-    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert compiler_options() == {"xla_gpu_deterministic_ops": True}
-    for flag in ("--xla_gpu_deterministic_ops=false", "--xla_gpu_exclude_nondeterministic_ops=true"):
-        monkeypatch.setenv("XLA_FLAGS", flag)
-        assert compiler_options() == {}
