@@ -17,9 +17,10 @@ from typing import Any, Literal, get_type_hints
 
 from convnet.experiments.compare_family import Family
 from convnet.experiments.compare_report import summary_table, write_comparison
-from convnet.experiments.recipes import RECIPES, Recipe
+from convnet.experiments.recipes import RECIPES, Recipe, usual_run
 
 from convnet import data
+from convnet.architectures import MODELS
 from convnet.cli import run_command
 from convnet.config import RunConfig
 from convnet.identity import environment
@@ -28,7 +29,7 @@ from convnet.progress import progress
 from convnet.record import write_atomically, write_json
 from convnet.report import csv_text, remark_lines, study, text_table
 from convnet.run import RunResult, Trainer
-from convnet.settings import content_hash, from_dict, read_file, require, to_dict
+from convnet.settings import content_hash, from_dict, read_file, require, suggestion, to_dict
 from convnet.train import NonFiniteLoss
 
 QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
@@ -57,7 +58,7 @@ class Compare:
     data: Data = field(default_factory=Data)
     train: Train = field(default_factory=Train)
     models: tuple[str, ...] = ("linear", "mlp", "cnn")
-    """Families to compare."""
+    """Models to compare: linear, mlp, cnn, or any other that train.py knows, which is trained as the CNN is."""
     seeds: int = 5
     """Runs per family, with seeds 0, 1, …; each seed has its own weights, order, augmentation and dropout."""
     gradient: Literal["hand", "auto"] | None = None
@@ -109,18 +110,20 @@ def plan_of(settings: Compare) -> Plan:
     require(target is None or 0 < target <= 1, "target", target, "an accuracy in (0, 1]")
     file = read_file(settings.config) if settings.config else {}
     shared = {section: file.pop(section) for section in get_type_hints(RunConfig) if section in file}
-    recipe = RECIPES[_data_name(settings, [shared, *file.values()])]
+    name = _data_name(settings, [shared, *file.values()])
     runs = {}
     for family in dict.fromkeys((*settings.models, *file)):  # also what is not compared is to be right
-        require(family in recipe.runs, "family", family, f"one of {', '.join(recipe.runs)}")
-        run = from_dict(RunConfig, shared, base=recipe.runs[family])
+        if family not in MODELS:
+            known = [*MODELS, *(() if family in settings.models else get_type_hints(RunConfig))]
+            raise ValueError(f"there is no model or setting {family!r}: {suggestion(family, known)}")
+        run = from_dict(RunConfig, shared, base=usual_run(name, family))
         run = from_dict(RunConfig, file.get(family, {}), base=run, path=family)
         seed = (shared | file.get(family, {})).get("seed")
         require(seed is None, f"{family}.seed", seed, "none in the config file, for --seeds says which there are")
-        runs[family] = _adapt(run, settings, recipe.runs[family].data.name)
+        runs[family] = _adapt(run, settings, name)
     runs = {family: runs[family] for family in settings.models}
     seeds = min(settings.seeds, QUICK_SEEDS) if settings.quick else settings.seeds
-    return Plan(Recipe(target=recipe.target if target is None else target, runs=runs), seeds)
+    return Plan(Recipe(target=RECIPES[name].target if target is None else target, runs=runs), seeds)
 
 
 def _data_name(settings: Compare, stored: list[Any]) -> str:

@@ -193,7 +193,7 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
                 "the model did not train.",
             )
         ]
-    if family.config.model.name == "cnn":
+    if "conv1" in variables["params"]:
         weights = analysis.first_layer_filters(variables)
         return [
             Section(
@@ -209,7 +209,7 @@ def _weights(family: Family, dataset: Dataset) -> list[Section]:
 
 def _called(family: Family) -> str:
     """The family in a heading: by its kind where it has no other name."""
-    kind = {"linear": "linear model", "cnn": "CNN"}[family.config.model.name]
+    kind = {"linear": "linear model", "cnn": "CNN"}.get(family.config.model.name, family.config.model.name)
     return kind if family.name == family.config.model.name else f"{kind} {family.name}"
 
 

@@ -5,10 +5,11 @@ The settings were chosen on the validation split, never on the test split.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convnet.architectures import CNN, MLP, Architecture, Linear
 from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.settings import apply
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,16 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
 }
+
+
+def usual_run(data_set: str, model: str) -> RunConfig:
+    """How `model` is trained on `data_set` where nothing else is said: by its recipe; a model that has none as the CNN
+    is; and on data without recipes by the library's own settings.
+
+    Raises ValueError for an unknown model.
+    """
+    runs = RECIPES[data_set].runs if data_set in RECIPES else {}
+    if model in runs:
+        return runs[model]
+    base = replace(runs.get("cnn", RunConfig()), model=CNN())
+    return apply(base, {"data.name": data_set, "model.name": model})

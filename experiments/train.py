@@ -6,8 +6,8 @@
 
 Settings that are given neither here nor in a file (--config) are those of the comparison's recipe
 (experiments/recipes.py) for the data set and the model, so the CNN trained here is the CNN of the README's table; where
-there is no recipe, as for `--model.name resnet18`, they are the library's own. The second line goes on where the first
-was stopped, killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare
+a model has none, as with `--model.name resnet18`, they are the CNN's. The second line goes on where the first was
+stopped, killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare
 the hash that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
 `python scripts/reproduce.py RUN` trains it again and says whether every bit agrees.
 """
@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import tyro
 from convnet.experiments.compare_family import Family
 from convnet.experiments.compare_report import write_comparison
-from convnet.experiments.recipes import RECIPES
+from convnet.experiments.recipes import RECIPES, usual_run
 
 from convnet import data
 from convnet.cli import run_command, run_config
@@ -120,14 +120,9 @@ def _train(trainer: Trainer, out: Path, settings: Train, bar: Any) -> RunResult:
     return trainer.run(on_epoch=show, directory=out, **options)
 
 
-def usual(data_set: str | None, model: str | None) -> RunConfig:
-    """As in a comparison, where that has such a model on such data."""
-    runs = RECIPES[data_set or "digits"].runs if (data_set or "digits") in RECIPES else {}
-    return runs.get(model or "cnn", RunConfig())
-
-
 def defaults(args: Sequence[str]) -> Train:
-    return Train(run=run_config(args, usual))
+    """Settings that are not given are those of a comparison."""
+    return Train(run=run_config(args, lambda data_set, model: usual_run(data_set or "digits", model or "cnn")))
 
 
 def main(args: list[str] | None = None) -> int:

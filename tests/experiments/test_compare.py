@@ -15,7 +15,7 @@ from convnet.config import RunConfig
 from convnet.run import Trainer, load_result
 from convnet.settings import content_hash, from_dict
 
-FAST = ["--models", "linear", "mlp", "--seeds", "2", "--epochs", "2"]
+FAST = ["--models", "linear", "mlp", "--seeds", "2", "--train.epochs", "2"]
 
 
 def rows_of(out):
@@ -124,7 +124,7 @@ def test_the_config_file_wins_over_defaults(tmp_path):
 
 
 def test_what_is_given_wins_over_the_config_file(tmp_path):
-    given = ["--gradient", "hand", "--data.limit", "600", "--epochs", "3"]
+    given = ["--gradient", "hand", "--data.limit", "600", "--train.epochs", "3"]
     run = configured(tmp_path, FILE, *given).recipe.runs["cnn"]
     assert (run.gradient, run.data.limit, run.data.shift, run.train.epochs) == ("hand", 600, 2, 3)
 
@@ -161,9 +161,9 @@ def summary_of(out):
 def test_results_of_other_settings_are_kept(finished, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     for args, message in (
-        (["--models", "linear", "--seeds", "2", "--epochs", "2"], "runs.mlp (some there, none here)"),
+        (["--models", "linear", "--seeds", "2", "--train.epochs", "2"], "runs.mlp (some there, none here)"),
         ([*FAST, "--seeds", "1"], "seeds (2 there, 1 here)"),
-        ([*FAST, "--epochs", "3"], "runs.linear.train.epochs (2 there, 3 here)"),
+        ([*FAST, "--train.epochs", "3"], "runs.linear.train.epochs (2 there, 3 here)"),
     ):
         assert compare.main([*args, "--out", str(finished)]) == 2
         assert message in capsys.readouterr().err
@@ -183,7 +183,7 @@ def default_directory(*args):
 
 
 def test_other_settings_have_another_default_directory():
-    assert default_directory() == default_directory("--epochs", "40", "--resume") == "runs/compare/digits"
+    assert default_directory() == default_directory("--train.epochs", "40", "--resume") == "runs/compare/digits"
     assert default_directory("--data.name", "mnist") == "runs/compare/mnist"
     assert default_directory("--quick") == default_directory("--quick", "--seeds", "9") == "runs/compare/digits-quick"
     others = [
@@ -211,10 +211,10 @@ def test_a_diverged_run_is_a_result(tmp_path, capsys):
 
 BAD = {
     "unknown data set": (["--data.name", "minst"], "data.name is 'minst': expected one of digits, mnist, cifar10"),
-    "unknown family": (["--models", "linear", "rnn"], "family is 'rnn': expected one of linear, mlp, cnn"),
+    "unknown family": (["--models", "linear", "rnn"], "there is no model or setting 'rnn': did you mean cnn"),
     "no seeds": (["--seeds", "0"], "seeds is 0: expected 1 or more"),
     "negative seeds": (["--seeds", "-3"], "seeds is -3: expected 1 or more"),
-    "no epochs": (["--epochs", "0"], "epochs is 0: expected 1 or more"),
+    "no epochs": (["--train.epochs", "0"], "train.epochs is 0: expected 1 or more"),
     "no families": (["--models"], "models is (): expected distinct families"),
     "the same twice": (["--models", "mlp", "mlp"], "models is ('mlp', 'mlp'): expected distinct families"),
     "no examples": (["--data.limit", "0"], "data.limit is 0: expected a positive number of examples"),
@@ -235,10 +235,20 @@ def test_bad_input_is_one_line_and_leaves_nothing(args, message, tmp_path, capsy
 
 
 BAD_FILES = {
-    "unknown key": ({"cnn": {"modle": {}}}, "unknown key 'modle' in cnn: expected one of data, model"),
-    "nested unknown key": ({"cnn": {"optim": {"lr": 1}}}, "unknown key 'lr' in cnn.optim"),
-    "unknown family": ({"rnn": {}}, "family is 'rnn'"),
-    "unknown key of a family that is not compared": ({"mlp": {"optm": {}}}, "unknown key 'optm' in mlp"),
+    "unknown key": ({"cnn": {"modle": {}}}, "unknown setting 'cnn.modle': did you mean model"),
+    "nested unknown key": (
+        {"cnn": {"optim": {"lr": 1}}},
+        "unknown setting 'cnn.optim.lr': expected one of name",
+    ),
+    "unknown family": ({"rnn": {}}, "there is no model or setting 'rnn': did you mean cnn"),
+    "setting of another model": (
+        {"mlp": {"model": {"kernel": 3}}},
+        "unknown setting 'mlp.model.kernel' of mlp",
+    ),
+    "unknown key of a family that is not compared": (
+        {"mlp": {"optm": {}}},
+        "unknown setting 'mlp.optm': did you mean opt",
+    ),
     "seed": ({"cnn": {"seed": 3}}, "cnn.seed is 3: expected none in the config file, for --seeds says which there are"),
     "no settings": ({"cnn": 3}, "cnn is 3: expected a mapping of settings"),
     "no number": (
