@@ -7,13 +7,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from benchmarks import cases, networks
+from convnet.architectures import MODELS
 
 TYPES = {
     kind.__name__: kind
     for kind in (
         *(cases.ConvLayer, cases.PoolLayer, cases.OpTask, cases.GemmTask),
-        *(networks.Conv, networks.Norm, networks.Relu, networks.Pool, networks.GlobalAverage, networks.Flatten),
-        *(networks.Dense, networks.Residual, networks.Network, networks.StepTask),
+        *(networks.Network, networks.StepTask, *MODELS.values()),
     )
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,63 +12,81 @@ import optax
 from flax import linen as nn
 from jax import Array, lax
 
-from benchmarks import networks
 from benchmarks.cases import PRECISIONS, GemmTask
 from benchmarks.messages import Task
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters
+from benchmarks.networks import LEARNING_RATE, MOMENTUM, StepTask
 from benchmarks.peers.jax_ops import gemm_program, memory, precisely
-from benchmarks.peers.jax_steps import device_data, driven, pixels, stacked
+from benchmarks.peers.jax_steps import device_data, driven, pixels, stacked, start
 from benchmarks.peers.program import Loaded, Program, Unsupported
+from benchmarks.peers.vocabulary import spans, unwritten
+from convnet.architectures import layers
+
+FUNCTIONS = {"relu": nn.relu, "tanh": nn.tanh, "sigmoid": nn.sigmoid}
 
 
-class TableModule(nn.Module):
-    """A network of the table; its layers have the table's names."""
+class Layers(nn.Module):
+    """`body`, one layer after the other, with the table's names; beside a shortcut, `function` of the sum of both.
 
-    network: Network
+    Raises Unsupported for a layer that is not written here.
+    """
+
+    body: tuple[layers.Layer, ...]
+    shortcut: tuple[layers.Layer, ...] | None = None
+    function: str = "relu"
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return self._forward(self.network.layers, x, "layer").astype(jnp.float32)
+        y = self.through(self.body, x)
+        return y if self.shortcut is None else FUNCTIONS[self.function](y + self.through(self.shortcut, x))
 
-    def _forward(self, layers, x: Array, prefix: str) -> Array:
-        for i, layer in enumerate(layers):
-            name = f"{prefix}_{i}"
-            match layer:
-                case networks.Conv(features=features, kernel=kernel, stride=stride, bias=bias):
-                    padding = [(kernel // 2, kernel // 2)] * 2
-                    settings = dict(use_bias=bias, dtype=self.dtype, name=name)
-                    x = nn.Conv(features, (kernel, kernel), stride, padding, **settings)(x)
-                case networks.Norm():
-                    x = nn.BatchNorm(use_running_average=False, dtype=self.dtype, name=name)(x)
-                case networks.Relu():
-                    x = nn.relu(x)
-                case networks.Pool(window=window):
-                    x = nn.max_pool(x, (window, window), (window, window))
-                case networks.GlobalAverage():
-                    x = x.mean(axis=(1, 2))
-                case networks.Flatten():
-                    x = x.reshape(x.shape[0], -1)
-                case networks.Dense(features=features):
-                    x = nn.Dense(features, dtype=self.dtype, name=name)(x)
-                case networks.Residual(body=body, shortcut=shortcut):
-                    beside = self._forward(shortcut, x, f"{name}_shortcut")
-                    x = nn.relu(self._forward(body, x, f"{name}_body") + beside)
+    def through(self, body: tuple[layers.Layer, ...], x: Array) -> Array:
+        for layer in body:
+            x = self.written(layer, x.shape[1:])(x)
         return x
+
+    def written(self, layer: layers.Layer, shape: tuple[int, ...]) -> Callable[[Array], Array]:
+        own = dict(dtype=self.dtype, name=getattr(layer, "name", None))
+        match layer:
+            case layers.Conv(features=features, bias=bias, groups=groups):
+                kernel, stride, dilation, padding = spans(layer, shape)
+                settings = dict(kernel_dilation=dilation, feature_group_count=groups, use_bias=bias)
+                return nn.Conv(features, kernel, stride, padding, **settings, **own)
+            case layers.Dense(features=features, bias=bias):
+                return nn.Dense(features, use_bias=bias, **own)
+            case layers.BatchNorm():
+                return nn.BatchNorm(use_running_average=False, **own)
+            case layers.Activation(function=function) if function in FUNCTIONS:
+                return FUNCTIONS[function]
+            case layers.Pool(kind=kind):
+                kernel, stride, _, padding = spans(layer, shape)
+                pool = nn.max_pool if kind == "max" else nn.avg_pool
+                return partial(pool, window_shape=kernel, strides=stride, padding=padding)
+            case layers.GlobalAvgPool():
+                return lambda x: x.mean(axis=(1, 2))
+            case layers.Flatten():
+                return lambda x: x.reshape(x.shape[0], -1)
+            case layers.Dropout(rate=0):
+                return lambda x: x
+            case layers.Block(layers=body):
+                return Layers(body, **own)
+            case layers.Residual(body=body, shortcut=shortcut, function=function) if function in FUNCTIONS:
+                return Layers(body, shortcut, function, **own)
+        raise unwritten(layer, "Flax")
 
 
 def step_program(task: StepTask) -> Program:
-    model = TableModule(task.network, PRECISIONS[task.precision])
+    model = Layers(task.network.layers, dtype=PRECISIONS[task.precision])
     optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
 
     def init(key: Array) -> dict[str, Any]:
         variables = model.init(key, jnp.zeros((1, *task.network.image_shape)))
-        params = jax.tree.map(jnp.asarray, initial_parameters(task.network))
+        params = start(task.network)
         return {"params": params, "opt": optimizer.init(params), "stats": variables.get("batch_stats", {})}
 
     def objective(params, stats, images, labels):
         logits, changed = model.apply({"params": params, "batch_stats": stats}, images, mutable=["batch_stats"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
         return losses.mean(), changed.get("batch_stats", {})
 
     def step(state, batch):

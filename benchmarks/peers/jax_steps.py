@@ -1,9 +1,9 @@
-"""Training steps of the project itself: its own step, epoch and state over a network from the table."""
+"""Training steps of the project itself: its own models, step, epoch and state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,61 +13,31 @@ import numpy as np
 import optax
 from jax import Array
 
-from benchmarks import networks
 from benchmarks.cases import PRECISIONS, GemmTask, OpTask
 from benchmarks.messages import Task
-from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
+from benchmarks.networks import (
+    CLASSES,
+    LEARNING_RATE,
+    MOMENTUM,
+    Network,
+    StepTask,
+    initial_parameters,
+    synthetic_data,
+)
 from benchmarks.peers.jax_ops import gemm_program, memory, op_program, precisely
 from benchmarks.peers.program import Loaded, Program
-from convnet import train
+from convnet import models, train
 from convnet.allocator import give_back_memory
 from convnet.ops import OPSETS, OpSet
 from convnet.train.programs import DETERMINISTIC
 
 
-@dataclass(frozen=True)
-class TableModel:
-    """A network of the table over an `OpSet`, with the two methods that training asks of a model."""
-
-    network: Network
-    ops: OpSet
-    dtype: str = "float32"
-
-    def init(self, key: Array, images: Array) -> dict[str, Any]:
-        """The table's own initial parameters, the same for every key, as in the other peers."""
-        del key, images
-        return {"params": jax.tree.map(jnp.asarray, initial_parameters(self.network))}
-
-    def apply(self, variables, images: Array, *, train: bool = False, rngs=None) -> Array:
-        """Logits [N, K], float32, of images [N, H, W, C]; parameters are kept in float32 and used in `dtype`."""
-        del train, rngs
-        params, images = jax.tree.map(lambda leaf: leaf.astype(self.dtype), (variables["params"], images))
-        return _forward(self.network.layers, params, images, self.ops).astype(jnp.float32)
-
-
-def _forward(layers: tuple[networks.Layer, ...], params, x: Array, ops: OpSet, prefix: str = "layer") -> Array:
-    for i, layer in enumerate(layers):
-        name = f"{prefix}_{i}"
-        own = params.get(name, {})
-        match layer:
-            case networks.Conv(kernel=kernel, stride=stride):
-                x = ops.conv2d(x, own["kernel"], own.get("bias"), stride=stride, padding=kernel // 2)
-            case networks.Norm():
-                x, _, _ = ops.batch_norm(x, own["scale"], own["bias"], eps=1e-5)
-            case networks.Relu():
-                x = ops.relu(x)
-            case networks.Pool(window=window):
-                x = ops.max_pool(x, window)
-            case networks.GlobalAverage():
-                x = ops.global_avg_pool(x)
-            case networks.Flatten():
-                x = x.reshape(x.shape[0], -1)
-            case networks.Dense():
-                x = ops.dense(x, own["kernel"], own["bias"])
-            case networks.Residual(body=body, shortcut=shortcut):
-                beside = _forward(shortcut, params, x, ops, f"{name}_shortcut")
-                x = ops.relu(_forward(body, params, x, ops, f"{name}_body") + beside)
-    return x
+def start(network: Network) -> Any:
+    """The network's initial parameters as Flax nests them: stage1 -> block1 -> conv1 -> kernel."""
+    found = initial_parameters(network)
+    return models.unflatten(
+        {f"{name}/{part}": jnp.asarray(value) for name, own in found.items() for part, value in own.items()}
+    )
 
 
 def pixels(key: Array, images: Array) -> Array:
@@ -78,21 +48,23 @@ def pixels(key: Array, images: Array) -> Array:
 
 def step_program(task: StepTask, opset: OpSet, options: dict[str, Any]) -> Program:
     """options: of the compiler."""
-    model = TableModel(task.network, opset, PRECISIONS[task.precision])
+    settings = dict(num_classes=CLASSES, ops=opset, precision=PRECISIONS[task.precision])
+    model = models.build(task.network.architecture, **settings)
     optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
     step = train.make_train_step(model, optimizer, opset.softmax_cross_entropy, pixels)
 
     def init(key: Array) -> train.TrainState:
-        return train.init_state(model, optimizer, key, task.network.image_shape)
+        state = train.init_state(model, optimizer, key, task.network.image_shape)
+        return replace(state, params=start(task.network))  # those of every other peer, whatever the key
 
     images, labels = device_data(task)
     if task.mode == "single":
-        state, batch = init(jax.random.key(0)), (images, labels)
+        state, batch = jax.jit(init)(jax.random.key(0)), (images, labels)
         return driven(step, state, (batch,), lambda info: info["loss"], options=options)
     if task.mode == "scanned":
         epoch = train.make_epoch(step, task.batch)
         shared = dict(units=task.repeats, options=options)
-        return driven(epoch, init(jax.random.key(0)), (images, labels), lambda info: info["loss"][0], **shared)
+        return driven(epoch, jax.jit(init)(jax.random.key(0)), (images, labels), lambda info: info["loss"][0], **shared)
     states = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(0), task.repeats))
     batches = stacked(task, images, labels)
     return driven(jax.vmap(step), states, (batches,), lambda info: info["loss"].mean(), units=task.repeats)

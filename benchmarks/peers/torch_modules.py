@@ -2,95 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import machine, networks
+from benchmarks import machine
 from benchmarks.cases import GemmTask, OpTask
 from benchmarks.messages import Task
 from benchmarks.networks import LEARNING_RATE, MOMENTUM, Network, StepTask, initial_parameters, synthetic_data
 from benchmarks.peers.program import Loaded, Program, Unsupported
 from benchmarks.peers.torch_ops import gemm_program, op_program, precisely, synchronize
+from benchmarks.peers.vocabulary import spans, unwritten
+from convnet.architectures import layers, shapes
 
 FORMATS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format, "compiled": torch.channels_last}
+FUNCTIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Residual(nn.Module):
-    def __init__(self, body: nn.Module, shortcut: nn.Module):
+    def __init__(self, body: nn.Module, shortcut: nn.Module, function: nn.Module):
         super().__init__()
-        self.body, self.shortcut = body, shortcut
+        self.body, self.shortcut, self.function = body, shortcut, function
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.relu(self.body(x) + self.shortcut(x))
+        return self.function(self.body(x) + self.shortcut(x))
 
 
 def build_module(network: Network) -> nn.Module:
-    """The network of the table over float images [N, C, H, W], with the table's initial parameters."""
-    found: dict[str, nn.Module] = {}
-    module = _sequence(network.layers, network.image_shape, "layer", found)
-    flattened = _flattened(network)
-    for name, own in initial_parameters(network).items():
-        target, kernel = found[name], own.get("kernel", own.get("scale"))
-        if kernel.ndim == 4:
-            kernel = kernel.transpose(3, 2, 0, 1)
-        elif kernel.ndim == 2:
-            if name in flattened:  # torch flattens channels first
-                kernel = kernel.reshape(*flattened[name], -1).transpose(2, 0, 1, 3).reshape(kernel.shape)
-            kernel = kernel.T
-        with torch.no_grad():
-            target.weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
-            if target.bias is not None:
-                target.bias.copy_(torch.from_numpy(own["bias"]))
-    return module
+    """The network over float images [N, C, H, W], with its initial parameters. Raises Unsupported for a layer that is
+    not written here."""
+    found = [(placed, _written(placed)) for placed in network.placed]
+    parameters, image = initial_parameters(network), ()
+    for placed, modules in found:
+        if isinstance(placed.layer, layers.Flatten):
+            image = placed.input
+        if own := parameters.get(placed.name):
+            _set(modules[-1], own, image)
+        if isinstance(placed.layer, layers.Dense):
+            image = ()
+    return _sequence(network.layers, (modules for _, modules in found))
 
 
-def _sequence(layers, shape, prefix: str, found: dict[str, nn.Module]) -> nn.Module:
-    """`found` receives each layer under its name."""
+def _set(module: nn.Module, own: dict[str, np.ndarray], image: shapes.Shape) -> None:
+    """image: [H, W, C] where what the module reads was flattened; torch flattens channels first."""
+    weight = own.get("kernel", own.get("scale"))
+    if weight.ndim == 4:
+        weight = weight.transpose(3, 2, 0, 1)
+    elif len(image) == 3:
+        weight = weight.reshape(*image, -1).transpose(2, 0, 1, 3).reshape(weight.shape)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight.T if weight.ndim == 2 else weight)))
+        if module.bias is not None:
+            module.bias.copy_(torch.from_numpy(own["bias"]))
+
+
+def _sequence(body: Sequence[layers.Layer], leaves: Iterator[tuple[nn.Module, ...]]) -> nn.Module:
+    """`leaves` are the modules of the layers, in the order of `shapes.walk`."""
     modules = []
-    for i, layer in enumerate(layers):
-        name = f"{prefix}_{i}"
-        if isinstance(layer, networks.Residual):
-            body = _sequence(layer.body, shape, f"{name}_body", found)
-            modules.append(Residual(body, _sequence(layer.shortcut, shape, f"{name}_shortcut", found)))
-        else:
-            found[name] = _module(layer, shape)
-            modules.append(found[name])
-        shape = networks.output_shape(layer, shape)
+    for layer in body:
+        match layer:
+            case layers.Block():
+                modules.append(_sequence(layer.layers, leaves))
+            case layers.Residual(function=function) if function in FUNCTIONS:
+                both = [_sequence(part, leaves) for part in (layer.body, layer.shortcut)]
+                modules.append(Residual(*both, FUNCTIONS[function]()))
+            case layers.Residual():
+                raise unwritten(layer, "torch")
+            case _:
+                modules += next(leaves)
     return nn.Sequential(*modules)
 
 
-def _module(layer: networks.Layer, shape: networks.Shape) -> nn.Module:
+def _written(placed: shapes.Placed) -> tuple[nn.Module, ...]:
+    """One after the other; parameters are those of the last."""
+    layer, shape = placed.layer, placed.input
     match layer:
-        case networks.Conv(features=features, kernel=kernel, stride=stride, bias=bias):
-            return nn.Conv2d(shape[-1], features, kernel, stride, padding=kernel // 2, bias=bias)
-        case networks.Norm():
-            return nn.BatchNorm2d(shape[-1])
-        case networks.Relu():
-            return nn.ReLU()
-        case networks.Pool(window=window):
-            return nn.MaxPool2d(window)
-        case networks.GlobalAverage():
-            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        case networks.Flatten():
-            return nn.Flatten()
-        case networks.Dense(features=features):
-            return nn.Linear(shape[-1], features)
-    raise Unsupported(f"{type(layer).__name__} is not written in torch")
+        case layers.Conv(features=features, groups=groups, bias=bias):
+            kernel, stride, dilation, padding = spans(layer, shape)
+            before, padding = _padding(padding, 0.0)
+            return *before, nn.Conv2d(shape[-1], features, kernel, stride, padding, dilation, groups, bias)
+        case layers.Dense(features=features, bias=bias):
+            return (nn.Linear(*shape, features, bias),)
+        case layers.BatchNorm():
+            return ((nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[-1]),)
+        case layers.Activation(function=function) if function in FUNCTIONS:
+            return (FUNCTIONS[function](),)
+        case layers.Pool(kind=kind):
+            kernel, stride, _, padding = spans(layer, shape)
+            before, padding = _padding(padding, -torch.inf if kind == "max" else 0.0)
+            return *before, (nn.MaxPool2d if kind == "max" else nn.AvgPool2d)(kernel, stride, padding)
+        case layers.GlobalAvgPool():
+            return nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        case layers.Flatten():
+            return (nn.Flatten(),)
+        case layers.Dropout(rate=0):
+            return ()
+    raise unwritten(layer, "torch")
 
 
-def _flattened(network: Network) -> dict[str, networks.Shape]:
-    """Name of each dense layer that reads flattened images -> their [H, W, C]."""
-    found, before = {}, None
-    for name, layer, shape in networks.walk(network.layers, network.image_shape):
-        if isinstance(layer, networks.Flatten):
-            before = shape
-        elif isinstance(layer, networks.Dense) and before is not None:
-            found[name], before = before, None
-    return found
+def _padding(padding: tuple[tuple[int, int], tuple[int, int]], value: float):
+    """What goes before a layer, and the layer's own padding, which torch has the same on both sides."""
+    rows, cols = padding
+    if rows[0] == rows[1] and cols[0] == cols[1]:
+        return (), (rows[0], cols[0])
+    return (nn.ConstantPad2d((*cols, *rows), value),), 0
 
 
 def step_program(task: StepTask, layout: str, device: str) -> Program:

@@ -1,22 +1,33 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from benchmarks.cases import CONTEXTS, LAYERS, ConvLayer, GemmTask, OpTask, tasks_of
 from benchmarks.messages import decode, encode
 from benchmarks.networks import (
+    CLASSES,
+    LARGE_NETWORKS,
     MODES,
     NETWORKS,
     QUICK_NETWORKS,
-    Conv,
-    Dense,
-    Flatten,
     Network,
     StepTask,
     initial_parameters,
     plain_cnn,
     step_flops,
-    walk,
 )
 from benchmarks.scaling import BASE, SWEEPS, sweep
+from convnet import models
+from convnet.architectures import Table
+from convnet.architectures.layers import Conv, Flatten
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -39,17 +50,16 @@ def test_labels_are_distinct():
     assert LAYERS["conv5-32-64-at-28-stride2"].label == "5×5 32→64 at 28², stride 2"
 
 
+EVERY_NETWORK = NETWORKS | LARGE_NETWORKS | QUICK_NETWORKS
 EVERY_TASK = [
     GemmTask(64, "float32"),
     *(task for layer in LAYERS.values() for way in CONTEXTS for task in tasks_of(
         layer, way, batch=2, precision="bfloat16", repeats=3)),
-    *(StepTask(network, mode, 4, 2) for network in (NETWORKS | QUICK_NETWORKS).values() for mode in MODES),
+    *(StepTask(network, mode, 4, 2) for network in EVERY_NETWORK.values() for mode in MODES),
 ]  # fmt: skip
 
 
 def test_every_task_survives_the_journey_to_a_worker():
-    import json
-
     for task in EVERY_TASK:
         assert decode(json.loads(json.dumps(encode(task)))) == task
 
@@ -60,28 +70,54 @@ def test_an_op_by_itself_is_not_repeated():
 
 
 def test_flops_of_a_step_by_hand():
-    network = Network("", (4, 4, 2), (Conv(3), Flatten(), Dense(5)))
-    assert step_flops(network, 7) == 2 * 7 * (2 * 16 * 3 * 9 * 2 + 3 * 48 * 5)
+    network = Network("", (4, 4, 2), Table((Conv("conv", 3), Flatten())))
+    assert step_flops(network, 7) == 2 * 7 * (2 * 16 * 3 * 9 * 2 + 3 * 48 * 10)
 
 
 def test_the_small_vgg_takes_117_gflop():
     assert step_flops(NETWORKS["small_vgg"], 128) == pytest.approx(117e9, rel=0.01)
 
 
-@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_parameters_belong_to_layers_and_end_in_ten_classes(network):
-    found = initial_parameters(network)
-    assert set(found) <= {name for name, _, _ in walk(network.layers, network.image_shape)}
-    assert list(found.values())[-1]["kernel"].shape[1] == 10
-    again = initial_parameters(network)
-    assert all((own["kernel"] == again[name]["kernel"]).all() for name, own in found.items() if "kernel" in own)
+SIZES = {"mlp": 535_818, "mnist_cnn": 824_458, "small_vgg": 2_196_810, "resnet8": 308_650, "resnet18": 11_173_962}
+"""Trained values of the networks that the stored results are of."""
 
 
-def test_a_residual_without_a_shortcut_keeps_the_shape():
-    names = [name for name, _, _ in walk(NETWORKS["resnet8"].layers, (32, 32, 3))]
-    assert "layer_3_body_0" in names
-    assert not any(name.startswith("layer_3_shortcut") for name in names)
-    assert "layer_4_shortcut_0" in names
+@pytest.mark.parametrize("name", EVERY_NETWORK)
+def test_initial_parameters_are_those_of_the_model(name):
+    network = EVERY_NETWORK[name]
+    drawn = initial_parameters(network)
+    model = models.build(network.architecture, num_classes=CLASSES)
+    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *network.image_shape)))
+    sizes = {f"params/{layer}/{part}": value.shape for layer, own in drawn.items() for part, value in own.items()}
+    flat = models.flatten({"params": expected["params"]})
+    assert sizes == {path: leaf.shape for path, leaf in flat.items()}
+    count = sum(value.size for own in drawn.values() for value in own.values())
+    assert count == models.count_parameters(expected)
+    assert count == SIZES.get(name, count)
+
+
+@pytest.mark.parametrize("network", QUICK_NETWORKS.values(), ids=QUICK_NETWORKS)
+def test_initial_parameters_are_the_same_ones_every_time(network):
+    found, again, other = (initial_parameters(network, seed) for seed in (0, 0, 1))
+    for name, own in found.items():
+        for part, value in own.items():
+            assert value.dtype == np.float32
+            np.testing.assert_array_equal(value, again[name][part])
+            if part == "kernel":
+                assert (value != other[name][part]).any()
+            else:
+                assert (value == (part == "scale")).all()
+
+
+def test_kernels_have_the_deviation_that_keeps_relus_alive():
+    kernel = initial_parameters(NETWORKS["resnet8"])["stage3/block1/conv2"]["kernel"]
+    assert kernel.shape == (3, 3, 128, 128)
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 128)), rel=0.01)
+
+
+def test_parents_and_workers_need_no_flax():
+    code = "import sys, benchmarks.messages; sys.exit('flax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
 @pytest.mark.parametrize("quantity", SWEEPS)
