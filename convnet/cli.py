@@ -41,10 +41,7 @@ def run_command(
     with suppress(AttributeError, ValueError):  # something else than a stream of text stands in its place, or a closed
         sys.stdout.reconfigure(errors="replace")  # a name that a terminal cannot show costs no result
     try:
-        _refuse_empty(args)
-        base = {"default": defaults(args)} if defaults else {}
-        own = dict(registry=_own_values(), config=(tyro.conf.AvoidSubcommands,))
-        values = tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, **own, **base)
+        values = parse_command(settings, args, defaults=defaults)
         keep_memory()  # before anything is computed
         code = run(values)
     except (ValueError, OSError, OverflowError, MemoryError, JaxRuntimeError) as error:
@@ -61,6 +58,18 @@ def run_command(
         print(f"\ninterrupted{hint}", file=sys.stderr)
         return 130
     return code if isinstance(code, int) else 0
+
+
+def parse_command(
+    settings: type, args: Sequence[str], *, defaults: Callable[[Sequence[str]], Any] | None = None
+) -> Any:
+    """The `settings` that `args` stand for; defaults as in `run_command`. Raises what they raise, and ValueError for an
+    empty value; ends the process, as argparse does, with code 2 where they are no arguments, with 0 after --help."""
+    _refuse_empty(args)
+    base = {"default": defaults(args)} if defaults else {}
+    args = _without(args, "model.name") if defaults else args  # it has decided what else there is
+    own = dict(registry=_own_values(), config=(tyro.conf.AvoidSubcommands,))
+    return tyro.cli(settings, prog=Path(sys.argv[0]).name, args=args, **own, **base)
 
 
 def run_config(args: Sequence[str], usual: Callable[[str | None, str | None], RunConfig]) -> RunConfig:
@@ -92,6 +101,17 @@ def given(args: Sequence[str], name: str) -> str | None:
         if flag == f"--{name}":
             value = attached if equals else next(iter(args[at + 1 : at + 2]), None)
     return value
+
+
+def _without(args: Sequence[str], name: str) -> list[str]:
+    """`args` but for a setting and its value."""
+    kept, value_follows = [], False
+    for arg in args:
+        flag, equals, _ = arg.partition("=")
+        if flag != f"--{name}" and not value_follows:
+            kept.append(arg)
+        value_follows = flag == f"--{name}" and not equals
+    return kept
 
 
 def _own_values() -> ConstructorRegistry:

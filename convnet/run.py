@@ -139,7 +139,7 @@ class Trainer:
         config: RunConfig,
         on_epoch: OnEpoch = lambda record: None,
         *,
-        directory: Path | None = None,
+        directory: Path | str | None = None,
         resume: bool = False,
         accept_changes: bool = False,
         every_epoch: bool = False,
@@ -163,6 +163,7 @@ class Trainer:
         self.check_shared(config)
         if directory is None:
             return self._fit(config, on_epoch)
+        directory = Path(directory)
         if resume and (result := self._finished(config, directory, accept_changes)) is not None:
             for record in result.records:
                 on_epoch(record)

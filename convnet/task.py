@@ -32,7 +32,7 @@ TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_sca
 """Settings that a program can take as inputs. The others shape the program."""
 
 
-PARTS = ("model", "loss", "optimizer", "prepare", "preprocess")
+PARTS = ("model", "loss", "optimizer", "prepare", "preprocess", "init")
 """Of a task, what may be one's own. The rest is what these were made from: other ops are for `make_task`."""
 
 
@@ -66,6 +66,7 @@ class Task:
     optimizer: (steps of the whole run) -> optax.GradientTransformation.
     prepare: (key, images uint8 [N, H, W, C]) -> what the model is trained on; inside the compiled step.
     preprocess: images (uint8, or floats in the same unit) -> what the model is evaluated on.
+    init: (key, images [1, H, W, C]) -> the variables to start from, `models.warm_start` say; None: the model's own.
     traced: names in TRACEABLE whose numbers a program takes as inputs.
     """
 
@@ -77,6 +78,7 @@ class Task:
     optimizer: Callable[..., optax.GradientTransformation]
     prepare: Callable[[Array, Array], Array]
     preprocess: Callable[[Array], Array]
+    init: Callable[[Array, Array], Any] | None = None
     traced: tuple[str, ...] = ()
 
     @property
@@ -103,9 +105,10 @@ class Task:
             raise ValueError("model.name is 'own': expected a task with the model, replace(make_task(…), model=…)")
         if getattr(self.model, "ops", self.ops) is not self.ops:
             raise ValueError("task has other ops than its model: expected those that `make_task` was given")
-        uses, own = {"model.initializer_scale": "model", "train.label_smoothing": "loss"}, self.own
-        if unused := [name for name in self.traced if uses.get(name, "optimizer") in own]:
-            raise ValueError(f"traced holds {unused[0]!r}: the task's {uses.get(unused[0], 'optimizer')} is one's own")
+        uses = {"model.initializer_scale": ("model", "init"), "train.label_smoothing": ("loss",)}
+        for name in self.traced:
+            if parts := [part for part in uses.get(name, ("optimizer",)) if part in self.own]:
+                raise ValueError(f"traced holds {name!r}: the task's {parts[0]} is one's own")
 
     def with_values(self, values: Mapping[str, Array]) -> Task:
         """With traced numbers in the place of the config's: `values` by names in TRACEABLE. Those of the optimiser are

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 GRADIENTS = (ROOT / "docs" / "gradients.md").read_text()
 SPEED = (ROOT / "docs" / "speed.md").read_text()
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 
 
 def examples(text):
@@ -16,12 +17,10 @@ def examples(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", examples(README), ids=["model", "op", "task", "dataset"])
+@pytest.mark.parametrize("code", [*examples(README), *examples(EXTENDING)],
+                         ids=["README", "table", "flax module", "parts", "op", "data", "fine-tuning"])  # fmt: skip
 def test_example_runs_and_learns(code, monkeypatch, tmp_path):
-    from convnet import models
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
     scope = {"__name__": "example"}
     exec(code, scope)
     assert scope["result"].test_accuracy > 0.7
@@ -59,8 +58,8 @@ def leads_somewhere(target, text, folder):
 
 @pytest.mark.parametrize(
     ("text", "folder"),
-    [(README, ROOT), (GRADIENTS, ROOT / "docs"), (SPEED, ROOT / "docs")],
-    ids=["README", "gradients", "speed"],
+    [(README, ROOT), (GRADIENTS, ROOT / "docs"), (SPEED, ROOT / "docs"), (EXTENDING, ROOT / "docs")],
+    ids=["README", "gradients", "speed", "extending"],
 )
 def test_links_and_pictures_exist(text, folder):
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]

@@ -206,6 +206,7 @@ def test_each_part_can_be_ones_own_and_is_part_of_the_identity():
         "prepare": partial(inverted, usual.facts),
         "optimizer": lambda steps: optax.sgd(0.1),
         "model": models.build("mlp", num_classes=3, widths=(5,)),
+        "init": models.warm_start(usual.model, usual.model.init(jax.random.key(7), jnp.zeros((1, *usual.input_shape)))),
     }
     plain = Trainer(config, dataset, compiled=False)
     identity = plain.identity(config)

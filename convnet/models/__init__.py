@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ __all__ = [
     "flatten",
     "flops_per_image",
     "unflatten",
+    "warm_start",
 ]
 
 
@@ -53,6 +55,33 @@ def activations(model: Any, variables, images: Array) -> dict[str, Array]:
         return {name: x for entry in state["activations"]["in_order"] for name, x in entry.items()}
     called = flatten_dict(state["intermediates"])
     return {"/".join(path[:-1]) or "output": x for path, (x, *_) in called.items()}
+
+
+def warm_start(model: Any, variables: Any, *, anew: Collection[str] = ()) -> Callable[[Array, Array], Any]:
+    """An `init` of `model` that starts from `variables`, those of a trained network, instead of at random.
+
+    anew: layers, or blocks of them, that start as the model starts them, such as logits for other classes.
+
+    The `init` raises ValueError for a parameter that `variables` lack, or have in another shape, unless its layer is to
+    start anew, and for a name in `anew` that the model has not.
+    """
+    given = flatten(variables)
+
+    def init(key: Array, images: Array) -> Any:
+        found = flatten(model.init(key, images))
+        fresh = {layer: [name for name in found if f"/{layer}/" in f"/{name.split('/', 1)[1]}"] for layer in anew}
+        if unknown := [layer for layer, names in fresh.items() if not names]:
+            raise ValueError(f"anew holds {unknown[0]!r}: expected a layer of the model")
+        kept = [name for name in found if not any(name in names for names in fresh.values())]
+        for name in kept:
+            theirs = given[name].shape if name in given else None
+            if theirs != found[name].shape:
+                expected = f"{found[name].shape}, or its layer among those that start anew"
+                raise ValueError(f"{name} is {theirs or 'not there'}: expected {expected}")
+            found[name] = jnp.asarray(given[name], found[name].dtype)
+        return unflatten(found)
+
+    return init
 
 
 def count_parameters(variables) -> int:

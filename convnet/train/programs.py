@@ -63,7 +63,7 @@ def init_of(task: Task, steps: int) -> Callable:
 
     def init(key: Array, values: Values):
         now = task.with_values(values)
-        state = init_state(now.model, now.optimizer(steps), key, now.input_shape)
+        state = init_state(now.model, now.optimizer(steps), key, now.input_shape, now.init)
         return replace(state, opt_state=optim.with_numbers(state.opt_state, now.numbers(values)))
 
     return init

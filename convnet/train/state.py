@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,9 +42,14 @@ def stream(key: Array, name: str, index: Array | int = 0) -> Array:
     return jax.random.fold_in(jax.random.fold_in(key, STREAMS[name]), index)
 
 
-def init_state(model, optimizer, key: Array, image_shape: tuple[int, int, int]) -> TrainState:
-    """The state before the first update, a pure function of the root `key`; images are [H, W, C] = `image_shape`."""
-    start = model.init(stream(key, "init"), jnp.zeros((1, *image_shape)))
+def init_state(
+    model, optimizer, key: Array, image_shape: tuple[int, int, int], init: Callable[[Array, Array], Any] | None = None
+) -> TrainState:
+    """The state before the first update, a pure function of the root `key`; images are [H, W, C] = `image_shape`.
+
+    init: (key, images [1, H, W, C]) -> variables; None: the model's own.
+    """
+    start = (init or model.init)(stream(key, "init"), jnp.zeros((1, *image_shape)))
     params, batch_stats = start["params"], start.get("batch_stats", {})
     opt_state, step = optimizer.init(params), jnp.zeros((), jnp.int32)
     return TrainState(params=params, opt_state=opt_state, step=step, key=key, batch_stats=batch_stats)

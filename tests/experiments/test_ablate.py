@@ -1,7 +1,5 @@
-"""The ablation: what it writes, skips and refuses; and that no finished cell is ever lost or changed."""
+"""The ablation: what it writes, and what it says of intervals."""
 
-import csv
-import errno
 import html
 import json
 import tomllib
@@ -9,67 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tyro
 from convnet.experiments import ablate
-from convnet.experiments.ablate_cells import cells_of, parse_shard, read, share
-from convnet.experiments.ablate_plan import preset_names, quickened, read_preset
+from convnet.experiments.ablate_cells import cells_of, read
 from convnet.experiments.ablate_report import write_ablation
 from convnet.experiments.ablate_results import analyse
 
 from convnet import data, train
-from convnet.ablation import COVERAGE, Replicates, mean_interval
+from convnet.ablation import COVERAGE, mean_interval
+from convnet.cli import parse_command
 from convnet.config import RunConfig
-from convnet.record import RunDirectory, parameter_hash
+from convnet.record import parameter_hash
 from convnet.run import Trainer
 from convnet.settings import content_hash, from_dict
-
-BASE = [
-    "--set",
-    "model.name=linear",
-    "--set",
-    "data.limit=200",
-    "--set",
-    "train.epochs=2",
-    "--set",
-    "train.batch_size=20",
-]
-FACTORS = ["--factor", "optim.name=sgd,nesterov", "--factor", "model.initializer=zeros,normal"]
-GRID = [*BASE, *FACTORS, "--seeds", "3"]
-TIMES = ("train_seconds", "compile_seconds")
-
-
-def rows_of(out, *, without=TIMES):
-    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
-        return [{key: value for key, value in row.items() if key not in without} for row in csv.DictReader(file)]
-
-
-def run(*args, out):
-    return ablate.main([*args, "--out", str(out)])
-
-
-def last_line(capsys):
-    return capsys.readouterr().err.strip().splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    out = tmp_path_factory.mktemp("ablate") / "new" / "out"
-    assert run(*GRID, out=out) == 0
-    return out
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """(arm's optimiser, initialiser, seed) of every cell that is trained from now on."""
-    cells, real = [], Replicates.run_all
-
-    def run_all(self, configs, *args, **options):
-        cells.extend((c.optim.name, c.model.initializer, c.seed) for c in configs)
-        return real(self, configs, *args, **options)
-
-    monkeypatch.setattr(Replicates, "run_all", run_all)
-    return cells
-
+from tests.experiments.ablations import BASE, GRID, rows_of, run
 
 # --- what it writes ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +122,7 @@ def test_a_picture_that_cannot_be_drawn_costs_its_place(finished, monkeypatch, c
 
 def test_a_diverged_run_counts_as_guessing(tmp_path, capsys):
     """And its arm is compared, seeds and all."""
-    args = [*BASE, "--set", "model.name=mlp", "--factor", "optim.learning_rate=0.02,1e38", "--seeds", "2"]
+    args = [*BASE, "--model.name", "mlp", "--factor", "optim.learning_rate=0.02,1e38", "--seeds", "2"]
     assert run(*args, out=tmp_path / "out") == 0
     rows = rows_of(tmp_path / "out")
     assert [(row["status"], row["test_accuracy"] == "") for row in rows] == [("finished", False)] * 2 + [
@@ -234,7 +184,7 @@ def test_a_setting_without_effect_is_no_difference_and_no_test(tmp_path, capsys)
 
 @pytest.fixture
 def plan_and_cells(finished):
-    plan, arms = ablate.plan_of(tyro.cli(ablate.Ablate, args=GRID))
+    plan, arms = ablate.plan_of(parse_command(ablate.Ablate, GRID, defaults=ablate.defaults))
     cells = [read(cell) for cell in cells_of(arms, range(3), finished)]
     assert all(cells)
     return ablate.describe(plan, arms), cells
@@ -308,296 +258,3 @@ def test_hits_of_cells_that_hold_a_mean_alone_are_counted(plan_and_cells, finish
     assert [r.said for r in older] == [r.said for r in analyse(plan, cells)]
     with pytest.raises(ValueError, match=r"^cell \w+ tells of no test_hits, nor of how many test images there were: "):
         analyse(plan, [without_counts(done, "data") for done in cells])
-
-
-# --- going on ---------------------------------------------------------------------------------------------------------
-
-
-def test_finished_cells_are_skipped(finished, trained):
-    before, page = rows_of(finished, without=()), (finished / "plan.json").read_bytes()
-    assert run(*GRID, out=finished) == 0
-    assert trained == []
-    assert rows_of(finished, without=()) == before
-    assert (finished / "plan.json").read_bytes() == page
-
-
-BREAK = {
-    "a torn manifest": lambda cell: (cell / "manifest.json").write_text('{"status": "fin'),
-    "a run that was killed": lambda cell: _set_status(cell, "running"),
-    "a failed run": lambda cell: _set_status(cell, "failed"),
-    "a torn line": lambda cell: (cell / "metrics.jsonl").write_bytes((cell / "metrics.jsonl").read_bytes()[:-9]),
-    "a missing epoch": lambda cell: (cell / "metrics.jsonl").write_text(
-        (cell / "metrics.jsonl").read_text().splitlines(keepends=True)[0]
-    ),
-    "no directory": lambda cell: cell.rename(cell.with_name("away")),
-}
-
-
-def _set_status(cell, status):
-    manifest = json.loads((cell / "manifest.json").read_text())
-    (cell / "manifest.json").write_text(json.dumps(manifest | {"status": status}))
-
-
-SWEPT = ("a failed run", "a missing epoch", "no directory")
-
-
-@pytest.mark.parametrize(
-    "damage", [pytest.param(b, id=n, marks=pytest.mark.sweep if n in SWEPT else ()) for n, b in BREAK.items()]
-)
-def test_an_unfinished_cell_is_done_again_and_is_the_same(damage, finished, trained):
-    before = rows_of(finished)
-    damage(finished / "cells" / before[7]["cell"])
-    assert run(*GRID, out=finished) == 0
-    assert trained == [("nesterov", "zeros", 1)]
-    assert rows_of(finished) == before
-
-
-@pytest.mark.sweep
-def test_more_seeds_go_on_from_the_others(finished, tmp_path, trained):
-    smaller = [*BASE, *FACTORS, "--seeds", "1"]
-    assert run(*smaller, out=tmp_path / "out") == 0
-    assert len(trained) == 4
-    assert run(*GRID, out=tmp_path / "out") == 0
-    assert len(trained) == 12
-    assert rows_of(tmp_path / "out") == rows_of(finished)
-    assert run(*smaller, out=tmp_path / "out") == 0  # the report is of all that is there
-    assert rows_of(tmp_path / "out") == rows_of(finished)
-
-
-@pytest.mark.sweep
-def test_shards_make_the_whole_without_coordination(finished, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "out"
-    assert run(*GRID, "--shard", "3/3", out=out) == 0
-    assert len(rows_of(out)) == 4
-    assert "8 of 12 cells are not finished" in capsys.readouterr().out
-    for name, value in (("ID", "11"), ("COUNT", "3"), ("MIN", "11"), ("MAX", "13")):
-        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
-    assert run(*GRID, out=out) == 0
-    assert len(rows_of(out)) == 8
-    assert run(*GRID, "--shard", "2/3", out=out) == 0
-    assert rows_of(out) == rows_of(finished)
-    page = (out / "report.html").read_bytes()
-    (out / "report.html").unlink()
-    assert run(*GRID, "--report-only", out=out) == 0
-    assert len((out / "report.html").read_bytes()) > 0.9 * len(page)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
-def test_shards_are_disjoint_and_complete(n):
-    cells = list(range(33))
-    parts = [share(cells, (i, n)) for i in range(1, n + 1)]
-    assert [cell for part in parts for cell in part] == cells
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-def test_shards_of_slurm():
-    def shard(**values):
-        return parse_shard(None, {f"SLURM_ARRAY_TASK_{k}": str(v) for k, v in values.items()})
-
-    assert shard(ID=0, COUNT=4, MIN=0, STEP=1) == (1, 4)
-    assert shard(ID=7, COUNT=4, MIN=1, STEP=2) == (4, 4)
-    assert shard() == (1, 1)
-    assert parse_shard("2/5", {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "9"}) == (2, 5)
-
-
-@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "-1/3", "1/0"])
-def test_a_bad_shard_is_refused(text):
-    with pytest.raises(ValueError, match=f"shard is '{text}': expected i/n with 1 ≤ i ≤ n"):
-        parse_shard(text, {})
-
-
-# --- what it tells ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("args", "code"), [([], 2), (["--list"], 0), (["--seeds", "3"], 2)])
-def test_without_a_question_it_lists_those_of_the_presets(args, code, tmp_path, capsys):
-    assert run(*args, out=tmp_path / "out") == code
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2 : 2 + len(preset_names())]] == preset_names()
-    assert any("Do more convolutions per stage help" in line for line in lines)
-    assert not (tmp_path / "out").exists()
-
-
-# --- bad input --------------------------------------------------------------------------------------------------------
-
-BAD = {
-    "an empty place": (["--preset", "depth", "--out", ""], "--out is '': expected a value"),
-    "an empty factor": (["--factor", ""], "--factor is '': expected a value"),
-    "no cells": ([*FACTORS, "--max-cells", "0"], "expected at most max_cells = 0"),
-    "no workers": ([*FACTORS, "--workers", "0"], "workers is 0: expected 1 or more"),
-    "no chunk": ([*FACTORS, "--chunk", "0"], "chunk is 0: expected 1 or more"),
-    "no sample": ([*FACTORS, "--design", "random", "--sample", "0"], "sample is 0: expected 1 arm or more"),
-    "unknown factor": (["--factor", "model.initialiser=zeros"], "'model.initialiser': did you mean model.initializer"),
-    "bad level": (["--factor", "model.initializer=he_nrmal"], "initializer is 'he_nrmal': did you mean he_normal"),
-    "wrong type": (["--factor", "model.kernel=big"], "model.kernel is 'big': expected int"),
-    "same level twice": (["--factor", "model.kernel=3,3"], "factor model.kernel has the level 3 twice"),
-    "same config twice": (["--preset", "TWINS"], "arms 'a' and 'b' are the same config"),
-    "too large": ([*FACTORS, "--max-cells", "39"], "4 arms × 10 seeds are 40 cells: expected at most max_cells = 39"),
-    "bad base": ([*FACTORS, "--set", "train.epoch=3"], "unknown setting 'train.epoch': did you mean train.epochs"),
-    "a batch too large": ([*BASE, *FACTORS, "--set", "train.batch_size=999"], "train.batch_size is 999: expected at"),
-    "unknown preset": (["--preset", "initialisers"], "unknown preset 'initialisers': did you mean initializers?"),
-    "no such file": (["--preset", "nowhere.toml"], "preset 'nowhere.toml' cannot be read"),
-    "a setting without effect": (
-        ["--factor", "model.kernel=3,5", "--set", "model.name=mlp"],
-        "arms '3' and '5' are the same run: model.kernel has no effect where model.name is 'mlp'",
-    ),
-    "smoothing without targets": (
-        ["--factor", "train.label_smoothing=0,0.1", "--set", "train.loss=crammer_singer"],
-        "train.label_smoothing is 0.1: expected 0 where train.loss is 'crammer_singer'",
-    ),
-    "preset and factor": (["--preset", "depth", *FACTORS], "preset is 'depth': expected a preset, or at least one"),
-    "no seeds": ([*FACTORS, "--seeds", "0"], "seeds is 0: expected 1 or more"),
-    "bad shard": ([*FACTORS, "--shard", "9/3"], "shard is '9/3': expected i/n"),
-    "random without a size": ([*FACTORS, "--design", "random"], "sample is None: expected the number of arms"),
-    "unknown reference": ([*FACTORS, "--reference", "optim sgd"], "unknown reference 'optim sgd': did you mean"),
-    "nothing to report": ([*FACTORS, "--report-only"], "finished cells is 0: expected one or more"),
-}  # fmt: skip
-TWINS = """
-[factors.f]
-a = {model.kernel = 3}
-b = {model.depth = 1}
-"""
-
-
-@pytest.mark.parametrize(("args", "message"), BAD.values(), ids=BAD)
-def test_bad_input_is_one_line(args, message, tmp_path, capsys):
-    (tmp_path / "twins.toml").write_text(TWINS)
-    args = [str(tmp_path / "twins.toml") if arg == "TWINS" else arg for arg in args]
-    assert run(*args, out=tmp_path / "out") == 2
-    error = last_line(capsys)
-    assert error.startswith("error: ")
-    assert message in error
-    assert not (tmp_path / "out").exists()
-
-
-BAD_PRESETS = {
-    "unknown key": ("sead = 3", "a key of preset own is 'sead': expected one of question"),
-    "unknown setting": ("[factors]\n'model.kernl' = [3]", "unknown setting 'model.kernl': did you mean model.kernel"),
-    "wrong type": ("[factors]\n'model.kernel' = ['3']", "model.kernel is '3': expected int"),
-    "unknown base": ("[base.model]\nkernl = 3\n[factors]\n'model.depth' = [1]", "'model.kernl': did you mean"),
-    "bad base": ("[base.model]\nkernel = 'x'\n[factors]\n'model.depth' = [1]", "model.kernel is 'x': expected int"),
-    "no factors": ("seeds = 3", "factors is (): expected one factor or more"),
-    "seeds in words": ("seeds = 'ten'\n[factors]\n'model.depth' = [1]", "own.seeds is 'ten': expected int"),
-    "no TOML": ("[factors", "cannot be read"),
-    "a factor without a name": (
-        "[factors.' ']\na = {model.kernel = 3}",
-        "a factor of preset own is ' ': expected a name",
-    ),
-    **{
-        f"a factor called {name}": (
-            f"[factors.{name}]\na = {{model.kernel = 3}}\nb = {{model.kernel = 5}}",
-            f"factor is '{name}': expected another name than one of arm, seed, status, score",
-        )
-        for name in ("seed", "status", "arm", "test_accuracy")
-    },
-}
-
-
-@pytest.mark.parametrize(("text", "message"), BAD_PRESETS.values(), ids=BAD_PRESETS)
-def test_a_bad_preset_is_one_line(text, message, tmp_path, capsys):
-    (tmp_path / "own.toml").write_text(text)
-    assert run("--preset", str(tmp_path / "own.toml"), out=tmp_path / "out") == 2
-    assert message in last_line(capsys)
-
-
-def test_results_of_another_grid_are_kept(finished, capsys):
-    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
-    assert run(*BASE, *FACTORS, "--set", "train.epochs=3", out=finished) == 2
-    assert "holds another ablation (arm 'optim sgd, initializer zeros' differs); choose another" in last_line(capsys)
-    assert run(*BASE, "--factor", "model.kernel=3,5", out=finished) == 2
-    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
-
-
-def test_files_of_somebody_else_are_kept(tmp_path, capsys):
-    (tmp_path / "results.csv").write_text("family,seed\n")
-    assert run(*GRID, out=tmp_path) == 2
-    assert "holds files of something else (results.csv); choose another --out" in last_line(capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
-
-
-def test_cells_of_other_code_are_not_mixed_in_silently(finished, tmp_path, capsys, trained):
-    import shutil
-
-    out = tmp_path / "out"
-    shutil.copytree(finished, out)
-    path = out / "cells" / rows_of(out)[0]["cell"] / "manifest.json"
-    manifest = json.loads(path.read_text())
-    path.write_text(json.dumps(manifest | {"packages": manifest["packages"] | {"jax": "0.1"}}))
-    assert run(*GRID, out=out) == 2
-    assert "holds finished cells that others cannot be compared with" in (error := last_line(capsys))
-    assert "packages.jax ('0.1' then" in error
-    assert run(*GRID, "--accept-versions", out=out) == 0
-    assert trained == []
-
-
-def test_output_that_cannot_be_written(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert run(*GRID, out=tmp_path / "file" / "out") == 2
-    assert "cannot be written" in last_line(capsys)
-
-
-def test_a_full_disk_costs_one_cell(finished, tmp_path, capsys, monkeypatch):
-    """The disk fills up while the sixth cell is written; later there is room again."""
-    out, calls = tmp_path / "out", []
-    finish = RunDirectory.finish
-
-    def full(self, status, **facts):
-        calls.append(status)
-        if len(calls) >= 6:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        finish(self, status, **facts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "finish", full)
-        assert run(*GRID, out=out) == 2
-    assert last_line(capsys) == "error: [Errno 28] No space left on device"
-    kept = {path: path.read_bytes() for path in out.glob("cells/*/manifest.json")}
-    assert len(kept) >= 6  # others were under way
-    assert run(*GRID, out=out) == 0
-    assert rows_of(out) == rows_of(finished)
-    assert sum(path.read_bytes() == content for path, content in kept.items()) == 5
-
-
-# --- presets ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_asks_a_question_and_expands(name):
-    plan = read_preset(name)
-    assert plan.question.endswith("?")
-    assert plan.base.data.name == ("cifar10" if name.endswith("-cifar10") else "digits")
-    arms = plan.arms(max_cells=1000)
-    assert len(arms) >= 2
-    short = quickened(arms)
-    assert 2 <= len(short) <= 3
-    assert all(arm.config.train.epochs <= 2 for arm in short)
-
-
-@pytest.mark.sweep
-@pytest.mark.parametrize("name", preset_names())
-def test_a_preset_runs(name, tmp_path):
-    assert run("--preset", name, "--quick", out=tmp_path / "out") == 0
-    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
-
-
-def test_the_presets_are_those_of_the_field():
-    assert set(preset_names()) >= {
-        "initializers", "batch-equal-epochs", "batch-equal-updates", "momentum", "learning-rate-batch-size", "depth",
-        "width", "first-layer", "normalization", "activations", "pooling", "head", "loss", "gradients",
-    }  # fmt: skip
-
-
-def test_equal_updates_are_equal():
-    n = len(data.load("digits").train)
-    updates = {}
-    for arm in read_preset("batch-equal-updates").arms():
-        batch = n if arm.config.train.batch_size == "full" else arm.config.train.batch_size
-        updates[arm.name] = arm.config.train.epochs * (n // batch)
-    assert {updates[name] for name in ("mini-batch 32", "mini-batch 256", "batch")} == {660}
-
-
-def test_the_reference_comes_first():
-    plan = read_preset("width")
-    assert [arm.name for arm in plan.arms()] == ["16+32", "2+4", "4+8", "8+16", "32+64"]
-    with pytest.raises(ValueError, match=r"unknown reference '16': did you mean 8\+16 or 16\+32"):
-        replace(plan, reference="16").arms()

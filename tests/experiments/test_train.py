@@ -8,7 +8,7 @@ import pytest
 from convnet.experiments import train
 from convnet.experiments.recipes import RECIPES
 
-from convnet.cli import run_command
+from convnet.cli import parse_command
 from convnet.progress import Lines
 from convnet.record import metrics_hash, read_manifest, read_metrics
 
@@ -120,9 +120,7 @@ def test_a_model_is_trained_as_the_comparison_trains_it(name, family):
 
 
 def parsed(args):
-    found = []
-    assert run_command(train.Train, found.append, args, defaults=train.defaults) == 0
-    return found[0].trained
+    return parse_command(train.Train, args, defaults=train.defaults).trained
 
 
 def test_without_options_it_is_the_comparisons_cnn():

@@ -1,0 +1,26 @@
+"""One finished ablation for the tests of all that becomes of one."""
+
+import pytest
+
+from convnet.ablation import Replicates
+from tests.experiments.ablations import GRID, run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ablate") / "new" / "out"
+    assert run(*GRID, out=out) == 0
+    return out
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """(arm's optimiser, initialiser, seed) of every cell that is trained from now on."""
+    cells, real = [], Replicates.run_all
+
+    def run_all(self, configs, *args, **options):
+        cells.extend((c.optim.name, c.model.initializer, c.seed) for c in configs)
+        return real(self, configs, *args, **options)
+
+    monkeypatch.setattr(Replicates, "run_all", run_all)
+    return cells
