@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet import data, initializers, models, train
-from convnet.allocator import give_back_memory, keep_memory
+from convnet.allocator import give_back_memory
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, check_same_run, is_finished
@@ -39,7 +39,7 @@ class Trainer:
         results may part by rounding from those of programs without.
     compiled: whether the programs of a single run are compiled at once, so that no run's time holds it.
 
-    Construction calls `convnet.allocator.keep_memory`, which changes how the process keeps memory and dispatches.
+    On CPUs, steps are faster in a process that has called `convnet.allocator.keep_memory` before; commands do.
 
     Raises ValueError at construction for anything in `config` that does not fit `dataset`, an unknown name in `traced`,
     and a task of another config or together with an opset.
@@ -55,7 +55,6 @@ class Trainer:
         traced: Sequence[str] = (),
         compiled: bool = True,
     ):
-        keep_memory()
         self.dataset, self.traced = dataset, tuple(traced)
         self.config = self.named(config)
         n, batch = len(dataset.train), config.train.batch_size

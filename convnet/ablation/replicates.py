@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.allocator import keep_memory
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, Stopped, can_go_on
@@ -64,7 +63,6 @@ class Replicates:
     ):
         require(chunk >= 1, "chunk", chunk, "1 or more")
         require(workers is None or workers >= 1, "workers", workers, "1 or more")
-        keep_memory()  # before JAX looks at its devices
         self.vmapped = jax.default_backend() != "cpu" if vmapped is None else vmapped
         self.chunk, self.workers = chunk, workers or processors()
         # Which programs there are to be depends on how many replicates are asked for.
