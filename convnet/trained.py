@@ -75,7 +75,9 @@ class Trained:
     def activations(self, images: Any) -> dict[str, Array]:
         """Every named intermediate result, in the order in which the network computes them."""
         with self.task.precision():
-            return self._look_inside(self.variables, self._pixels(images))
+            names, values = self._look_inside
+            found = values(self.variables, self._pixels(images))
+        return dict(zip(names, found, strict=True))
 
     def preprocess(self, images: Any) -> Array:
         """What the model sees of `images`: normalised, float32 [N, H, W, C], cropped where training crops."""
@@ -91,9 +93,15 @@ class Trained:
 
     @cached_property
     def _look_inside(self):
-        return jax.jit(
-            lambda variables, images: models.activations(self.model, variables, self.task.preprocess(images))
-        )
+        """Names in the order of the network, once it has been traced (a dict out of jit is sorted), and the values."""
+        names: list[str] = []
+
+        def values(variables, images):
+            found = models.activations(self.model, variables, self.task.preprocess(images))
+            names[:] = found
+            return list(found.values())
+
+        return names, jax.jit(values)
 
     def _apply(self, variables: Any, images: Array) -> Array:
         return self.model.apply(variables, self.task.preprocess(images))

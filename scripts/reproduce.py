@@ -74,7 +74,7 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     return config, manifest
 
 
-def trainer_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
+def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
     """A program like that of the stored run. What was trained in lockstep gets as many siblings as it had."""
     width = manifest.get("replicates", 0)
     dataset = data.load(config.data.name, limit=config.data.limit)
@@ -82,14 +82,14 @@ def trainer_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
     return Replicates(config, dataset, traced=traced, vmapped=bool(width), chunk=max(width, 1))
 
 
-def train_again(config: RunConfig, trainer: Replicates, directory: Path) -> Path:
+def train_again(config: RunConfig, replicates: Replicates, directory: Path) -> Path:
     """Run `config` under `directory`; returns where. Divergence is an outcome, too.
 
     Which seeds its siblings in lockstep have makes no difference to it.
     """
-    configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(trainer.chunk if trainer.vmapped else 1)]
+    configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(replicates.chunk if replicates.vmapped else 1)]
     with progress(config.train.epochs * len(configs), "epoch") as bar:
-        runs = trainer.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))
+        runs = replicates.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))
         next(runs)
     return directory / str(config.seed)
 
@@ -130,10 +130,10 @@ def changed_circumstances(manifest: dict[str, Any], now: dict[str, Any]) -> list
 def reproduce(settings: Reproduce) -> int:
     config, manifest = stored_run(settings.run)
     take_threads(settings.run)
-    trainer = trainer_of(config, manifest)
-    now = trainer.trainer.identity(config, manifest.get("replicates", 0)) | environment()
+    replicates = replicates_of(config, manifest)
+    now = replicates.trainer.identity(config, manifest.get("replicates", 0)) | environment()
     with tempfile.TemporaryDirectory(prefix="convnet-reproduce-") as directory:
-        again = train_again(config, trainer, Path(directory))
+        again = train_again(config, replicates, Path(directory))
         found = differing_results(settings.run, manifest, again, read_manifest(again))
     changed = changed_circumstances(manifest, now)
     if found:

@@ -11,7 +11,7 @@ import pytest
 
 import convnet
 from convnet import data, models, train
-from convnet.architectures import CNN, Linear
+from convnet.architectures import CNN, MLP, Linear, ResNet
 from convnet.config import DataConfig, RunConfig, TrainConfig
 from convnet.journal import Stopped
 from convnet.ops import AUTO, HAND
@@ -80,12 +80,36 @@ def test_floats_from_0_to_1_and_grey_without_an_axis_are_the_same_images(finishe
 def test_activations_are_named_and_end_with_the_logits(finished):
     network, images = convnet.load(finished[0]), pictures().test.images[:4]
     found = network.activations(images)
-    assert {"conv1", "pool1", "logits"} <= found.keys()
+    assert list(found) == ["conv1", "conv1_relu", "pool1", "logits"]  # in the order of the network
     assert found["conv1"].shape == (4, 5, 5, 4)  # of the centre that training crops
     np.testing.assert_allclose(found["logits"], network.logits(images), rtol=1e-5, atol=1e-6)
     dataset = pictures()
     expected = (images[:, 1:6, :5] - dataset.mean) / dataset.std
     np.testing.assert_allclose(network.preprocess(images), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_activations_of_nested_layers(tmp_path):
+    config = replace(CONFIG, model=ResNet("resnet8", width=0.25), train=replace(CONFIG.train, epochs=1))
+    Trainer(config, pictures(3)).run(directory=tmp_path)
+    network, images = convnet.load(tmp_path), pictures(3).test.images[:2]
+    found = network.activations(images)
+    body, shortcut = (found[f"stage2/block1/{name}"] for name in ("conv2_norm", "shortcut_norm"))
+    np.testing.assert_allclose(found["stage2/block1"], np.maximum(body + shortcut, 0), rtol=1e-5, atol=1e-6)
+    assert list(found).index("stage1/block1") < list(found).index("stage2/block1/conv1")
+    np.testing.assert_allclose(found["logits"], network.logits(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_of_an_older_version_is_read(tmp_path):
+    """It wrote down all that any model could have, and its models were classes of their own."""
+    config = replace(CONFIG, model=MLP(widths=(5,)), train=replace(CONFIG.train, epochs=1))
+    result = Trainer(config, pictures()).run(directory=tmp_path)
+    manifest = read_manifest(tmp_path)
+    manifest["config"]["model"] |= {"kernel": 3, "stride": 1, "pool": "max", "head": "dense", "head_width": 128}
+    manifest["computes"]["model"] = "convnet.models.mlp.MLP"
+    write_json(tmp_path / "manifest.json", manifest)
+    network = convnet.load(tmp_path)
+    assert network.config.model == config.model
+    close(network.logits(pictures().test.images), result.test_logits)
 
 
 def test_a_stopped_run_gives_the_network_of_its_newest_checkpoint(trainer, tmp_path):
