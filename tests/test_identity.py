@@ -35,7 +35,7 @@ FOLDER = Path(convnet.__file__).resolve().parent
 RUN = {
     "config": {"seed": 3, "optim": {"name": "adam"}},
     "data": {"name": "own", "digest": "d1"},
-    "computes": {"model": "convnet.models.cnn.CNN", "ops": "hand"},
+    "computes": {"model": "convnet.models.network.Network", "ops": "hand"},
     "replicates": 0,
     "traced": [],
     "programs": {"epoch": "p1"},

@@ -98,7 +98,7 @@ def test_what_changed_in_the_environment_is_said(run, capsys):
 OWN = {
     "the data 'mine'": lambda manifest: manifest["config"]["data"].update(name="mine"),
     "the model '__main__.Mine'": lambda manifest: (
-        manifest["config"]["model"].update(name="mine"),
+        manifest["config"].update(model={"name": "own"}),
         manifest["computes"].update(model="__main__.Mine"),
     ),
     "the parts 'loss, prepare'": lambda manifest: manifest["computes"].update(own=["loss", "prepare"]),
@@ -154,7 +154,7 @@ def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
 
 
 def test_a_cell_of_a_comparison(tmp_path):
-    assert compare.main(["--models", "linear", "--seeds", "1", "--epochs", "2", "--out", str(tmp_path)]) == 0
+    assert compare.main(["--models", "linear", "--seeds", "1", "--train.epochs", "2", "--out", str(tmp_path)]) == 0
     (cell,) = tmp_path.glob("*/manifest.json")
     assert reproduce.main([str(cell.parent)]) == 0
 

@@ -13,6 +13,7 @@ import pytest
 from convnet.experiments import ablate
 
 from convnet.ablation import recomputed
+from convnet.cli import parse_command
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "update_ablations.py"
 ROOT = SCRIPT.parents[1]
@@ -165,11 +166,11 @@ def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsy
     assert (docs / "ablations.md").read_text() == before
 
 
-@pytest.mark.parametrize("change", [{"seeds": 2}, {"quick": True}, {"set": ("train.epochs=3",)}, {}], ids=str)
+@pytest.mark.parametrize("change", [["--seeds", "2"], ["--quick"], ["--train.epochs", "3"], []], ids=str)
 def test_a_preset_that_was_run_otherwise_is_refused(change, tmp_path):
     """Its figures would stand under the preset's command."""
     store = runpy.run_path(str(SCRIPT))["store"]
-    plan = ablate.describe(*ablate.plan_of(ablate.Ablate(preset="depth", **change)))
+    plan = ablate.describe(*ablate.plan_of(parse_command(ablate.Ablate, ["--preset", "depth", *change], defaults=ablate.defaults)))
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"plan": plan}))
     (tmp_path / "results.csv").write_text("arm,seed\n")
     if not change:
