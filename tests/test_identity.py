@@ -267,7 +267,15 @@ def test_the_code_hash_sees_what_the_step_imports_and_nothing_else(tmp_path):
 
 def test_the_step_imports_ops_models_and_optimisers_and_no_figures():
     names = {path.relative_to(FOLDER).as_posix() for path in import_closure(FOLDER, STEP)}
-    assert {"config.py", "ops/correlation.py", "models/cnn.py", "optim.py", "data/augment.py", "train/step.py"} <= names
+    assert {
+        "config.py",
+        "ops/correlation.py",
+        "models/network.py",
+        "architectures/resnet.py",
+        "optim.py",
+        "data/augment.py",
+        "train/step.py",
+    } <= names
     assert not [name for name in names if name.split("/")[0] in ("report", "gradcheck", "experiments", "analysis")]
     assert environment()["code"] == code_hash(FOLDER)
 

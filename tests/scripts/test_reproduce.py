@@ -167,4 +167,4 @@ def test_what_cannot_be_reproduced_is_refused(run, tmp_path, capsys):
     assert "its status is 'running'; resume it first" in capsys.readouterr().err
     edit(run, lambda manifest: manifest.update(status="finished", config={"modle": {}}))
     assert reproduce.main([str(run)]) == 2
-    assert "unknown key 'modle'" in capsys.readouterr().err
+    assert "unknown setting 'modle'" in capsys.readouterr().err
