@@ -121,7 +121,7 @@ def _start(sections: tuple[type, ...], values: Mapping[str, Any], base: Any, pat
         return sections[0]() if base is None else base
     name = values.get("name", None if base is None else base.name)
     by_name = {known: kind for kind in sections for known in names(kind)}
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         raise ValueError(f"{path}.name is {name!r}: {suggestion(str(name), by_name)}")
     if base is None or type(base) is by_name[name]:
         return by_name[name](name=name) if base is None else base
@@ -129,7 +129,7 @@ def _start(sections: tuple[type, ...], values: Mapping[str, Any], base: Any, pat
     given = {
         f.name: value for f in dataclasses.fields(base) if (value := getattr(base, f.name)) != getattr(usual, f.name)
     }
-    return by_name[name](**{key: value for key, value in given.items() if key in new} | {"name": name})
+    return by_name[name](**{key: given[key] for key in given if key in new and key not in values} | {"name": name})
 
 
 def typed(value: Any, hint: Any, name: str) -> Any:
@@ -162,7 +162,7 @@ def typed(value: Any, hint: Any, name: str) -> Any:
 def apply(config: Any, settings: Mapping[str, Any]) -> Any:
     """`config` with `settings` (paths -> values), all changed at once. Raises ValueError for what it refuses."""
     nested: dict[str, Any] = {}
-    for path, value in settings.items():
+    for path, value in flat(settings).items():
         section, _, name = path.rpartition(".")
         (nested.setdefault(section, {}) if section else nested)[name] = value
     return from_dict(type(config), nested, base=config)

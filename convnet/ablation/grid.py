@@ -12,12 +12,14 @@ import numpy as np
 
 from convnet import data, initializers, optim
 from convnet.ablation.twins import refuse_twins
+from convnet.architectures import MODELS
 from convnet.config import RunConfig
 from convnet.settings import Settings, apply, flat, nearest, options, parse, paths, require, suggestion, typed
 
 DESIGNS = ("grid", "one-at-a-time", "random")
 NAMES = {
     "data.name": data.DATASETS,
+    "model.name": MODELS,
     "model.initializer": initializers.INITIALIZERS,
     "optim.name": optim.OPTIMIZERS,
 }
@@ -108,7 +110,7 @@ def checked(settings: Settings) -> Settings:
     for path, value in settings.items():
         check_path(path)
         words = [word for option in options(FIELDS[path]) if get_origin(option) is Literal for word in get_args(option)]
-        words = list(NAMES.get(path, words))
+        words = list(dict.fromkeys(NAMES.get(path, words)))  # several models may know a word
         if isinstance(value, str) and value not in words and (path in NAMES or nearest(value, words)):
             raise ValueError(f"{path} is {value!r}: {suggestion(value, words)}")
         typed(value, FIELDS[path], path)

@@ -5,16 +5,14 @@ import pytest
 from convnet.ablation.grid import (
     FIELDS,
     Factor,
-    apply,
     expand,
     factor,
-    flat,
     label,
     parse_factor,
-    parse_setting,
 )
+from convnet.architectures import MODELS
 from convnet.config import RunConfig
-from convnet.settings import content_hash, differences, to_dict
+from convnet.settings import apply, content_hash, differences, to_dict
 
 KERNEL = parse_factor("model.kernel=3,5,7")
 OPTIM = parse_factor("optim.name=sgd,momentum")
@@ -59,7 +57,8 @@ def test_every_setting_may_be_a_factor_but_the_seed():
         for name, value in values.items():
             yield from leaves(value, f"{name}.") if isinstance(value, dict) else [prefix + name]
 
-    assert set(FIELDS) == set(leaves(to_dict(RunConfig()))) - {"seed"}
+    configs = [apply(RunConfig(), {"model.name": name}) for name in MODELS]
+    assert {path for config in configs for path in leaves(to_dict(config))} - set(FIELDS) == {"seed"}
 
 
 BAD = {
@@ -72,13 +71,12 @@ BAD = {
     "the seed": ("seed=1,2", "seed is no factor"),
     "unknown initialiser": ("model.initializer=he_nrmal", r"initializer is 'he_nrmal': did you mean he_normal"),
     "unknown optimiser": ("optim.name=sdg", r"optim\.name is 'sdg': did you mean sgd"),
-    "unknown model": ("model.name=xyz", r"model\.name is 'xyz': expected one of linear, mlp, cnn"),
+    "unknown model": ("model.name=xyz", r"model\.name is 'xyz': expected one of linear, mlp, cnn, lenet5"),
     "unknown word": ("model.pool=maxx", r"model\.pool is 'maxx': did you mean max\?"),
     "no whole number": ("model.kernel=3.5", r"model\.kernel is '3\.5': expected int"),
     "no number": ("optim.learning_rate=fast", r"optim\.learning_rate is 'fast': expected float"),
     "no batch size": ("train.batch_size=some", r"train\.batch_size is 'some': expected int or 'full'"),
     "no truth": ("data.flip=maybe", r"data\.flip is 'maybe': expected bool"),
-    "out of range": ("model.kernel=0", r"model\.kernel is 0: expected 1 or more"),
     "a level twice": ("model.kernel=3,5,3", r"factor model\.kernel has the level 3 twice"),
     "no levels": ("model.kernel=", r"factor is 'model\.kernel=': expected PATH=LEVEL,LEVEL"),
     "no equals sign": ("model.kernel", r"factor is 'model\.kernel': expected PATH"),
@@ -115,9 +113,12 @@ def test_a_level_may_change_several_settings():
     assert (arm.name, arm.config.train.batch_size, arm.config.optim.learning_rate) == ("batch", "full", 1.0)
 
 
+def test_a_level_out_of_range_is_refused_when_it_becomes_an_arm():
+    with pytest.raises(ValueError, match=r"model\.kernel is 0: expected 1 or more"):
+        expand(RunConfig(), [parse_factor("model.kernel=3,0")])
+
+
 def test_settings():
-    assert parse_setting("train.epochs=5") == {"train.epochs": 5}
-    assert flat({"a": {"b": 1, "c.d": 2}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert [label(x) for x in (None, True, (1, 2), "x", 0.1)] == ["none", "true", "1+2", "x", "0.1"]
     changed = apply(RunConfig(), {"model.kernel": 5, "gradient": "auto"})
     assert differences(to_dict(RunConfig()), to_dict(changed)) == {"model.kernel": (3, 5), "gradient": ("hand", "auto")}
@@ -199,12 +200,6 @@ def test_a_bad_design_is_refused(factors, settings, message):
 
 
 WITHOUT_EFFECT = {
-    "the kernel of an MLP": (
-        {"model.name": "mlp"}, "model.kernel=3,5", "model.kernel has no effect where model.name is 'mlp'"
-    ),
-    "the widths of a linear model": (
-        {"model.name": "linear"}, "model.widths=8,16", "model.widths has no effect where model.name is 'linear'"
-    ),
     "momentum of plain descent": (
         {"optim.name": "sgd"}, "optim.momentum=0,0.9", "optim.momentum has no effect where optim.name is 'sgd'"
     ),
@@ -229,9 +224,38 @@ def test_a_setting_without_effect_is_refused(base, varied, message):
         expand(apply(RunConfig(), base), [parse_factor(varied)])
 
 
-def test_a_setting_is_refused_where_only_some_arms_have_no_use_for_it():
-    with pytest.raises(ValueError, match=r"arms 'model mlp, kernel 3' and 'model mlp, kernel 5' are the same run"):
-        expand(RunConfig(), [parse_factor("model.name=cnn,mlp"), parse_factor("model.kernel=3,5")])
+SAME_NETWORK = {
+    "the width of a head that is not there": ({"model.head": "global_avg"}, "model.head_width=64,128", "head_width"),
+    "the kernel of the only layer": ({"model.widths": (4,)}, "model.first_kernel=none,3", "first_kernel"),
+    "a scale of zeros": ({"model.initializer": "zeros"}, "model.initializer_scale=0.1,0.2", "initializer_scale"),
+    "the usual scale": ({"model.initializer": "he_normal"}, "model.initializer_scale=none,1", "initializer_scale"),
+    "the usual widths": ({"model.name": "mlp"}, "model.widths=none,256", "widths"),
+}
+
+
+@pytest.mark.parametrize(("base", "varied", "setting"), SAME_NETWORK.values(), ids=SAME_NETWORK)
+def test_arms_that_are_the_same_network_are_refused(base, varied, setting):
+    with pytest.raises(ValueError, match=rf"^arms '.*' and '.*' are the same network: model\.{setting} changes"):
+        expand(apply(RunConfig(), base), [parse_factor(varied)])
+
+
+@pytest.mark.parametrize(
+    ("base", "varied", "message"),
+    [
+        ({"model.name": "mlp"}, ["model.kernel=3,5"], r"unknown setting 'model\.kernel' of mlp: expected one of"),
+        ({}, ["model.name=cnn,mlp", "model.kernel=3,5"], r"unknown setting 'model\.kernel' of mlp: expected one of"),
+        ({}, ["model.width=0.5,1"], r"unknown setting 'model\.width' of cnn: did you mean widths or head_width"),
+        ({}, ["model.pool=max,avg", "model.name=lenet5,cnn"], None),
+    ],
+    ids=["no arm's", "not every arm's", "another model's", "every arm's"],
+)
+def test_a_setting_that_an_arms_model_has_not_is_refused(base, varied, message):
+    factors = [parse_factor(text) for text in varied]
+    if message is None:
+        assert len(expand(apply(RunConfig(), base), factors)) == 4
+        return
+    with pytest.raises(ValueError, match=message):
+        expand(apply(RunConfig(), base), factors)
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,8 @@ def doubled(op):
     [
         ("relu", lambda x: doubled(HAND.relu)(x)),
         ("dense", lambda x, w, b: doubled(HAND.dense)(x, w, b)),
-        ("max_pool", lambda x, window: doubled(lambda x: HAND.max_pool(x, window))(x)),
-        ("conv2d", lambda x, w, b, stride: doubled(lambda *a: HAND.conv2d(*a, stride=stride))(x, w, b)),
+        ("max_pool", lambda x, window, **kwargs: doubled(lambda x: HAND.max_pool(x, window, **kwargs))(x)),
+        ("conv2d", lambda x, w, b, **kwargs: doubled(lambda *a: HAND.conv2d(*a, **kwargs))(x, w, b)),
     ],
 )
 def test_another_op_changes_the_gradient_and_not_the_output(member, layer, rng, random_variables):
