@@ -33,10 +33,30 @@ NETWORKS = {
     "cnn": ("cnn", dict(widths=(8, 16), head_width=32)),
     "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh")),
     "cnn, batch norm": ("cnn", dict(widths=(8,), head_width=16, norm="batch")),
+    "lenet5": ("lenet5", {}),
+    "alexnet": ("alexnet", dict(width=1 / 32, dropout=0.0)),
+    "zfnet": ("zfnet", dict(width=1 / 32, dropout=0.0)),
+    "vgg11": ("vgg11", dict(width=1 / 32, dropout=0.0)),
+    "vgg16": ("vgg16", dict(width=1 / 16, dropout=0.0, norm="batch")),
+    "resnet8": ("resnet8", dict(width=0.25)),
+    "resnet18": ("resnet18", dict(width=1 / 16, stem="large")),
+    "resnet34": ("resnet34", dict(width=1 / 32)),
 }
+"""Networks to audit: the model, and the settings that make it small. No dropout: its mask is drawn anew each time."""
+IMAGES = {
+    "lenet5": (28, 28, 1),
+    "alexnet": (67, 67, 3),
+    "zfnet": (67, 67, 3),
+    "vgg11": (32, 32, 3),
+    "vgg16": (32, 32, 3),
+    "resnet8": (9, 12, 3),
+    "resnet18": (33, 40, 3),
+    "resnet34": (16, 16, 3),
+}
+"""Images of these shapes are drawn for networks that digits are too small for."""
 
 
-QUICK_OPS = ("dense", "max_pool", "gelu")
+QUICK_OPS, QUICK_NETWORKS = ("dense", "max_pool", "gelu"), ("linear", "mlp", "cnn")
 
 
 @dataclass(frozen=True)
@@ -58,7 +78,7 @@ class Audit:
     """Directory of the results; one that holds those of other settings is refused. Default: runs/audit, and for a
     selection a directory of its own beside it."""
     quick: bool = False
-    """Whether only three ops (unless --op names others) and the networks are audited, at level quick and without
+    """Whether only three ops (unless --op names others) and three networks are audited, at level quick and without
     planted rules: a check that everything runs."""
 
     def resolved(self) -> Audit:
@@ -113,7 +133,7 @@ def run_task(task: Task) -> Any:
 
 
 def audit_model(name: str):
-    """One of the library's models in float64, on a few digits, with parameters away from the zeros they start with."""
+    """One of the library's models in float64, on a few images, with parameters away from the zeros they start with."""
     import jax
     import numpy as np
 
@@ -121,12 +141,13 @@ def audit_model(name: str):
     from convnet.gradcheck import audit_network
 
     family, settings = NETWORKS[name]
-    dataset = data.load("digits")
+    dataset, rng = data.load("digits"), np.random.default_rng(0)
     images, labels = np.asarray(dataset.train.images[:8], np.float64) / 16, np.asarray(dataset.train.labels[:8])
+    if name in IMAGES:
+        images, labels = np.random.default_rng(1).random((2, *IMAGES[name])), labels[:2]
     model = models.build(family, num_classes=len(dataset.class_names), precision="float64", **settings)
     with jax.enable_x64(True):
         start = model.init(jax.random.key(0), images)
-    rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), start.pop("params"))
 
     def apply(ops, params, images):
@@ -151,7 +172,7 @@ def tasks_of(settings: Audit) -> list[Task]:
     if "conv2d" in ops:
         found += [Task("formulations", "conv2d", index) for index, _ in suite.cases("conv2d", settings.level)]
     if settings.networks:
-        found += [Task("network", name) for name in NETWORKS]
+        found += [Task("network", name) for name in NETWORKS if name in QUICK_NETWORKS or not settings.quick]
     if settings.planted:
         found += [Task("mutant", rule.name, seeds=1) for rule in MUTANTS if rule.op in ops]
         found += [Task("control", rule.name, seeds=settings.seeds) for rule in CONTROLS if rule.op in ops]

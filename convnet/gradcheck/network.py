@@ -169,8 +169,8 @@ def _title(index: int, call: Call, variables) -> str:
             if np.shape(arg) == leaf.shape and np.array_equal(arg, leaf)
         ]
         if len(found) == 1:  # two biases of zeros would name the wrong layer
-            keys = [str(getattr(key, "key", key)) for key in found[0]]
-            return f"{call.op} in {keys[-2] if len(keys) > 1 else keys[-1]}"
+            *layer, parameter = [str(getattr(key, "key", key)) for key in found[0]]
+            return f"{call.op} in {'/'.join(layer).removeprefix('params/') or parameter}"
     return f"{call.op}, call {index + 1}"
 
 

@@ -6,8 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from convnet.experiments import audit_gradients
 
 from convnet import models
+from convnet.architectures import Table
+from convnet.architectures.layers import (
+    Activation,
+    Block,
+    Conv,
+    GlobalAvgPool,
+    LayerNorm,
+    LocalResponseNorm,
+    Pool,
+    Residual,
+)
 from convnet.gradcheck import audit_network
 from convnet.ops import AUTO, HAND
 
@@ -40,6 +52,32 @@ def test_models_pass(name, settings):
     layers = len(variables["params"])
     assert sum(" in " in check.name for check in report.checks) == layers
     assert sum(check.stage == "parameters" for check in report.checks) == 2 * layers
+
+
+PUBLISHED = Table(
+    (
+        *(Conv("conv1", 4, (3, 5), 2, 2), LocalResponseNorm("norm1", alpha=0.5), Activation("relu1")),
+        *(Pool("pool1", "max", 3, 2, 1), Conv("conv2", 4, groups=2)),
+        Block("stage", (Residual("block", (Conv("conv1", 6, 3, 2, 1, bias=False), LayerNorm("norm")),
+                                 (Conv("shortcut", 6, 1, 2, 0),), "tanh"),)),
+        GlobalAvgPool(),
+    )
+)  # fmt: skip
+"""What AlexNet, ZFNet and the ResNets are made of, in one network."""
+
+
+def test_the_layers_of_published_networks_pass():
+    apply, variables = network(PUBLISHED)
+    report = audit_network(apply, variables, IMAGES, LABELS)
+    assert report.passed
+    judged = {check.name for check in report.checks if check.stage == "ops"}
+    assert {"conv2d in stage/block/conv1", "conv2d in stage/block/shortcut", "conv2d in conv2"} <= judged
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", [name for name in audit_gradients.NETWORKS if name in audit_gradients.IMAGES])
+def test_published_networks_pass(name):
+    assert audit_gradients.audit_model(name).passed
 
 
 def plant(op, change):
