@@ -143,7 +143,9 @@ def test_the_name_says_which_kind_a_section_is():
 def test_of_another_kind_what_was_set_and_is_there_stays():
     round_, red = Ellipse(radius=3.0, seen=False), Ellipse(radius=3.0, colour="red")
     assert apply(Drawing(round_), {"shape.name": "polygon"}).shape == Polygon(seen=False)
-    assert apply(Drawing(red), {"shape.name": "polygon", "shape.sides": (3,)}).shape == Polygon(sides=(3,), colour="red")
+    assert apply(Drawing(red), {"shape.name": "polygon", "shape.sides": (3,)}).shape == Polygon(
+        sides=(3,), colour="red"
+    )
     assert apply(Drawing(red), {"shape.name": "ellipse"}).shape == dataclasses.replace(red, name="ellipse")
     assert apply(UNUSUAL, {"title": "b"}).shape is UNUSUAL.shape
 
@@ -262,8 +264,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_the_hash_follows_every_value_and_nothing_else():
     hashes = {content_hash(apply(Drawing(), {path: value})) for path, value in [
-        ("title", "x"), ("margin", 0), ("pen.width", 1), ("pen.dashes", ()), ("shape.radius", 2), ("shape.name", "ellipse"),
-        ("shape.name", "polygon"), ("title", ""),
+        ("title", "x"), ("margin", 0), ("pen.width", 1), ("pen.dashes", ()), ("shape.radius", 2),
+        ("shape.name", "ellipse"), ("shape.name", "polygon"), ("title", ""),
     ]}  # fmt: skip
     assert len(hashes) == 8  # the last is the default's
     values = to_dict(UNUSUAL)
