@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from convnet.experiments.ablate_cells import Cell, Work, cells_of, check_comparable, parse_shard, read, share
-from convnet.experiments.ablate_plan import QUICK_SEEDS, Plan, describe, make_plan, preset_names, quickened, read_preset
-from convnet.experiments.ablate_report import write_ablation
-from convnet.experiments.ablate_results import COLUMNS
 
 from convnet.ablation import Arm
+from convnet.ablation.cells import Cell, Work, cells_of, check_comparable, parse_shard, read, share
+from convnet.ablation.plan import QUICK_SEEDS, Plan, describe, make_plan, preset_names, quickened, read_preset
+from convnet.ablation.results import COLUMNS
 from convnet.cli import given, run_command, run_config
 from convnet.config import RunConfig
 from convnet.progress import progress
 from convnet.record import write_json
 from convnet.report import study, text_table
+from convnet.report.ablation_page import write_ablation
 from convnet.settings import require
 from convnet.threads import use_threads
 
+PRESETS = Path(__file__).resolve().parent / "presets"
 DEFAULT_PRESET = "initializers"
 
 
@@ -106,8 +107,9 @@ def plan_of(settings: Ablate) -> tuple[Plan, tuple[Arm, ...]]:
     return replace(plan, seeds=min(plan.seeds, QUICK_SEEDS)), quickened(arms)
 
 
-def preset_of(name: str | None, factors: Sequence[str]) -> str | None:
-    return name or (None if factors else DEFAULT_PRESET)
+def preset_of(name: str | None, factors: Sequence[str]) -> Plan | None:
+    name = name or (None if factors else DEFAULT_PRESET)
+    return None if name is None else read_preset(name, PRESETS)
 
 
 def seeds_of(out: Path, plan: Plan, arms: tuple[Arm, ...]) -> int:
@@ -135,7 +137,8 @@ def ablate(settings: Ablate) -> int:
     Returns 0, 1 where a part of the report could not be made, 2 where nothing was asked.
     """
     if settings.list or not (settings.preset or settings.factor or settings.quick):
-        print(text_table([["preset", "question"], *([name, read_preset(name).question] for name in preset_names())]))
+        questions = [[name, read_preset(name, PRESETS).question] for name in preset_names(PRESETS)]
+        print(text_table([["preset", "question"], *questions]))
         print("\nchoose one with --preset, or name factors with --factor; --help tells more")
         return 0 if settings.list else 2
     plan, arms = plan_of(settings)
@@ -182,7 +185,7 @@ def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: 
 def defaults(args: Sequence[str]) -> Ablate:
     """With the settings of the preset."""
     preset = preset_of(given(args, "preset"), [arg for arg in args if arg.startswith("--factor")])
-    base = RunConfig() if preset is None else read_preset(preset).base
+    base = RunConfig() if preset is None else preset.base
     return Ablate(base=run_config(args, lambda data_set, model: base))
 
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from convnet.experiments.audit_report import Findings, print_findings, write_audit
-
 from convnet.cli import run_command
 from convnet.progress import progress
 from convnet.report import study
+from convnet.report.audit_page import Findings, print_findings, write_audit
 from convnet.settings import require
 from convnet.threads import processors
 

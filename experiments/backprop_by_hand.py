@@ -31,13 +31,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from convnet.experiments.backprop_by_hand_trial import Trial, run_trial
 from jax import Array
 
 from convnet.architectures import layers, shapes
 from convnet.cli import run_command
 from convnet.models import Network
 from convnet.ops import Window
+from convnet.trial import Trial, run_trial
 
 Weights = dict[str, Array]
 """The parameters of one layer (kernel and bias), or their gradients; empty for a layer that has none."""

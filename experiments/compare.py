@@ -15,19 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from convnet.experiments.compare_family import Family
-from convnet.experiments.compare_report import summary_table, write_comparison
-from convnet.experiments.recipes import RECIPES, Recipe, usual_run
-
 from convnet import data
+from convnet.ablation.family import Family
 from convnet.architectures import MODELS
 from convnet.cli import run_command
 from convnet.config import RunConfig
 from convnet.identity import environment
 from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
+from convnet.recipes import RECIPES, Recipe, usual_run
 from convnet.record import write_atomically, write_json
 from convnet.report import csv_text, remark_lines, study, text_table
+from convnet.report.comparison_page import summary_table, write_comparison
 from convnet.run import RunResult, Trainer
 from convnet.settings import content_hash, from_dict, read_file, require, suggestion, to_dict
 from convnet.train import NonFiniteLoss

@@ -5,7 +5,7 @@
     python experiments/train.py --quick                                        two epochs: does everything run?
 
 Settings that are given neither here nor in a file (--config) are those of the comparison's recipe
-(experiments/recipes.py) for the data set and the model, so the CNN trained here is the CNN of the README's table; where
+(convnet/recipes.py) for the data set and the model, so the CNN trained here is the CNN of the README's table; where
 a model has none, as with `--model.name resnet18`, they are the CNN's. The second line goes on where the first was
 stopped, killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare
 the hash that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from convnet.experiments.compare_family import Family
-from convnet.experiments.compare_report import write_comparison
-from convnet.experiments.recipes import RECIPES, usual_run
 
 from convnet import data
+from convnet.ablation.family import Family
 from convnet.cli import run_command, run_config
 from convnet.config import RunConfig
 from convnet.journal import take_threads
 from convnet.progress import progress
+from convnet.recipes import RECIPES, usual_run
 from convnet.record import check_writable, parameter_hash
 from convnet.report import study
+from convnet.report.comparison_page import write_comparison
 from convnet.run import RunResult, Trainer
 from convnet.settings import content_hash
 from convnet.train import NonFiniteLoss

@@ -15,13 +15,16 @@ ROWS = (
     ("convnet",),  # the package itself, which re-exports the ops
     ("architectures",),
     ("config",),
+    ("recipes",),
     ("gradcheck", "models", "data", "optim", "identity"),
     ("task",),
     ("train", "analysis", "record"),
     ("journal",),
     ("result",),
     ("run", "trained"),
-    ("ablation", "report", "cli"),
+    ("ablation", "cli"),
+    ("report",),
+    ("trial",),
     ("benchmarks",),
     ("experiments", "scripts"),
 )

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from convnet.experiments import ablate
-from convnet.experiments.ablate_cells import cells_of, read
-from convnet.experiments.ablate_report import write_ablation
-from convnet.experiments.ablate_results import analyse
 
 from convnet import data, train
 from convnet.ablation import COVERAGE, mean_interval
+from convnet.ablation.cells import cells_of, read
+from convnet.ablation.results import analyse
 from convnet.cli import parse_command
 from convnet.config import RunConfig
 from convnet.record import parameter_hash
+from convnet.report.ablation_page import write_ablation
 from convnet.run import Trainer
 from convnet.settings import content_hash, from_dict
 from tests.experiments.ablations import BASE, GRID, rows_of, run

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from convnet.experiments.ablate_cells import parse_shard, share
 
+from convnet.ablation.cells import parse_shard, share
 from tests.experiments.ablations import BASE, FACTORS, GRID, rows_of, run
 
 # --- going on ---------------------------------------------------------------------------------------------------------

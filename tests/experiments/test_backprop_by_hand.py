@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from convnet.experiments import backprop_by_hand as by_hand
-from convnet.experiments import backprop_by_hand_trial as trial
-from convnet.experiments.backprop_by_hand_report import PRECISIONS, WAYS, Outcome, Run
 
-from convnet import architectures, models
+from convnet import architectures, models, trial
 from convnet.ops import OPSETS
+from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
 
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiles in half the time, and these programs run once."""

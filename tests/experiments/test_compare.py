@@ -9,9 +9,9 @@ import pytest
 import tyro
 from convnet.experiments import compare
 from convnet.experiments.compare import Compare, Data, plan_of
-from convnet.experiments.recipes import RECIPES
 
 from convnet.config import RunConfig
+from convnet.recipes import RECIPES
 from convnet.run import Trainer, load_result
 from convnet.settings import content_hash, from_dict
 

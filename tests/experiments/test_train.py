@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 from convnet.experiments import train
-from convnet.experiments.recipes import RECIPES
 
 from convnet.cli import parse_command
 from convnet.progress import Lines
+from convnet.recipes import RECIPES
 from convnet.record import metrics_hash, read_manifest, read_metrics
 
 FAST = ["--model.name", "linear", "--train.epochs", "3", "--seed", "4", "--every-epoch"]

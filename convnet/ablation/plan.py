@@ -11,7 +11,6 @@ from convnet.ablation.grid import Arm, Factor, checked, expand, factor, parse_fa
 from convnet.config import RunConfig
 from convnet.settings import apply, content_hash, flat, read_file, require, suggestion, to_dict
 
-PRESETS = Path(__file__).resolve().parent / "presets"
 QUICK_ARMS, QUICK_EPOCHS, QUICK_SEEDS, QUICK_LIMIT = 3, 2, 2, 2000
 
 
@@ -69,19 +68,19 @@ class _Preset:
     factors: dict[str, Any] = field(default_factory=dict)
 
 
-def preset_names() -> list[str]:
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+def preset_names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
 
 
-def read_preset(name: str) -> Plan:
-    """The plan of a preset by its name, or of a TOML file by its path.
+def read_preset(name: str, folder: Path) -> Plan:
+    """The plan of a preset by its name in `folder`, or of a TOML file by its path.
 
     Raises ValueError for an unknown name (the nearest are named), a file that cannot be read, an unknown key, and for
     settings that `ablation.factor` refuses.
     """
-    path = Path(name) if name.endswith((".toml", ".json")) else PRESETS / f"{name}.toml"
-    if path.parent == PRESETS and not path.exists():
-        raise ValueError(f"unknown preset {name!r}: {suggestion(name, preset_names())}")
+    path = Path(name) if name.endswith((".toml", ".json")) else folder / f"{name}.toml"
+    if path.parent == folder and not path.exists():
+        raise ValueError(f"unknown preset {name!r}: {suggestion(name, preset_names(folder))}")
     values = read_file(path, "preset")
     known = [f.name for f in fields(_Preset)]
     for key in values:
@@ -102,15 +101,15 @@ def read_preset(name: str) -> Plan:
     )
 
 
-def make_plan(preset: str | None, factors: Sequence[str], base: RunConfig) -> Plan:
+def make_plan(preset: Plan | None, factors: Sequence[str], base: RunConfig) -> Plan:
     """The plan of a preset, or of `--factor` texts, with what all arms share.
 
     Raises ValueError for both a preset and factors, and for neither.
     """
-    require(bool(preset) != bool(factors), "preset", preset, "a preset, or at least one --factor, not both")
+    name = preset and preset.name
+    require(bool(preset) != bool(factors), "preset", name, "a preset, or at least one --factor, not both")
     if preset:
-        plan = read_preset(preset)
-        return replace(plan, base=base, changed=base != plan.base)
+        return replace(preset, base=base, changed=base != preset.base)
     parsed = tuple(parse_factor(text) for text in factors)
     return Plan(name="+".join(f.name for f in parsed), base=base, factors=parsed)
 

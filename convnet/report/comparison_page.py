@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from convnet.experiments.compare_family import Family
 
 from convnet import analysis
 from convnet.ablation import COVERAGE
+from convnet.ablation.family import Family
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import environment

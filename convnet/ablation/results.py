@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from convnet.experiments.ablate_cells import Done
 
 from convnet.ablation import ArmSummary, Outcome, arm_statistics, summarize_plan
+from convnet.ablation.cells import Done
 
 COLUMNS = (
     "arm", "seed", "status", "score", "test_hits", "test_images", "test_accuracy", "test_loss", "validation_accuracy",

@@ -11,15 +11,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from convnet.experiments.backprop_by_hand_report import (
-    PRECISIONS,
-    WAYS,
-    Outcome,
-    Run,
-    gradients_table,
-    results_table,
-    write_trial,
-)
 from jax import Array
 
 from convnet import data, models, train
@@ -30,6 +21,15 @@ from convnet.ops import OPSETS
 from convnet.progress import progress
 from convnet.record import write_json
 from convnet.report import study, text_table
+from convnet.report.backprop_page import (
+    PRECISIONS,
+    WAYS,
+    Outcome,
+    Run,
+    gradients_table,
+    results_table,
+    write_trial,
+)
 from convnet.settings import require
 
 MODELS = {
@@ -38,7 +38,7 @@ MODELS = {
     "cnn": CNN(widths=(32,), depth=2),
     "cnn_smooth": CNN(widths=(32,), depth=2, activation="tanh", pool="avg"),
 }
-"""The models of the comparison on digits (experiments/recipes.py) without dropout, and a CNN that has no kinks."""
+"""The models of the comparison on digits (convnet/recipes.py) without dropout, and a CNN that has no kinks."""
 
 BATCH, RATE, QUICK_SEEDS, QUICK_EPOCHS = 32, 0.05, 1, 2
 BOUND = 1e-12

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from convnet.experiments.ablate_cells import Done
-from convnet.experiments.ablate_results import ArmResult, analyse, rows_of
 
 from convnet.ablation import COVERAGE
+from convnet.ablation.cells import Done
+from convnet.ablation.results import ArmResult, analyse, rows_of
 from convnet.config import recorded
 from convnet.identity import environment
 from convnet.record import write_atomically, write_json

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from convnet.experiments.compare_family import Family
-from convnet.experiments.compare_report import summary_table, write_comparison
 
 from convnet.ablation import COVERAGE
+from convnet.ablation.family import Family
 from convnet.architectures import CNN, Linear
 from convnet.config import RunConfig
 from convnet.data import Dataset, Split
+from convnet.report.comparison_page import summary_table, write_comparison
 from convnet.run import RunResult
 from convnet.train import EpochRecord
 
