@@ -11,6 +11,9 @@ from convnet.architectures import CNN, MLP, Architecture, Linear
 from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.settings import apply
 
+QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
+"""What is left of a study of which only is asked whether it runs."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -87,3 +90,12 @@ def usual_run(data_set: str, model: str) -> RunConfig:
         return runs[model]
     base = replace(runs.get("cnn", RunConfig()), model=CNN())
     return apply(base, {"data.name": data_set, "model.name": model})
+
+
+def quick(config: RunConfig) -> RunConfig:
+    """`config` with two epochs, and at most 2,000 training images unless it says how many: does everything run?"""
+    limit = config.data.limit
+    if limit is None and config.data.name != "digits":  # of which there are fewer
+        limit = QUICK_LIMIT
+    epochs = min(config.train.epochs, QUICK_EPOCHS)
+    return replace(config, data=replace(config.data, limit=limit), train=replace(config.train, epochs=epochs))

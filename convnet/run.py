@@ -235,7 +235,7 @@ class Trainer:
                     on_epoch(record)
             keep = (lambda fit: None) if journal is None else journal.keep
             fit = train.fit(start, epoch, validate, config.train.epochs, on_epoch, keep)
-            info, logits = programs.examine(fit.best_variables, values, *test)
+            info, logits = programs.test(fit.best_variables, values, *test)
         return self.result(config, fit.records, fit.best_variables, fit.best_epoch, info, logits)
 
     def result(self, config: RunConfig, records, variables, best_epoch: int, info, logits) -> RunResult:

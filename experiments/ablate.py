@@ -22,11 +22,12 @@ import tyro
 
 from convnet.ablation import Arm
 from convnet.ablation.cells import Cell, Work, cells_of, check_comparable, parse_shard, read, share
-from convnet.ablation.plan import QUICK_SEEDS, Plan, describe, make_plan, preset_names, quickened, read_preset
+from convnet.ablation.plan import Plan, describe, make_plan, preset_names, quickened, read_preset
 from convnet.ablation.results import COLUMNS
 from convnet.cli import given, run_command, run_config
 from convnet.config import RunConfig
 from convnet.progress import progress
+from convnet.recipes import QUICK_SEEDS
 from convnet.record import write_json
 from convnet.report import study, text_table
 from convnet.report.ablation_page import write_ablation

@@ -23,15 +23,13 @@ from convnet.config import RunConfig
 from convnet.identity import environment
 from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
-from convnet.recipes import RECIPES, Recipe, usual_run
+from convnet.recipes import QUICK_SEEDS, RECIPES, Recipe, quick, usual_run
 from convnet.record import write_atomically, write_json
 from convnet.report import csv_text, remark_lines, study, text_table
 from convnet.report.comparison_page import summary_table, write_comparison
 from convnet.run import RunResult, Trainer
 from convnet.settings import content_hash, from_dict, read_file, require, suggestion, to_dict
 from convnet.train import NonFiniteLoss
-
-QUICK_LIMIT, QUICK_EPOCHS, QUICK_SEEDS = 2000, 2, 2
 
 
 @dataclass(frozen=True)
@@ -142,15 +140,13 @@ def _adapt(run: RunConfig, settings: Compare, name: str) -> RunConfig:
     """What the command line says of all families."""
     limit = run.data.limit if settings.data.limit is None else settings.data.limit
     epochs = run.train.epochs if settings.train.epochs is None else settings.train.epochs
-    if settings.quick:
-        epochs = min(epochs, QUICK_EPOCHS)
-        limit = QUICK_LIMIT if limit is None and name != "digits" else limit
-    return replace(
+    run = replace(
         run,
         data=replace(run.data, name=name, limit=limit),
         train=replace(run.train, epochs=epochs),
         gradient=settings.gradient or run.gradient,
     )
+    return quick(run) if settings.quick else run
 
 
 def directory_of(settings: Compare, plan: Plan) -> Path:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from convnet.cli import run_command, run_config
 from convnet.config import RunConfig
 from convnet.journal import take_threads
 from convnet.progress import progress
-from convnet.recipes import RECIPES, usual_run
+from convnet.recipes import RECIPES, quick, usual_run
 from convnet.record import check_writable, parameter_hash
 from convnet.report import study
 from convnet.report.comparison_page import write_comparison
@@ -36,7 +36,6 @@ from convnet.run import RunResult, Trainer
 from convnet.settings import content_hash
 from convnet.train import NonFiniteLoss
 
-QUICK_LIMIT, QUICK_EPOCHS = 2000, 2
 OURS = ("manifest.json", "metrics.jsonl", "checkpoints")
 
 
@@ -65,12 +64,7 @@ class Train:
     @property
     def trained(self) -> RunConfig:
         """What is trained: `run`, or less of it where it is to be quick."""
-        if not self.quick:
-            return self.run
-        images, training = self.run.data, self.run.train
-        limit = QUICK_LIMIT if images.limit is None and images.name != "digits" else images.limit
-        training = replace(training, epochs=min(training.epochs, QUICK_EPOCHS))
-        return replace(self.run, data=replace(images, limit=limit), train=training)
+        return quick(self.run) if self.quick else self.run
 
 
 def train(settings: Train) -> int:

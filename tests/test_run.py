@@ -86,16 +86,16 @@ def test_the_test_set_is_looked_at_once_with_the_best_variables(monkeypatch):
 
     def noting(name, program):
         def note(state, values, images, labels):
-            calls.append((name, len(labels), state if name == "examine" else None))
+            calls.append((name, len(labels), state if name == "test" else None))
             return program(state, values, images, labels)
 
         return note
 
     programs = watched.programs()
-    noted = {name: noting(name, getattr(programs, name)) for name in ("epoch", "validate", "examine")}
+    noted = {name: noting(name, getattr(programs, name)) for name in ("epoch", "validate", "test")}
     monkeypatch.setattr(watched, "programs", lambda: programs._replace(**noted))
     result = watched.run()
-    assert [call[:2] for call in calls] == [("epoch", 22), ("validate", 17)] * EPOCHS + [("examine", 14)]
+    assert [call[:2] for call in calls] == [("epoch", 22), ("validate", 17)] * EPOCHS + [("test", 14)]
     assert parameter_hash(calls[-1][2]) == parameter_hash(result.variables)
 
 

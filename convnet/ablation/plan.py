@@ -9,9 +9,10 @@ from typing import Any
 
 from convnet.ablation.grid import Arm, Factor, checked, expand, factor, parse_factor
 from convnet.config import RunConfig
+from convnet.recipes import quick
 from convnet.settings import apply, content_hash, flat, read_file, require, suggestion, to_dict
 
-QUICK_ARMS, QUICK_EPOCHS, QUICK_SEEDS, QUICK_LIMIT = 3, 2, 2, 2000
+QUICK_ARMS = 3
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,7 @@ def quickened(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """The first arms with little to do: does everything run?"""
     short, seen = [], set()
     for arm in arms:
-        run = arm.config
-        limit = QUICK_LIMIT if run.data.limit is None and run.data.name != "digits" else run.data.limit
-        config = replace(
-            run,
-            data=replace(run.data, limit=limit),
-            train=replace(run.train, epochs=min(run.train.epochs, QUICK_EPOCHS)),
-        )
+        config = quick(arm.config)
         if (key := content_hash(config)) not in seen:
             seen.add(key)
             short.append(replace(arm, config=config))

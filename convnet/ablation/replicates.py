@@ -180,7 +180,7 @@ class Replicates:
                 break
             if stop and number < epochs:
                 raise Stopped(number, epochs, signal=stop.signal)
-        info, logits = programs.examine(best, values, *test)
+        info, logits = programs.test(best, values, *test)
         best, info, logits = jax.tree.map(np.asarray, (best, info, logits))
         return [lane.outcome(_of(best, i), _of(info, i), logits[i]) for i, lane in enumerate(lanes)]
 

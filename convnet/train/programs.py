@@ -39,13 +39,13 @@ class Programs(NamedTuple):
     """Lowered, or compiled.
 
     init(keys, values) -> states; epoch(states, values, images, labels) -> (states, infos);
-    validate and examine(variables, values, images, labels) -> (info, logits), as `make_evaluate` says.
+    validate and test(variables, values, images, labels) -> (info, logits), as `make_evaluate` says.
     """
 
     init: Callable
     epoch: Callable
     validate: Callable
-    examine: Callable
+    test: Callable
 
     def compiled(self) -> Programs:
         options = compiler_options()
@@ -91,12 +91,12 @@ def lower(task: Task, dataset: Dataset, keys: Array, values: Values, *, mapped: 
         init = jax.vmap(init)
         epoch, evaluate = (jax.vmap(f, in_axes=(0, 0, None, None)) for f in (epoch, evaluate))
     state, evaluate = jax.eval_shape(init, keys, values), jax.jit(evaluate)
-    train, validation, test = dataset.on_device
+    training, validation, test = dataset.on_device
     return Programs(
         init=jax.jit(init).lower(keys, values),
-        epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *train),
+        epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *training),
         validate=evaluate.lower(state.variables, values, *validation),
-        examine=evaluate.lower(state.variables, values, *test),
+        test=evaluate.lower(state.variables, values, *test),
     )
 
 
