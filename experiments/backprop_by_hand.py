@@ -267,18 +267,12 @@ def network_of(model: Network, image_shape: tuple[int, int, int]) -> Layers:
 
     Raises ValueError for a layer that is not written out here, and for dropout: which units were dropped is not told.
     """
-    found = []
-    for layer in model.table(image_shape):
-        if layer == layers.Dropout(0.0):
-            continue
-        if (written := by_hand(layer)) is None:
-            raise ValueError(f"the model has {layer!r}: expected layers that are written out here")
-        found.append((getattr(layer, "name", "flatten"), written))
-    return found
+    table = [layer for layer in model.table(image_shape) if layer != layers.Dropout(0.0)]
+    return [(getattr(layer, "name", "flatten"), by_hand(layer)) for layer in table]
 
 
-def by_hand(layer: layers.Layer) -> Layer | None:
-    """A layer of the table, written out; None where it is not."""
+def by_hand(layer: layers.Layer) -> Layer:
+    """A layer of the table, written out."""
     match layer:
         case layers.Dense(bias=True):
             return dense()
@@ -290,9 +284,9 @@ def by_hand(layer: layers.Layer) -> Layer | None:
             return global_average()
         case layers.Flatten():
             return flatten()
-        case layers.Activation(function=function):
-            return ACTIVATIONS.get(function)
-    return None
+        case layers.Activation(function=function) if function in ACTIVATIONS:
+            return ACTIVATIONS[function]
+    raise ValueError(f"the model has {layer!r}: expected layers that are written out here")
 
 
 def main(args: list[str] | None = None) -> int:
