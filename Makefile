@@ -27,11 +27,11 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python scripts/bench_ops.py $(ARGS)
-	$(BIN)/python scripts/bench_formulations.py $(filter --quick,$(ARGS))
-	$(BIN)/python scripts/bench_train.py $(ARGS)
-	$(BIN)/python scripts/bench_scaling.py $(ARGS)
-	$(BIN)/python scripts/bench_replicates.py $(filter --quick,$(ARGS))
+	$(BIN)/python -m benchmarks ops $(ARGS)
+	$(BIN)/python -m benchmarks formulations $(filter --quick,$(ARGS))
+	$(BIN)/python -m benchmarks train $(ARGS)
+	$(BIN)/python -m benchmarks scaling $(ARGS)
+	$(BIN)/python -m benchmarks replicates $(filter --quick,$(ARGS))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from benchmarks import session, tables
 from benchmarks.cases import GemmTask
 from benchmarks.session import Group, Plan
-from convnet.identity import environment
 from convnet.record import check_writable
 
 ROOT = Path(__file__).resolve().parent
@@ -71,7 +70,7 @@ class Measurement(Output):
 def own_document(rounds: int) -> dict[str, Any]:
     """A document without results, of a benchmark that measures in its own process."""
     return {
-        "environment": environment(),
+        "environment": session.surroundings(),
         "plan": {"rounds": rounds, "threads": None},
         "peers": {"ours": {"versions": {"jax": metadata.version("jax")}}},
         "gemm": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -62,6 +63,11 @@ def chosen(name: str, wanted: Sequence[str], known: Sequence[str]) -> tuple[str,
     return tuple(dict.fromkeys(wanted or known))
 
 
+def surroundings() -> dict[str, Any]:
+    """The environment, with the command as it is to be typed: `benchmarks.__main__` puts all its words in one."""
+    return environment() | {"command": " ".join([*sys.argv[:1], *map(shlex.quote, sys.argv[1:])])}
+
+
 def variants(peers: Sequence[str], allocators: Sequence[str]) -> list[Variant]:
     """Peers next to each other within each setting of the allocator."""
     return [Variant(peer, allocator) for allocator in allocators for peer in peers]
@@ -81,7 +87,7 @@ def measure(
     """
     # The parent looks at the device, too, and must not take its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    document = {"environment": environment(), "plan": asdict(plan), "gemm": [], "results": []}
+    document = {"environment": surroundings(), "plan": asdict(plan), "gemm": [], "results": []}
     said: set[str] = set()
     teams = [[v for v in asked if v.allocator == name] for name in dict.fromkeys(v.allocator for v in asked)]
     total = sum((len(group.tasks) * len(team) + 1) * (plan.rounds + 1) for group in groups for team in teams)

@@ -39,7 +39,7 @@ ELSEWHERE = ("audit", "train", "replicates", "ops", "determinism", "mnist", "for
 
 INTRODUCTION = """# Benchmarks
 
-`make bench` measures and rewrites this page; `python scripts/bench_ops.py --help` and its neighbours tell the rest.
+`make bench` measures and rewrites this page; `python -m benchmarks` lists the commands behind it.
 
 Every peer runs in a process of its own, and in each round they are asked one after the other about the same task. While
 a sample is taken, the others sleep; a sample during which other processes kept more than a quarter of a core busy is
@@ -124,7 +124,7 @@ def circumstances(document: dict) -> str:
 
 
 def _command(command: str) -> str:
-    return command if command.startswith("bash ") else f"python {command}"
+    return command if command.startswith(("bash ", "python ")) else f"python {command}"
 
 
 def gemm_rates(document: dict) -> list[float]:

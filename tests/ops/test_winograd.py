@@ -1,7 +1,7 @@
 """Winograd's filtering: exact matrices, and a bound on its rounding error that no machine moves.
 
 That every layer stays within the bound is a case of test_formulations.py. How its error compares with that of XLA's own
-convolution is a fact of a machine, which scripts/bench_formulations.py measures.
+convolution is a fact of a machine, which `python -m benchmarks formulations` measures.
 """
 
 import jax.numpy as jnp

@@ -1,8 +1,8 @@
 """How fast is a whole training step, beside autodiff, Flax, Keras and torch?
 
-    python scripts/bench_train.py                                   every network, every peer
-    python scripts/bench_train.py --cases small_vgg --peers ours torch torch-compile --modes single
-    python scripts/bench_train.py --quick                           tiny networks: a check that everything runs
+    python -m benchmarks train                                   every network, every peer
+    python -m benchmarks train --cases small_vgg --peers ours torch torch-compile --modes single
+    python -m benchmarks train --quick                           tiny networks: a check that everything runs
 
 Writes results/<device>/train.json, a figure and README.md under benchmarks/. Batches are synthetic and stay on the
 device; the loss of each peer's first step shows that they compute the same. torch and Keras come with the extra
@@ -11,11 +11,8 @@ device; the loss of each peer's first step shows that they compute the same. tor
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks import command
 from benchmarks.command import Measurement
@@ -61,9 +58,5 @@ def bench_train(settings: BenchTrain) -> None:
     command.run(settings, "train", groups, peers)
 
 
-def main() -> int:
-    return run_command(BenchTrain, bench_train)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchTrain, bench_train, args)

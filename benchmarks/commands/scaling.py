@@ -1,8 +1,8 @@
 """How does the cost of a training step grow with batch, channels, image side, depth and replicates?
 
-    python scripts/bench_scaling.py
-    python scripts/bench_scaling.py --cases replicates --peers ours
-    python scripts/bench_scaling.py --quick                         two short curves: a check that everything runs
+    python -m benchmarks scaling
+    python -m benchmarks scaling --cases replicates --peers ours
+    python -m benchmarks scaling --quick                         two short curves: a check that everything runs
 
 One quantity grows, the others stay as in benchmarks/scaling.py. Writes results/<device>/scaling.json, a figure per
 quantity (both axes logarithmic, the fitted exponent in the legend) and README.md under benchmarks/.
@@ -10,12 +10,9 @@ quantity (both axes logarithmic, the fitted exponent in the legend) and README.m
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks import command
 from benchmarks.command import Measurement
@@ -47,9 +44,5 @@ def bench_scaling(settings: BenchScaling) -> None:
     command.run(settings, "scaling", groups, peers)
 
 
-def main() -> int:
-    return run_command(BenchScaling, bench_scaling)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchScaling, bench_scaling, args)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks import tables
 from benchmarks.command import ROOT
@@ -25,5 +23,5 @@ def bench_tables(settings: BenchTables) -> None:
     print(f"tables: {tables.write_readme(settings.out)}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(BenchTables, bench_tables))
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchTables, bench_tables, args)

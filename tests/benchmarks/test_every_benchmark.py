@@ -1,38 +1,72 @@
-"""Every benchmark runs, from its own file, with --quick."""
+"""Every command of the benchmarks runs, with --quick, as `python -m benchmarks NAME`."""
 
 import json
 import os
-import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "scripts"
+from benchmarks.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {"ops": (3 + 2) * 3, "train": 2 * 3, "scaling": 2 * 2}
 """Name -> tasks of its quick run: directions × contexts, networks × modes, quantities × sizes."""
 
 
-def run(name, *args, cwd):
-    environment = {k: v for k, v in os.environ.items() if k != "CONVNET_TRACEBACK"} | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, str(FOLDER / f"bench_{name}.py"), *args]
+def run(*args, cwd):
+    environment = {k: v for k, v in os.environ.items() if k != "CONVNET_TRACEBACK"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "benchmarks", *args]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture
 def here(monkeypatch, capsys, tmp_path):
-    """`here(name, *args)`: the same in this process, which costs no start of JAX; (code, output, errors)."""
+    """`here(*args)`: the same in this process, which costs no start of JAX; (code, output, errors)."""
 
-    def run_here(name, *args):
-        path = FOLDER / f"bench_{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(path), *args])
+    def run_here(*args):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", *args])
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(path), run_name="__main__")
-        return ended.value.code, *capsys.readouterr()
+        try:
+            code = main()
+        except SystemExit as ended:  # after --help
+            code = ended.code
+        return code, *capsys.readouterr()
 
     return run_here
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
+def test_commands_are_listed_each_in_a_line(args, here):
+    code, output, errors = here(*args)
+    assert (code, errors) == (0, "")
+    for name, (_, what) in COMMANDS.items():
+        assert [line for line in output.splitlines() if line.split()[:1] == [name] and line.endswith(what)]
+
+
+def test_every_command_has_a_module():
+    assert list(COMMANDS) == ["ops", "formulations", "train", "scaling", "replicates", "tables", "device"]
+    assert all(find_spec(module) for module, _ in COMMANDS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("opps", "error: unknown benchmark 'opps': did you mean ops?\n"),
+        ("--quick", f"error: unknown benchmark '--quick': expected one of {', '.join(COMMANDS)}\n"),
+    ],
+)
+def test_an_unknown_command_names_the_nearest(name, message, here):
+    assert here(name, "--quick") == (2, "", message)
+
+
+def test_the_check_of_a_device_is_one_of_them(here):
+    code, output, _ = here("device", "--help")
+    assert code == 0
+    assert "--budget" in output
 
 
 @pytest.mark.slow
@@ -60,6 +94,7 @@ def test_runs_quickly(name, tmp_path):
 def test_help_explains_every_option(name, here):
     code, output, _ = here(name, "--help")
     assert code == 0
+    assert output.startswith(f"usage: python -m benchmarks {name} ")
     for option in ("--quick", "--out", "--peers", "--cases", "--rounds", "--threads", "--allocator"):
         assert option in output
 
@@ -88,7 +123,9 @@ def test_formulations_run_quickly(tmp_path):
     assert all(0 < result["error"] < 1e-5 for result in document["results"])
     assert all(result["error_over_direct"] == 1 for result in document["results"] if result["formulation"] == "direct")
     assert "error ÷ direct" in done.stdout
-    assert "| dw | **direct** |" in (tmp_path / "out" / "README.md").read_text()
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| dw | **direct** |" in page
+    assert "\n`python -m benchmarks formulations --quick --out out`: " in page
 
 
 @pytest.mark.sweep

@@ -1,8 +1,8 @@
 """How fast is each op, forward and backward, beside autodiff and torch?
 
-    python scripts/bench_ops.py                                     every layer
-    python scripts/bench_ops.py --cases conv3-64-64-at-32 --peers ours torch --contexts once
-    python scripts/bench_ops.py --quick                             tiny layers: a check that everything runs
+    python -m benchmarks ops                                     every layer
+    python -m benchmarks ops --cases conv3-64-64-at-32 --peers ours torch --contexts once
+    python -m benchmarks ops --quick                             tiny layers: a check that everything runs
 
 Writes results/<device>/ops.json (with --precision bfloat16: ops-bfloat16.json), a figure and README.md under
 benchmarks/. torch comes with the extra `bench`; peers that are not installed are marked "not measured".
@@ -10,12 +10,9 @@ benchmarks/. torch comes with the extra `bench`; peers that are not installed ar
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks import command
 from benchmarks.cases import CONTEXTS, LAYERS, QUICK_LAYERS, tasks_of
@@ -64,9 +61,5 @@ def bench_ops(settings: BenchOps) -> None:
     command.run(settings, name, groups, peers, precision=settings.precision)
 
 
-def main() -> int:
-    return run_command(BenchOps, bench_ops)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchOps, bench_ops, args)

@@ -1,8 +1,8 @@
 """What do many seeds of one config cost, beside as many single runs?
 
-    python scripts/bench_replicates.py                16 CNNs on digits, 6 larger ones on noise like MNIST
-    python scripts/bench_replicates.py --cases digits --replicates 64
-    python scripts/bench_replicates.py --quick        two replicates of two epochs: does everything run?
+    python -m benchmarks replicates                16 CNNs on digits, 6 larger ones on noise like MNIST
+    python -m benchmarks replicates --cases digits --replicates 64
+    python -m benchmarks replicates --quick        two replicates of two epochs: does everything run?
 
 Whole runs, with validation and test, after compilation. "single" is one `Trainer.run` after the other; "threads" and
 "lockstep" are the two ways of `convnet.ablation.Replicates`. They take turns; the table divides their medians. Writes
@@ -11,12 +11,9 @@ results/<device>/replicates.json and README.md under benchmarks/.
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 from benchmarks import session, tables
 from benchmarks.command import Output, own_document
@@ -71,5 +68,5 @@ def bench_replicates(settings: BenchReplicates) -> None:
     print(tables.markdown(tables.replicate_tables(document)[0][1]))
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(BenchReplicates, bench_replicates))
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchReplicates, bench_replicates, args)

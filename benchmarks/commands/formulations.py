@@ -1,8 +1,8 @@
 """Which formulation of a convolution is the fastest where, and how exact is each?
 
-    python scripts/bench_formulations.py                                  every layer of the op benchmark
-    python scripts/bench_formulations.py --cases conv3-64-64-at-32
-    python scripts/bench_formulations.py --quick                          a tiny layer: does everything run?
+    python -m benchmarks formulations                                  every layer of the op benchmark
+    python -m benchmarks formulations --cases conv3-64-64-at-32
+    python -m benchmarks formulations --quick                          a tiny layer: does everything run?
 
 Times every formulation that can compute a layer (interleaved, medians), and measures its rounding error: float32
 against the same sums in float64, root mean square, and how many times that of XLA's own convolution it is. Both are of
@@ -13,12 +13,9 @@ the errors; writes results/<device>/formulations.json and README.md under benchm
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 import jax
 
@@ -92,5 +89,5 @@ def bench_formulations(settings: BenchFormulations) -> None:
     print(f"tables: {tables.write_readme(settings.folder)}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(BenchFormulations, bench_formulations))
+def main(args: Sequence[str]) -> int:
+    return run_command(BenchFormulations, bench_formulations, args)
