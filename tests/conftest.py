@@ -21,13 +21,14 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_configure(config):
     """Most of a test run is compiling small programs, so here that is made cheap.
 
-    jax 0.10 knows an older generator of the same loops, which is done in a third of the time; the short run under the
+    jax 0.10 knows an older generator of the same loops, which is done in a third of the time, and LLVM need not improve
+    what runs for milliseconds: a network's first variables are compiled in 2 s, not in 27. The short run under the
     newest Python (.ci/run) compiles as users do. And what one process has compiled, the others read: workers of xdist,
     and experiments run as commands. That folder goes with the run, so nothing of an older one is ever tested.
     Matplotlib gets one like it: pictures are then drawn with its own settings, not the user's, and no home is needed.
     """
     if jax.__version_info__ < (0, 11):
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = _folder_of_this_run(config, "compiled")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder

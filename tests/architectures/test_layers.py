@@ -32,8 +32,8 @@ def run(*layers, train=False, image=IMAGE, rngs=None):
     rng = np.random.default_rng(0)
     model = models.build(Table((*layers, Flatten())), num_classes=3)
     images = jnp.asarray(rng.standard_normal((2, *image)), jnp.float32)
-    start = model.init(jax.random.key(0), images)
-    variables = jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype), start)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = jax.tree.map(lambda a: jnp.asarray(rng.uniform(0.5, 1.5, a.shape), a.dtype), shapes)
     return variables, images, models.activations(model, variables, images)
 
 
@@ -105,7 +105,7 @@ def test_an_empty_shortcut_is_the_identity():
 def test_dropout_is_for_training():
     model = models.build(Table((Flatten(), Dropout(0.5))), num_classes=3)
     images = jnp.ones((2, *IMAGE))
-    variables = model.init(jax.random.key(0), images)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
     still = model.apply(variables, images)
     np.testing.assert_array_equal(model.apply(variables, images), still)
     drawn = [model.apply(variables, images, train=True, rngs={"dropout": jax.random.key(i)}) for i in range(2)]
@@ -116,7 +116,7 @@ def test_dropout_is_for_training():
 def test_batch_norm_has_the_statistics_of_the_batch_in_training_only():
     model = models.build(Table((BatchNorm("a"), Flatten())), num_classes=3)
     images = jnp.asarray(np.random.default_rng(1).normal(3, 2, (4, *IMAGE)), jnp.float32)
-    variables = model.init(jax.random.key(0), images)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
     _, changed = model.apply(variables, images, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(changed["batch_stats"]["a"]["mean"], 0.1 * images.mean((0, 1, 2)), rtol=1e-4)
     found = models.activations(model, variables, images)["a"]

@@ -30,7 +30,7 @@ def network(name, **settings):
     """(apply, variables) of a model in float64, away from the zeros it starts with."""
     model = models.build(name, num_classes=3, precision="float64", **settings)
     with jax.enable_x64(True):
-        variables = model.init(jax.random.key(0), IMAGES)
+        variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     rng = np.random.default_rng(1)
     variables = jax.tree.map(lambda leaf: np.asarray(leaf) + 0.05 * rng.normal(size=leaf.shape), variables)
     return (lambda ops, variables, images: model.clone(ops=ops).apply(variables, images)), variables

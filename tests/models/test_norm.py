@@ -23,13 +23,18 @@ def images(rng):
 
 def started(model, rng):
     """Variables as at the start, the normalisations' scales and biases away from 1 and 0."""
-    variables = model.init(jax.random.key(0), jnp.zeros((1, *IMAGE)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *IMAGE)))
     return jax.tree.map(lambda leaf: leaf + 0.1 * rng.standard_normal(leaf.shape) ** 2, variables)
 
 
 def intermediate(model, variables, images, **settings):
-    _, state = model.apply(variables, images, mutable=["activations"], **settings)
+    _, state = applied(model, variables, images, mutable=["activations"], **settings)
     return {name: np.asarray(x) for entry in state["activations"]["in_order"] for name, x in entry.items()}
+
+
+def applied(model, variables, images, **settings):
+    """`model.apply`, compiled as a whole."""
+    return jax.jit(partial(model.apply, **settings))(variables, images)
 
 
 def standardized(x, mean, var, params):
@@ -55,7 +60,8 @@ def test_in_evaluation_batch_norm_takes_the_running_moments_whatever_else_is_in_
     running = {k: np.asarray(v) for k, v in variables["batch_stats"]["conv1_norm"].items()}
     expected = standardized(found["conv1"], running["mean"], running["var"], variables["params"]["conv1_norm"])
     np.testing.assert_allclose(found["conv1_norm"], expected, rtol=1e-10, atol=1e-12)
-    alone = np.concatenate([model.apply(variables, image[None]) for image in images])
+    apply = jax.jit(model.apply)
+    alone = np.concatenate([apply(variables, image[None]) for image in images])
     np.testing.assert_allclose(alone, found["logits"], rtol=1e-10, atol=1e-12)
 
 
@@ -63,7 +69,7 @@ def test_the_running_moments_follow_those_of_the_batches_by_a_tenth(x64, images,
     model = models.build("cnn", norm="batch", **CNN)
     variables = started(model, rng)
     x = intermediate(model, variables, images, train=True)["conv1"]
-    _, changed = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    _, changed = applied(model, variables, images, train=True, mutable=["batch_stats"])
     for name, now in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
         before = np.asarray(variables["batch_stats"]["conv1_norm"][name])
         after = changed["batch_stats"]["conv1_norm"][name]
@@ -75,7 +81,7 @@ def test_a_training_step_moves_the_running_moments_and_trains_everything_else(x6
     state = init_state(model, optax.sgd(0.1), jax.random.key(3), IMAGE)
     step = jax.jit(make_train_step(model, optax.sgd(0.1), HAND.softmax_cross_entropy, lambda key, images: images))
     after, _ = step(state, (images, jnp.arange(7) % 3))
-    _, expected = model.apply(state.variables, images, train=True, mutable=["batch_stats"])
+    _, expected = applied(model, state.variables, images, train=True, mutable=["batch_stats"])
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-10), after.batch_stats, expected["batch_stats"])
     still = [
         jax.tree_util.keystr(path)
@@ -121,6 +127,6 @@ def test_a_bias_that_batch_norm_would_take_away_is_left_out(norm, biased, x64):
 def test_in_bfloat16_the_running_moments_stay_float32(images, rng):
     model = models.build("mlp", norm="batch", num_classes=3, widths=(4,), precision="bfloat16")
     variables = started(model, rng)
-    logits, changed = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    logits, changed = applied(model, variables, images, train=True, mutable=["batch_stats"])
     assert {leaf.dtype for leaf in jax.tree.leaves(changed)} == {jnp.dtype("float32")}
     assert logits.dtype == jnp.float32

@@ -1,5 +1,7 @@
 """Models of one's own: what of a plain Flax module training and activations find, and where a network starts from."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,11 +60,13 @@ def test_a_plain_module_is_trained_by_its_gradient():
     step, state = step_of(Plain())
     after, info = step(state, (IMAGES, LABELS))
 
-    def loss(params):
+    @jax.jit
+    @jax.value_and_grad
+    def loss_and_gradient(params):
         logits = Plain().apply({"params": params}, IMAGES / jnp.float32(255))
         return optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
 
-    value, gradient = jax.value_and_grad(loss)(state.params)
+    value, gradient = loss_and_gradient(state.params)
     np.testing.assert_allclose(info["loss"], value, rtol=1e-6)
     for moved, w, g in zip(*map(jax.tree.leaves, (after.params, state.params, gradient)), strict=True):
         np.testing.assert_allclose(moved, w - 0.1 * g, rtol=1e-5, atol=1e-7)
@@ -98,14 +102,16 @@ def test_layers_of_the_library_in_a_module_of_ones_own():
 # --- where a network starts from --------------------------------------------------------------------------------------
 
 
+@cache
 def resnet(classes):
     model = models.build("resnet8", num_classes=classes, width=0.25)
-    return model, model.init(jax.random.key(classes), IMAGES / np.float32(255))
+    return model, jax.jit(model.init)(jax.random.key(classes), IMAGES / np.float32(255))
 
 
 def test_a_warm_start_takes_all_but_what_starts_anew():
     (_, given), (model, fresh) = resnet(5), resnet(3)
-    start = warm_start(model, given, anew=("logits", "stage3/block1"))(jax.random.key(3), IMAGES / np.float32(255))
+    init = jax.jit(warm_start(model, given, anew=("logits", "stage3/block1")))
+    start = init(jax.random.key(3), IMAGES / np.float32(255))
     found, given, fresh = map(models.flatten, (start, given, fresh))
     assert found.keys() == fresh.keys()
     for name, array in found.items():
@@ -129,4 +135,4 @@ def test_a_start_that_does_not_fit_is_refused(anew, changes, message):
     (_, given), (model, _) = resnet(5), resnet(3)
     kept = {name: array for name, array in models.flatten(given).items() if name not in changes}
     with pytest.raises(ValueError, match=message):
-        warm_start(model, models.unflatten(kept), anew=anew)(jax.random.key(0), IMAGES / np.float32(255))
+        jax.eval_shape(warm_start(model, models.unflatten(kept), anew=anew), jax.random.key(0), jnp.float32(IMAGES))
