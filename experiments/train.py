@@ -9,7 +9,7 @@ Settings that are given neither here nor in a file (--config) are those of the c
 a model has none, as with `--model.name resnet18`, they are the CNN's. The second line goes on where the first was
 stopped, killed or out of disk, and ends with the very parameters and metrics that it would have ended with: compare
 the hash that it prints. A run leaves manifest.json, metrics.jsonl, checkpoints/, result.npz and report.html;
-`python scripts/reproduce.py RUN` trains it again and says whether every bit agrees.
+`python experiments/reproduce.py RUN` trains it again and says whether every bit agrees.
 """
 
 from __future__ import annotations

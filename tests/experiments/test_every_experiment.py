@@ -17,8 +17,8 @@ def _defines_main(path):
     return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-TOOLS = ("predict",)
-"""Commands that ask a network and train none."""
+TOOLS = ("predict", "reproduce")
+"""Commands that take a stored run."""
 EXPERIMENTS = sorted(path for path in FOLDER.glob("*.py") if _defines_main(path) and path.stem not in TOOLS)
 
 

@@ -170,7 +170,8 @@ def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsy
 def test_a_preset_that_was_run_otherwise_is_refused(change, tmp_path):
     """Its figures would stand under the preset's command."""
     store = runpy.run_path(str(SCRIPT))["store"]
-    plan = ablate.describe(*ablate.plan_of(parse_command(ablate.Ablate, ["--preset", "depth", *change], defaults=ablate.defaults)))
+    settings = parse_command(ablate.Ablate, ["--preset", "depth", *change], defaults=ablate.defaults)
+    plan = ablate.describe(*ablate.plan_of(settings))
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"plan": plan}))
     (tmp_path / "results.csv").write_text("arm,seed\n")
     if not change:

@@ -2,7 +2,7 @@
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
 `ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
-is taken; `python scripts/bench_formulations.py` shows who wins on a machine. (The phases of dL/dx are forward passes,
+is taken; `python -m benchmarks formulations` shows who wins on a machine. (The phases of dL/dx are forward passes,
 and go by the table of these.)
 """
 

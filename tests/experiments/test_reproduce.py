@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convnet.experiments import compare
+from convnet.experiments import compare, reproduce
 
 from convnet import data
 from convnet.architectures import Linear
@@ -14,7 +14,6 @@ from convnet.config import OptimConfig, RunConfig, TrainConfig
 from convnet.record import read_manifest
 from convnet.run import Trainer
 from convnet.train import NonFiniteLoss
-from scripts import reproduce
 
 CONFIG = RunConfig(model=Linear(), train=TrainConfig(epochs=2), seed=3)
 

@@ -1,8 +1,8 @@
 """Does a stored run come out again, bit for bit?
 
-    python scripts/reproduce.py runs/train/cnn
-    python scripts/reproduce.py runs/compare/digits/1f0c…              one cell of a comparison
-    python scripts/reproduce.py runs/ablate/depth/cells/1f0c…          or of an ablation
+    python experiments/reproduce.py runs/train/cnn
+    python experiments/reproduce.py runs/compare/digits/1f0c…              one cell of a comparison
+    python experiments/reproduce.py runs/ablate/depth/cells/1f0c…          or of an ablation
 
 Trains the run again from its manifest, somewhere else, and compares every epoch's figures and parameter hash, the test
 figures and the final parameters. Prints OK (exit code 0), or exactly what differs and what in the environment changed
@@ -87,7 +87,8 @@ def train_again(config: RunConfig, replicates: Replicates, directory: Path) -> P
 
     Which seeds its siblings in lockstep have makes no difference to it.
     """
-    configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(replicates.chunk if replicates.vmapped else 1)]
+    together = replicates.chunk if replicates.vmapped else 1
+    configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(together)]
     with progress(config.train.epochs * len(configs), "epoch") as bar:
         runs = replicates.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))
         next(runs)
