@@ -8,7 +8,6 @@ import pytest
 
 from convnet.gradcheck import suite
 from convnet.gradcheck.cases import CASES
-from convnet.gradcheck.mutants import CONTROLS, MUTANTS
 from convnet.ops.formulations import ON_CPU
 
 # Of ops whose rules have much in common one is audited in every run; tests/ops compares all of them with NumPy.
@@ -16,6 +15,18 @@ LIKE_ANOTHER = {
     *("convolve2d", "sum_pool", "leaky_relu", "sigmoid", "tanh", "softplus", "silu", "batch_norm_inference"),
     *("group_norm", "logsumexp", "log_softmax", "crammer_singer_hinge"),
 }
+
+# One or two of every kind of fault, among them the smallest; and right rules whose sums have another order.
+FAULTS = (
+    *("conv dx: dilation forgotten", "conv dw: averaged", "max pool: first row", "layer norm: first axis counts rows"),
+    *("tanh: no square", "softmax_cross_entropy: vmap", "conv2d: all off by 1e-02", "conv2d: corner off by 1e-05"),
+)
+SWEPT = pytest.mark.sweep
+RIGHT = ("avg pool by matrices", pytest.param("conv dx by scattering", marks=SWEPT))
+EQUIVALENT = (
+    "gram: symmetric, one channel",
+    pytest.param("conv dx: one channel reshaped", marks=SWEPT),
+)
 
 
 @pytest.mark.parametrize(
@@ -28,22 +39,21 @@ def test_every_op_passes_at_level_quick(op):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if not rule.equivalent][::27], ids=lambda rule: rule.name)
-def test_a_planted_fault_is_noticed(rule):
-    judged = suite.judge_planted("mutant", rule.name)
-    assert judged.killed_by, rule.defect
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_noticed(name):
+    assert suite.judge_planted("mutant", name).killed_by
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", CONTROLS[1::40], ids=lambda rule: rule.name)
-def test_a_right_rule_is_believed(rule):
-    assert suite.judge_planted("control", rule.name).killed_by is None
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_rule_is_believed(name):
+    assert suite.judge_planted("control", name).killed_by is None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [rule for rule in MUTANTS if rule.equivalent][:1], ids=lambda rule: rule.name)
-def test_an_equivalent_mutant_is_recognised(rule):
-    judged = suite.judge_planted("mutant", rule.name)
+@pytest.mark.parametrize("name", EQUIVALENT)
+def test_an_equivalent_mutant_is_recognised(name):
+    judged = suite.judge_planted("mutant", name)
     assert judged.killed_by is None
     assert judged.equivalent
 
