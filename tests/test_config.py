@@ -14,32 +14,13 @@ NAN = float("nan")
 UNUSUAL = RunConfig(
     data=DataConfig(name="mnist", limit=100, shift=2, flip=True, crop=6),
     model=CNN(
-        widths=(7, 5),
-        depth=2,
-        kernel=5,
-        first_kernel=7,
-        stride=2,
-        pool="avg",
-        activation="tanh",
-        norm="layer",
-        dropout=0.25,
-        head="global_avg",
-        head_width=0,
-        initializer="he_normal",
-        initializer_scale=0.5,
-        precision="bfloat16",
+        **dict(widths=(7, 5), depth=2, kernel=5, first_kernel=7, stride=2, pool="avg", activation="tanh", norm="layer"),
+        **dict(dropout=0.25, head="global_avg", head_width=0),
+        **dict(initializer="he_normal", initializer_scale=0.5, precision="bfloat16"),
     ),
     optim=OptimConfig(
-        name="adamw",
-        learning_rate=0.001,
-        momentum=0.8,
-        weight_decay=0.01,
-        decoupled=True,
-        clip_norm=1.5,
-        schedule="step",
-        warmup=0.1,
-        step_at=(0.25, 0.5, 0.9),
-        step_factor=0.5,
+        **dict(name="adamw", learning_rate=0.001, momentum=0.8, weight_decay=0.01, decoupled=True, clip_norm=1.5),
+        **dict(schedule="step", warmup=0.1, step_at=(0.25, 0.5, 0.9), step_factor=0.5),
     ),
     train=TrainConfig(epochs=3, batch_size="full", loss="weston_watkins"),
     gradient="auto",
@@ -91,18 +72,6 @@ def test_one_setting_changes_that_setting_and_the_hash(path):
     assert content_hash(changed) != content_hash(RunConfig())
 
 
-def test_what_is_left_out_comes_from_the_base():
-    got = from_dict(RunConfig, {"model": {"depth": 4}}, base=UNUSUAL)
-    assert got == dataclasses.replace(UNUSUAL, model=dataclasses.replace(UNUSUAL.model, depth=4))
-    assert from_dict(RunConfig, {}) == RunConfig()
-
-
-def test_an_int_stands_for_a_float_and_a_list_for_a_tuple():
-    got = from_dict(RunConfig, {"optim": {"learning_rate": 1, "step_at": [0.5]}, "model": {"widths": [8]}})
-    assert (got.optim.learning_rate, got.optim.step_at, got.model.widths) == (1.0, (0.5,), (8,))
-    assert isinstance(got.optim.learning_rate, float)
-
-
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError, match="seed"):
         RunConfig().seed = 1
@@ -116,12 +85,6 @@ def test_the_hash_is_pinned():
     fields changes it, and then these two values are to be renewed, on purpose."""
     assert content_hash(TrainConfig()) == "c11f8ae2a4ab"
     assert content_hash(UNUSUAL) == "42c05028e352"
-
-
-def test_the_hash_ignores_the_order_of_keys():
-    values = to_dict(UNUSUAL)
-    backwards = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in reversed(values.items())}
-    assert content_hash(from_dict(RunConfig, backwards)) == content_hash(UNUSUAL)
 
 
 @pytest.mark.parametrize(
@@ -147,17 +110,9 @@ def test_equal_configs_have_equal_hashes(one, other):
     [
         ({"epochs": 3}, r"^unknown setting 'epochs': expected one of data, model, optim, train, gradient, seed$"),
         ({"train": {"epoch": 3}}, r"^unknown setting 'train\.epoch': did you mean epochs\?$"),
-        (
-            {"model": {"name": "cnn", "filters": 3}},
-            r"unknown setting 'model\.filters' of cnn: expected one of name",
-        ),
-        ({"model": {"name": "cnn", "kernels": 3}}, r"of cnn: did you mean kernel or first_kernel\?$"),
-        (
-            {"model": {"name": "mlp", "kernel": 3}},
-            r"^unknown setting 'model\.kernel' of mlp: expected one of name",
-        ),
+        ({"model": {"name": "mlp", "kernel": 3}}, r"^unknown setting 'model\.kernel' of mlp: expected one of name"),
     ],
-    ids=["top", "train", "no such thing", "nearly", "another model's"],
+    ids=["top", "train", "another model's"],
 )
 def test_an_unknown_setting_is_named_with_the_nearest_ones(values, message):
     with pytest.raises(ValueError, match=message):
@@ -171,7 +126,6 @@ def test_an_unknown_setting_is_named_with_the_nearest_ones(values, message):
         ("seed", 1.0, "int"),
         ("seed", True, "int"),
         ("seed", None, "int"),
-        ("gradient", "numeric", "'hand', 'auto'"),
         ("data.name", 3, "str"),
         ("data.limit", "ten", "int or NoneType"),
         ("data.limit", 2.5, "int or NoneType"),
@@ -179,17 +133,10 @@ def test_an_unknown_setting_is_named_with_the_nearest_ones(values, message):
         ("data.flip", "yes", "bool"),
         ("model.widths", 32, "tuple"),
         ("model.depth", None, "int"),
-        ("model.pool", "median", "'max', 'avg', 'stride', 'none'"),
         ("model.pool", ["max"], "'max', 'avg'"),
-        ("model.activation", "swish", "'relu', 'leaky_relu', 'sigmoid', 'tanh'"),
-        ("model.head", "flatten", "'dense', 'global_avg'"),
-        ("model.precision", "float16", "'float32', 'bfloat16', 'float64'"),
         ("optim.learning_rate", "0.1", "float"),
         ("optim.learning_rate", True, "float"),
-        ("optim.schedule", "exponential", "'constant', 'step', 'cosine', 'linear'"),
         ("optim.step_at", 0.5, "tuple"),
-        ("train.loss", "hinge", "'softmax', 'weston_watkins', 'crammer_singer'"),
-        ("train.batch_size", "half", "int or 'full'"),
         ("train.batch_size", True, "int or 'full'"),
         ("train.epochs", 1.5, "int"),
         ("model", 3, "a mapping of settings"),
@@ -207,12 +154,6 @@ def test_a_wrong_type_is_refused_by_name_and_value(path, value, expected):
 def test_a_wrong_item_of_a_list_is_refused():
     with pytest.raises(ValueError, match=r"model\.widths is 'a': expected int"):
         from_dict(RunConfig, {"model": {"widths": [3, "a"]}})
-
-
-@pytest.mark.parametrize("values", [None, [], 3, "{}"], ids=repr)
-def test_settings_that_are_no_mapping_are_refused(values):
-    with pytest.raises(ValueError, match=r"^the config is .*: expected a mapping of settings$"):
-        from_dict(RunConfig, values)
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------
@@ -282,11 +223,6 @@ def test_what_is_no_finite_number_is_refused(section, name, value):
         section(**{name: value})
 
 
-def test_a_number_that_no_array_could_have_is_refused():
-    with pytest.raises(ValueError, match=r"^model\.widths is 1000000000000: expected a number up to 4294967296"):
-        CNN(widths=(10**12,))
-
-
 @pytest.mark.parametrize("loss", ["weston_watkins", "crammer_singer"])
 def test_label_smoothing_is_refused_with_a_loss_that_has_no_targets(loss):
     """It would do nothing, and be reported as "no difference"."""
@@ -331,10 +267,6 @@ def test_a_word_that_is_not_one_of_the_literals_is_refused_at_construction(secti
 def test_an_unknown_gradient_is_refused_at_construction():
     with pytest.raises(ValueError, match=r"gradient is 'numeric': expected "):
         RunConfig(gradient="numeric")
-
-
-def test_the_hash_of_a_config_is_that_of_its_dict():
-    assert content_hash(to_dict(UNUSUAL)) == content_hash(UNUSUAL)
 
 
 # --- configs of older versions ----------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ class Conv:
     groups: int = 1
     bias: bool = True
 
+    def __post_init__(self):
+        _at_least_one(self, "features", "groups")
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -39,6 +42,9 @@ class Dense:
     name: str
     features: int
     bias: bool = True
+
+    def __post_init__(self):
+        _at_least_one(self, "features")
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,9 @@ class GroupNorm:
     name: str
     groups: int = 32
 
+    def __post_init__(self):
+        _at_least_one(self, "groups")
+
 
 @dataclass(frozen=True)
 class LocalResponseNorm:
@@ -111,6 +120,9 @@ class Dropout:
     """In training each value is dropped with probability `rate`, and the others are scaled up; else the identity."""
 
     rate: float = 0.5
+
+    def __post_init__(self):
+        require(0 <= self.rate <= 1, "rate of a dropout", self.rate, "a probability in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -161,3 +173,8 @@ def activated(
         local,
     )
     return tuple(one for one in found if one is not None)
+
+
+def _at_least_one(layer: Conv | Dense | GroupNorm, *names: str) -> None:
+    for name in names:
+        require(getattr(layer, name) >= 1, f"{name} of layer {layer.name}", getattr(layer, name), "1 or more")

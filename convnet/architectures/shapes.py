@@ -41,26 +41,29 @@ def walk(layers: Sequence[Layer], shape: Shape, prefix: str = "") -> Iterator[Pl
     Raises ValueError for a layer that does not fit what comes before it, naming it and the sizes; for two layers of one
     name; and for what is no layer.
     """
-    seen: set[str] = set()
-    for placed in _walk(layers, shape, prefix):
-        if placed.name in seen:
-            raise ValueError(f"two layers are called {placed.name!r}: expected a name for each")
-        if hasattr(placed.layer, "name"):
-            seen.add(placed.name)
-        yield placed
+    return _walk(layers, shape, prefix, set())
 
 
-def _walk(layers: Sequence[Layer], shape: Shape, prefix: str) -> Iterator[Placed]:
+def _walk(layers: Sequence[Layer], shape: Shape, prefix: str, seen: set[str]) -> Iterator[Placed]:
     for layer in layers:
         name = prefix + getattr(layer, "name", type(layer).__name__.lower())
+        if hasattr(layer, "name"):
+            _require_new(name, seen)
         if isinstance(layer, Block):
-            yield from _walk(layer.layers, shape, f"{name}/")
+            yield from _walk(layer.layers, shape, f"{name}/", seen)
         elif isinstance(layer, Residual):
-            yield from _walk(layer.body, shape, f"{name}/")
-            yield from _walk(layer.shortcut, shape, f"{name}/")
+            _require_new(f"{name}/sum", seen)
+            yield from _walk(layer.body, shape, f"{name}/", seen)
+            yield from _walk(layer.shortcut, shape, f"{name}/", seen)
         shape, before = output_shape(layer, shape, prefix), shape
         if isinstance(layer, Leaf):
             yield Placed(name, layer, before, shape)
+
+
+def _require_new(name: str, seen: set[str]) -> None:
+    if name in seen:
+        raise ValueError(f"two layers are called {name!r}: expected a name for each")
+    seen.add(name)
 
 
 def output_shape(layer: Layer, shape: Shape, prefix: str = "") -> Shape:

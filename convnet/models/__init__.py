@@ -38,12 +38,13 @@ def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HA
     value out of range.
     """
     if isinstance(name, Table):
-        return Network(architecture=name, num_classes=num_classes, ops=ops, **settings)
-    base = MODELS["cnn"]() if isinstance(name, str) else name
-    named = {"name": name if isinstance(name, str) else base.name}
-    model = from_dict(ModelConfig, settings | named, base=base, path="model")
-    shared = {name: getattr(model, name) for name in ("initializer", "initializer_scale", "precision")}
-    return Network(architecture=model, num_classes=num_classes, ops=ops, **shared)
+        model, table = from_dict(Architecture, settings, base=Architecture("table"), path="model"), name
+    else:
+        base = MODELS["cnn"]() if isinstance(name, str) else name
+        named = {"name": name if isinstance(name, str) else base.name}
+        model = table = from_dict(ModelConfig, settings | named, base=base, path="model")
+    shared = {key: getattr(model, key) for key in ("initializer", "initializer_scale", "precision")}
+    return Network(architecture=table, num_classes=num_classes, ops=ops, **shared)
 
 
 def activations(model: Any, variables, images: Array) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from convnet.architectures.layers import (
     Pool,
     Residual,
 )
-from convnet.architectures.shapes import multiply_adds, walk
+from convnet.architectures.shapes import multiply_adds, spatial, walk
 
 IMAGE = (7, 6, 4)
 
@@ -38,9 +38,6 @@ def run(*layers, train=False, image=IMAGE, rngs=None):
 
 
 # --- what is computed: by the ops, written out ------------------------------------------------------------------------
-
-X = "x"
-"""Stands for the image in the table below."""
 
 COMPUTED = {
     "conv": (
@@ -60,13 +57,11 @@ COMPUTED = {
         lambda x, p: ops.local_response_norm(x, size=3, k=1.5, alpha=0.1, beta=0.6),
     ),
     **{f: (Activation("a", f), lambda x, p, f=f: getattr(ops, f)(x)) for f in ("relu", "tanh", "gelu", "silu")},
-    "dropout, not training": (Block("a", (Dropout(0.9), Activation("b"))), None),
 }
 
 
-@pytest.mark.parametrize("case", [name for name, (_, op) in COMPUTED.items() if op])
-def test_a_layer_is_its_op(case):
-    layer, op = COMPUTED[case]
+@pytest.mark.parametrize(("layer", "op"), COMPUTED.values(), ids=COMPUTED)
+def test_a_layer_is_its_op(layer, op):
     variables, images, found = run(layer)
     expected = op(images, variables["params"].get("a", {}))
     assert found["a"].shape == expected.shape
@@ -141,6 +136,19 @@ def test_multiply_adds_are_those_of_the_definition(layer, taps):
     assert multiply_adds(placed) == taps
 
 
+@pytest.mark.parametrize(
+    "layer", [Conv("a", 6, (3, 2), (2, 1), ((1, 0), (0, 2)), (1, 2), 2), Conv("a", 2, 2, 3, 1, (3, 1)), Conv("a", 8, 4)]
+)
+def test_multiply_adds_are_the_products_that_a_convolution_sums(layer):
+    """Each result of a kernel of ones on an image of ones, padded with ones, is the number of its products."""
+    (placed,) = walk((layer,), IMAGE)
+    rows, cols = spatial(layer, IMAGE)
+    padded = np.ones((1, *(axis.lo + axis.size + axis.hi for axis in (rows, cols)), IMAGE[2]), np.float32)
+    kernel = np.ones((rows.kernel, cols.kernel, IMAGE[2] // layer.groups, layer.features), np.float32)
+    settings = dict(stride=layer.stride, padding="VALID", dilation=layer.dilation, groups=layer.groups)
+    assert multiply_adds(placed) == ops.conv2d(padded, kernel, **settings).sum()
+
+
 # --- what does not fit ------------------------------------------------------------------------------------------------
 
 WRONG = {
@@ -163,6 +171,14 @@ WRONG = {
         "layer block does not fit an input of 7×6×4: its body gives 7×6×8, its shortcut 7×6×4",
     ),
     "two of one name": ((Conv("a", 3), Conv("a", 3)), IMAGE, "two layers are called 'a': expected a name for each"),
+    "a block of a layer's name": ((Block("a", (Conv("b", 3),)), Conv("a", 3)), IMAGE, "two layers are called 'a'"),
+    "two blocks of one name": (
+        (Residual("a", (Conv("b", 4),)), Residual("a", (Conv("c", 4),))), IMAGE, "two layers are called 'a'"
+    ),
+    "a body and a shortcut": (
+        (Residual("a", (Conv("b", 4),), (Conv("b", 4),)),), IMAGE, "two layers are called 'a/b'"
+    ),
+    "a part called as the sum": ((Residual("a", (Conv("sum", 4),)),), IMAGE, "two layers are called 'a/sum'"),
     "no layer": (("conv",), IMAGE, "layer 'conv' is none of convnet.architectures.layers"),
     "a stride of 0": ((Conv("a", 3, stride=0),), IMAGE, "layer a does not fit an input of 7×6×4: stride is 0"),
     "an unknown padding": ((Conv("a", 3, padding="same"),), IMAGE, "layer a .*: padding is 'same': expected 'SAME'"),
@@ -188,11 +204,29 @@ def test_layers_without_a_name_may_stand_twice():
         (lambda: Activation("a", "swish"), "function of layer a is 'swish': expected relu, leaky_relu, sigmoid"),
         (lambda: Pool("a", "median"), "kind of layer a is 'median': expected 'max' or 'avg'"),
         (lambda: Residual("a", (), function="none"), "function of layer a is 'none'"),
+        (lambda: Conv("a", 0), "features of layer a is 0: expected 1 or more"),
+        (lambda: Conv("a", 3, groups=0), "groups of layer a is 0: expected 1 or more"),
+        (lambda: Dense("a", -1), "features of layer a is -1: expected 1 or more"),
+        (lambda: GroupNorm("a", 0), "groups of layer a is 0: expected 1 or more"),
+        (lambda: Dropout(1.5), r"rate of a dropout is 1\.5: expected a probability in \[0, 1\]"),
     ],
 )
-def test_an_unknown_word_is_refused_when_the_layer_is_made(make, message):
+def test_what_no_layer_could_be_is_refused_when_it_is_made(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(filters=3), r"^unknown setting 'model\.filters': expected one of name, initializer, "),
+        (dict(precision="float16"), r"^model\.precision is 'float16': expected 'float32', 'bfloat16', 'float64'"),
+    ],
+)
+def test_settings_of_a_table_are_checked_as_those_of_a_model(settings, message):
+    assert models.build(Table((Flatten(),)), num_classes=3, precision="bfloat16").precision == "bfloat16"
+    with pytest.raises(ValueError, match=message):
+        models.build(Table((Flatten(),)), num_classes=3, **settings)
 
 
 def test_an_unknown_option_is_refused():
