@@ -117,7 +117,8 @@ def recorded(values: Mapping[str, Any]) -> RunConfig:
     Raises ValueError for what is no config.
     """
     model = values.get("model")
-    kind = MODELS.get(model.get("name")) if isinstance(model, Mapping) else None
+    name = model.get("name") if isinstance(model, Mapping) else None
+    kind = MODELS.get(name) if isinstance(name, str) else None
     if kind is not None:
         own, older = ({f.name for f in fields(cls)} for cls in (kind, CNN))
         values = {**values, "model": {key: value for key, value in model.items() if key in own or key not in older}}

@@ -296,3 +296,5 @@ def test_a_config_of_an_older_version_is_not_read_as_anything():
         recorded(older(name="mlp", filters=3))
     with pytest.raises(ValueError, match=r"model\.name is 'two_looks': expected one of linear, mlp, cnn"):
         recorded(older(name="two_looks"))
+    with pytest.raises(ValueError, match=r"model\.name is \['cnn'\]"):
+        recorded(older(name=["cnn"]))
