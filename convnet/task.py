@@ -120,7 +120,8 @@ class Task:
             changes["loss"] = make_loss(self.config, self.ops, values["train.label_smoothing"])
         return replace(self, **changes) if changes else self
 
-    def numbers(self, values: Mapping[str, Array]) -> dict[str, Array]:
+    @staticmethod
+    def numbers(values: Mapping[str, Array]) -> dict[str, Array]:
         """Those of `values` that are the optimiser's, by their names there."""
         return {name.removeprefix("optim."): value for name, value in values.items() if name.startswith("optim.")}
 

@@ -40,14 +40,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Own(Architecture):
-    """A model of one's own, a Flax module, that the caller gives (`convnet.task.make_task`)."""
+    """A model of one's own, a Flax module, which has no table: it takes its place in the task (docs/extending.md)."""
 
     name: Literal["own"] = "own"
     label: str = ""
     """What to call it in records."""
 
     def layers(self, image_shape: tuple[int, int, int], num_classes: int) -> tuple[Layer, ...]:
-        raise ValueError("model.name is 'own': expected the model itself, as make_task(config, facts, model=…)")
+        raise ValueError("model.name is 'own': expected a task with the model, replace(make_task(…), model=…)")
 
 
 @dataclass(frozen=True)

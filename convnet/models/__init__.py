@@ -32,7 +32,7 @@ __all__ = [
 def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HAND, **settings) -> Network:
     """The network called `name`, with its settings, computing through `ops`.
 
-    name: or an architecture, whose settings may be changed by others, or a table of one's own layers.
+    name: one of MODELS; or an architecture, which `settings` change; or a table of one's own layers.
 
     Raises ValueError for an unknown model, a setting that the model has not (naming the nearest that it has), and a
     value out of range.

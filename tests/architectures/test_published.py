@@ -1,5 +1,7 @@
 """The published networks: numbers of parameters, and that a table is the network that Flax builds from it."""
 
+from dataclasses import fields, replace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -8,6 +10,7 @@ from convnet import models
 from convnet.architectures import MODELS, VGG, AlexNet, LeNet5, ResNet, ZFNet
 from convnet.architectures.layers import Block, Conv, Residual
 from convnet.architectures.shapes import count_parameters, parameter_shapes, walk
+from convnet.settings import names
 
 LARGE = (224, 224, 3)
 
@@ -144,3 +147,37 @@ OUT_OF_RANGE = {
 def test_settings_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+CHANGES = {
+    "lenet5, activation": (LeNet5(), dict(activation="relu")),
+    "lenet5, pool": (LeNet5(), dict(pool="max")),
+    "alexnet, groups": (AlexNet(), dict(groups=1)),
+    "alexnet, norm": (AlexNet(), dict(norm="none")),
+    "alexnet, width": (AlexNet(), dict(width=0.5)),
+    "alexnet, dropout": (AlexNet(), dict(dropout=0.1)),
+    "zfnet, norm": (ZFNet(), dict(norm="none")),
+    "zfnet, width": (ZFNet(), dict(width=0.5)),
+    "zfnet, dropout": (ZFNet(), dict(dropout=0.1)),
+    "vgg, name": (VGG("vgg11"), dict(name="vgg16")),
+    "vgg, norm": (VGG(), dict(norm="batch")),
+    "vgg, width": (VGG(), dict(width=0.5)),
+    "vgg, dropout": (VGG(), dict(dropout=0.1)),
+    "resnet, name": (ResNet("resnet18"), dict(name="resnet34")),
+    "resnet, width": (ResNet(), dict(width=0.5)),
+    "resnet, stem": (ResNet(), dict(stem="small")),
+}
+SHARED = {"initializer", "initializer_scale", "precision"}
+"""What a table of layers does not say."""
+
+
+@pytest.mark.parametrize(("model", "change"), CHANGES.values(), ids=CHANGES)
+def test_every_setting_changes_the_table(model, change):
+    assert replace(model, **change).layers(LARGE, 10) != model.layers(LARGE, 10)
+
+
+@pytest.mark.parametrize("kind", [LeNet5, AlexNet, ZFNet, VGG, ResNet])
+def test_no_setting_is_left_out(kind):
+    tried = {name for model, change in CHANGES.values() if isinstance(model, kind) for name in change}
+    only = set() if len(names(kind)) > 1 else {"name"}
+    assert tried == {f.name for f in fields(kind)} - SHARED - only

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from convnet.experiments import ablate
 from convnet.experiments.ablate import PRESETS
 
 from convnet import data
 from convnet.ablation.plan import preset_names, quickened, read_preset
+from convnet.cli import parse_command
 from tests.experiments.ablations import run
 
 # --- what it tells ----------------------------------------------------------------------------------------------------
@@ -64,3 +66,15 @@ def test_the_reference_comes_first():
     assert [arm.name for arm in plan.arms()] == ["16+32", "2+4", "4+8", "8+16", "32+64"]
     with pytest.raises(ValueError, match=r"unknown reference '16': did you mean 8\+16 or 16\+32"):
         replace(plan, reference="16").arms()
+
+
+def base_of(tmp_path, *args):
+    (tmp_path / "settings.json").write_text('{"train": {"epochs": 7, "batch_size": 16}}', encoding="utf-8")
+    given = ["--preset", "depth", "--config", str(tmp_path / "settings.json"), *args]
+    return ablate.plan_of(parse_command(ablate.Ablate, given, defaults=ablate.defaults))[0].base
+
+
+def test_a_file_wins_over_the_preset_and_the_command_line_over_the_file(tmp_path):
+    preset = read_preset("depth", PRESETS).base
+    assert base_of(tmp_path) == replace(preset, train=replace(preset.train, epochs=7, batch_size=16))
+    assert base_of(tmp_path, "--train.epochs", "2").train == replace(preset.train, epochs=2, batch_size=16)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from convnet.experiments import train
 
+from convnet.architectures import ResNet
 from convnet.cli import parse_command
 from convnet.progress import Lines
 from convnet.recipes import RECIPES
@@ -134,7 +135,39 @@ def test_what_is_given_wins_over_the_recipe():
     assert (config.data.shift, config.optim.weight_decay) == (recipe.data.shift, recipe.optim.weight_decay) == (2, 5e-4)
 
 
+def stored(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    return ["--config", str(path)]
+
+
+FILE = '[model]\nname = "mlp"\nwidths = [12, 8]\n[optim]\nlearning_rate = 0.7\nmomentum = 0.3\n'
+
+
+def test_a_file_wins_over_the_recipe_and_the_command_line_over_the_file(tmp_path):
+    recipe = RECIPES["digits"].runs["mlp"]
+    config = parsed([*stored(tmp_path, "settings.toml", FILE), "--optim.momentum", "0.4", "--model.widths", "9"])
+    assert (config.model.name, config.model.widths, config.model.dropout) == ("mlp", (9,), recipe.model.dropout)
+    assert (config.optim.learning_rate, config.optim.momentum, config.train) == (0.7, 0.4, recipe.train)
+
+
+def test_the_command_line_may_name_another_model_than_the_file(tmp_path):
+    config = parsed([*stored(tmp_path, "settings.toml", FILE), "--model.name", "linear"])
+    assert config.model.name == "linear"
+    assert config.optim.learning_rate == 0.7
+
+
+def test_a_model_without_a_recipe_is_trained_as_the_cnn():
+    config, cnn = parsed(["--model.name", "resnet18", "--data.name", "cifar10"]), RECIPES["cifar10"].runs["cnn"]
+    assert config == replace(cnn, model=ResNet("resnet18"))
+
+
 BAD = {
+    "a setting of another model": (
+        ["--model.name", "mlp", "--model.kernel", "3"],
+        "unknown setting 'model.kernel' of mlp",
+    ),
+    "a file that is none": (["--config", "nowhere.toml"], "config is 'nowhere.toml': cannot be read"),
     "negative seed": (["--seed", "-1"], "seed is -1: expected 0 or more"),
     "unknown data set": (["--data.name", "minst"], "data.name is 'minst': did you mean mnist?"),
     "unknown model": (["--model.name", "vit"], "model.name is 'vit': expected one of linear, mlp, cnn, lenet5, "),
