@@ -16,7 +16,7 @@ from benchmarks.cases import PRECISIONS, ConvLayer, draw
 from benchmarks.peers.jax_ops import caller, precisely
 from benchmarks.peers.program import Program
 from benchmarks.timing import Timing, interleaved
-from convnet.ops.formulations import ELSEWHERE, MAPS, ON_CPU, Formulation, Layer, choose, direct
+from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Formulation, Layer, choose, direct
 from convnet.ops.window import windows
 
 DIRECTIONS = dict(zip(MAPS, ("fwd", "dx", "dw"), strict=True))
@@ -55,7 +55,7 @@ class Question:
 
 def known(name: str, *, cpu: bool) -> dict[str, Formulation]:
     """The formulations of a map by name: the platform's own first, then those of the other table."""
-    tables = (ON_CPU, ELSEWHERE) if cpu else (ELSEWHERE, ON_CPU)
+    tables = (ON_CPU, ON_ACCELERATORS) if cpu else (ON_ACCELERATORS, ON_CPU)
     found: dict[str, Formulation] = {}
     for table in tables:
         for form in table[name]:
@@ -88,7 +88,7 @@ def _one_by_one(one: Callable, a: Array, b: Array) -> Array:
 def chosen(question: Question, *, cpu: bool) -> tuple[str, str]:
     """What the platform's table says."""
     form = choose(question.map, question.at, cpu=cpu)
-    way = (AT_ONCE if form.maps(question.at) else ONE_BY_ONE) if question.pairs else ""
+    way = (AT_ONCE if form.vmapped(question.at) else ONE_BY_ONE) if question.pairs else ""
     return form.name, way
 
 

@@ -1,4 +1,4 @@
-"""Many seeds of one config, trained one after the other, in threads, and in lockstep: whole runs, timed in turns."""
+"""Many seeds of one config, trained one after the other, in threads, and vmapped: whole runs, timed in turns."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def dataset_of(name: str, images: int) -> Dataset:
     return data.from_arrays(name, rng.integers(0, 256, (images, 28, 28, 1)).astype(np.uint8), np.arange(images) % 10)
 
 
-WAYS = ("single", "threads", "lockstep")
+WAYS = ("single", "threads", "vmapped")
 
 
 def ways(
     config: RunConfig, dataset: Dataset, replicates: int, names: Sequence[str] = WAYS
 ) -> dict[str, Callable[[], None]]:
-    """Each trains all seeds once. single: one run after the other; threads, lockstep: those of `Replicates`.
+    """Each trains all seeds once. single: one run after the other; threads, vmapped: those of `Replicates`.
     one: the first seed alone."""
     configs = [replace(config, seed=seed) for seed in range(replicates)]
 
@@ -80,7 +80,7 @@ def ways(
         "one": partial(alone, configs[:1]),
         "single": partial(alone, configs),
         "threads": partial(together, vmapped=False),
-        "lockstep": partial(together, vmapped=True),
+        "vmapped": partial(together, vmapped=True),
     }
     return {name: makers[name]() for name in names}
 

@@ -34,7 +34,7 @@ BENCHMARKS = {
     "scaling": "Scaling",
 }
 ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "scaling", "replicates")
-ELSEWHERE = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
+ON_ACCELERATORS = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
 """Those that say "not measured" where they were not; the others are left out."""
 
 INTRODUCTION = """# Benchmarks
@@ -79,7 +79,7 @@ def write_readme(out: Path) -> Path:
         if device != "cpu" and own:
             parts.append(f"{markdown(summary.table(own))}\n")
         for name, title in BENCHMARKS.items():
-            if name in own or name in (ON_CPUS if device == "cpu" else ELSEWHERE):
+            if name in own or name in (ON_CPUS if device == "cpu" else ON_ACCELERATORS):
                 parts.append(f"### {title}\n\n{_section(device, name, own.get(name), out)}\n")
     write_atomically(out / "README.md", "\n".join(parts))
     return out / "README.md"

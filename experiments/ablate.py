@@ -66,10 +66,10 @@ class Ablate:
     shard: str | None = None
     """i/n: do part i of n (from 1). Default: all, or the part of Slurm's job array."""
     replicates: Literal["auto", "vmapped", "threads"] = "auto"
-    """Seeds in lockstep in one program; or each on its own in one thread, as many at a time as there are processors,
+    """Seeds together in one program; or each on its own in one thread, as many at a time as there are processors,
     through one program (auto: that on CPUs)."""
     chunk: int = 16
-    """Seeds in lockstep at once, to fit memory."""
+    """Seeds in one program at once, to fit memory."""
     workers: int | None = None
     """Threads. Default: one per processor."""
     traced: bool = False

@@ -128,7 +128,7 @@ def run_task(task: Task) -> Any:
         return audit_model(task.name)
     if task.kind == "errors":
         return suite.error_distribution(task.name)
-    return suite.judge_planted(task.kind, task.name, seeds=task.seeds)
+    return suite.audit_planted(task.kind, task.name, seeds=task.seeds)
 
 
 def audit_model(name: str):
@@ -158,11 +158,10 @@ def audit_model(name: str):
 def tasks_of(settings: Audit) -> list[Task]:
     """What to do, long tasks first."""
     from convnet.gradcheck import suite
-    from convnet.gradcheck.cases import CASES
-    from convnet.gradcheck.mutants import CONTROLS, MUTANTS
+    from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS
 
     settings = settings.resolved()
-    ops = tuple(dict.fromkeys(settings.op)) or tuple(CASES)
+    ops = tuple(dict.fromkeys(settings.op)) or tuple(EVIDENCE)
     found = []
     for op in ops:
         seeds = 0 if settings.level == "quick" else settings.seeds

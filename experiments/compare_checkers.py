@@ -26,8 +26,7 @@ from jax.test_util import check_grads
 
 from convnet.cli import run_command
 from convnet.gradcheck import Auditor, suite
-from convnet.gradcheck.cases import CASES, Case
-from convnet.gradcheck.mutants import CONTROLS, MUTANTS
+from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.program import Program
 from convnet.identity import environment
 from convnet.progress import progress
@@ -132,7 +131,7 @@ def judges() -> dict[str, Judge]:
 def verdict(checker: str, judge: Judge, rule, kind: str, seeds: int) -> Verdict:
     """Condemned if any of its cases is; an error that the checker raises on its way counts as a condemnation."""
     start, condemned, planted = time.perf_counter(), False, rule.build()
-    for case in rule.cases or CASES[rule.op][: suite.PLANTED_CASES]:
+    for case in rule.cases or EVIDENCE[rule.op].cases[: suite.PLANTED_CASES]:
         for seed in range(seeds):
             try:
                 condemned = condemned or judge(planted, case, seed)

@@ -75,7 +75,7 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
 
 
 def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
-    """A program like that of the stored run. What was trained in lockstep gets as many siblings as it had."""
+    """A program like that of the stored run. What was trained vmapped gets as many siblings as it had."""
     width = manifest.get("replicates", 0)
     dataset = data.load(config.data.name, limit=config.data.limit)
     traced = manifest.get("traced", ())
@@ -85,7 +85,7 @@ def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
 def train_again(config: RunConfig, replicates: Replicates, directory: Path) -> Path:
     """Run `config` under `directory`; returns where. Divergence is an outcome, too.
 
-    Which seeds its siblings in lockstep have makes no difference to it.
+    Which seeds its siblings in one program have makes no difference to it.
     """
     together = replicates.chunk if replicates.vmapped else 1
     configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(together)]

@@ -19,7 +19,7 @@ import jax
 
 from convnet.cli import run_command
 from convnet.gradcheck import suite
-from convnet.gradcheck.cases import CASES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.gradcheck.features import FEATURES, Feature, Outcome
 from convnet.identity import environment
 from convnet.progress import progress
@@ -77,13 +77,13 @@ def circumstances(seconds: float) -> str:
 
 def survey(settings: JaxFeatures) -> int:
     for name, wanted, known in (
-        ("op", settings.op, list(CASES)),
+        ("op", settings.op, list(EVIDENCE)),
         ("feature", settings.feature, [feature.name for feature in FEATURES]),
     ):
         for value in wanted:
             require(value in known, name, value, f"one of {', '.join(known)}")
     features = [feature for feature in FEATURES if not settings.feature or feature.name in settings.feature]
-    ops, found, start = settings.op or tuple(CASES), {}, time.perf_counter()
+    ops, found, start = settings.op or tuple(EVIDENCE), {}, time.perf_counter()
     jax.config.update("jax_num_cpu_devices", 2)
     with progress(len(ops) * len(features), "run") as bar:
         for op in ops:

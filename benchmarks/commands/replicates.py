@@ -5,7 +5,7 @@
     python -m benchmarks replicates --quick        two replicates of two epochs: does everything run?
 
 Whole runs, with validation and test, after compilation. "single" is one `Trainer.run` after the other; "threads" and
-"lockstep" are the two ways of `convnet.ablation.Replicates`. They take turns; the table divides their medians. Writes
+"vmapped" are the two ways of `convnet.ablation.Replicates`. They take turns; the table divides their medians. Writes
 results/<device>/replicates.json and README.md under benchmarks/.
 """
 
@@ -27,7 +27,7 @@ from convnet.settings import require
 
 @dataclass(frozen=True)
 class BenchReplicates(Output):
-    """Time replicates of whole runs: one after the other, in threads, in lockstep."""
+    """Time replicates of whole runs: one after the other, in threads, vmapped."""
 
     cases: tuple[str, ...] = ()
     """digits, like-mnist; both unless given."""

@@ -28,9 +28,9 @@ def audit(op: str) -> dict[str, Any]:
 
 
 def measure(document: Document) -> None:
-    from convnet.gradcheck.cases import CASES
+    from convnet.gradcheck.evidence import EVIDENCE
 
-    ops = TINY_OPS if document.tiny else tuple(CASES)
+    ops = TINY_OPS if document.tiny else tuple(EVIDENCE)
     # Read by the processes that are started below. The referee bounds float32 by its own roundings, not by those of
     # the shorter factors that an accelerator multiplies unless it is told not to.
     os.environ |= {"JAX_DEFAULT_MATMUL_PRECISION": "float32", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

@@ -1,4 +1,4 @@
-"""Which form of a convolution is the fastest here? The measurements behind `convnet.ops.formulations.ELSEWHERE`."""
+"""Which form of a convolution is the fastest here? The measurements behind `ON_ACCELERATORS` of `convnet.ops`."""
 
 from __future__ import annotations
 

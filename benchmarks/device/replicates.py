@@ -29,7 +29,7 @@ def _measure_case(document: Document, name: str, case: ReplicatesCase) -> None:
     replicates, rounds = (TINY_REPLICATES, 1) if document.tiny else (REPLICATES, ROUNDS)
     config = _smallest(case.config) if document.tiny else case.config
     dataset = dataset_of(name, TINY_IMAGES if document.tiny else IMAGES)
-    found = ways(config, dataset, replicates, ["one", "lockstep", "single"])
+    found = ways(config, dataset, replicates, ["one", "vmapped", "single"])
     row = {"single": found.pop("single")}
     for timed_ways, samples in ((found, rounds), (row, 1)):
         seconds = timed(timed_ways, samples, on_run=lambda way: print(case.label, way, flush=True))

@@ -139,7 +139,7 @@ def _rate(result: Mapping[str, Any]) -> str:
 def replicates(document: Document) -> Iterator[Line]:
     found = {(r["case"], r["way"]): r for r in document["results"]}
     for case in dict.fromkeys(key[0] for key in found):
-        one, many, row = (_median(found.get((case, way))) for way in ("one", "lockstep", "single"))
+        one, many, row = (_median(found.get((case, way))) for way in ("one", "vmapped", "single"))
         first = found[case, "one"]
         if one and many:
             aim = ("4 or less", _verdict(many / one <= 4)) if case == "digits" else ()

@@ -37,14 +37,14 @@ class Replicates:
     """Many replicates of one config, through the programs of one `trainer`. Each draws its initial weights, order,
     augmentation and dropout from its own root key, exactly as `Trainer(config).run(seed)` does.
 
-    vmapped: train up to `chunk` replicates in lockstep, in one program (`jax.vmap`). Otherwise each is a run of its own
+    vmapped: train up to `chunk` replicates together, in one program (`jax.vmap`). Otherwise each is a run of its own
         through the one program of a single run, `workers` of them at a time. None: vmapped wherever JAX does not
         compute on the CPU. There, a run leaves processors idle that its siblings can use, and a batched program only
         moves more memory.
-    chunk: bounds the memory of lockstep, which grows with the replicates in flight.
+    chunk: bounds the memory of one program, which grows with the replicates in flight.
     workers: threads. None: one per processor.
 
-    Bits. Each on its own, results are those of `Trainer`, bit for bit. In lockstep, XLA may order the sums of a batched
+    Bits. Each on its own, results are those of `Trainer`, bit for bit. Vmapped, XLA may order the sums of a batched
     product differently, so they part from the single run by rounding, which training then amplifies as it does any
     rounding; but neither its place nor its siblings' values change what a replicate gets, only their number.
 
@@ -80,14 +80,14 @@ class Replicates:
         configs: this one's, but for the seed and the traced settings.
         on_epoch: never called from two threads at a time.
         directory: where each is to leave its records. On its own, it goes on with what it finds there, unless that was
-            made otherwise (by other code, versions or traced settings); in lockstep all begin anew.
+            made otherwise (by other code, versions or traced settings); vmapped, all begin anew.
 
         Raises ValueError, before anything runs, for a config that differs in anything else, naming it; OtherRun
         where a directory holds another run; OSError where one is full.
         """
         for config in configs:
             self.trainer.check_shared(config)
-        run = self._run_in_lockstep if self.vmapped else self._run_each
+        run = self._run_vmapped if self.vmapped else self._run_each
         return run(list(configs), on_epoch, directory)
 
     # --- each on its own ----------------------------------------------------------------------------------------------
@@ -136,27 +136,27 @@ class Replicates:
         """Options of `run_as` by which a run in `path` goes on if it would have the same bits, else begins anew."""
         return dict(directory=path, resume=can_go_on(path, self.trainer.identity(config)))
 
-    # --- in lockstep --------------------------------------------------------------------------------------------------
+    # --- vmapped ------------------------------------------------------------------------------------------------------
 
-    def _run_in_lockstep(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
+    def _run_vmapped(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
         trainer = self.trainer
         for start, width in _chunks(len(configs), self.chunk):
             chunk = configs[start : start + width]
             trainer.programs(width)
             with trainer.task.precision(), stop_requests() as stop, ExitStack() as stack:
-                lanes = [_Lane(trainer, config, on_epoch) for config in chunk]
+                runs = [_Run(trainer, config, on_epoch) for config in chunk]
                 if directory is not None:
-                    for lane in lanes:
-                        path = directory(lane.config)
-                        can_go_on(path, trainer.identity(lane.config, width))  # refuses those of others
-                        lane.journal = stack.enter_context(trainer.journal(path, lane.config, replicates=width))
-                outcomes = self._train_lanes(lanes, width, stop)
+                    for run in runs:
+                        path = directory(run.config)
+                        can_go_on(path, trainer.identity(run.config, width))  # refuses those of others
+                        run.journal = stack.enter_context(trainer.journal(path, run.config, replicates=width))
+                outcomes = self._train_together(runs, width, stop)
             yield from zip(chunk, outcomes, strict=True)
 
-    def _train_lanes(self, lanes: list[_Lane], width: int, stop: StopRequest) -> list[Outcome]:
-        """Train `lanes` in one program that has room for `width`: the last of them fills it up, which costs less than
+    def _train_together(self, runs: list[_Run], width: int, stop: StopRequest) -> list[Outcome]:
+        """Train `runs` in one program that has room for `width`: the last of them fills it up, which costs less than
         compiling another width."""
-        configs = [lane.config for lane in lanes] + [lanes[-1].config] * (width - len(lanes))
+        configs = [run.config for run in runs] + [runs[-1].config] * (width - len(runs))
         programs, dataset = self.trainer.programs(width), self.trainer.dataset
         (training, validation, test), epochs = dataset.on_device, self.trainer.config.train.epochs
         keys, values = self.trainer.inputs(configs, width)
@@ -166,27 +166,27 @@ class Replicates:
             start = time.perf_counter()
             states, infos = jax.block_until_ready(programs.epoch(states, values, *training))
             seconds = (time.perf_counter() - start) / width
-            judged, _ = programs.validate(states.variables, values, *validation)
-            infos, judged = jax.tree.map(np.asarray, (infos, judged))
+            found, _ = programs.validate(states.variables, values, *validation)
+            infos, found = jax.tree.map(np.asarray, (infos, found))
             # Only what is written down is worth the way to the host.
-            variables = jax.tree.map(np.asarray, states.variables) if lanes[0].journal is not None else None
+            variables = jax.tree.map(np.asarray, states.variables) if runs[0].journal is not None else None
             better = np.zeros(width, bool)
-            for i, lane in enumerate(lanes):
-                found = {"loss": judged["loss"][i], "accuracy": int(judged["hits"][i]) / len(dataset.validation)}
-                facts = number, int(states.step[0]), _of(infos, i), partial(dict, found), seconds
-                better[i] = lane.add(facts, _of(variables, i))
+            for i, run in enumerate(runs):
+                own = {"loss": found["loss"][i], "accuracy": int(found["hits"][i]) / len(dataset.validation)}
+                facts = number, int(states.step[0]), _of(infos, i), partial(dict, own), seconds
+                better[i] = run.add(facts, _of(variables, i))
             best = _keep(jnp.asarray(better), states.variables, best)
-            if all(lane.failure for lane in lanes):
+            if all(run.failure for run in runs):
                 break
             if stop and number < epochs:
                 raise Stopped(number, epochs, signal=stop.signal)
         info, logits = programs.test(best, values, *test)
         best, info, logits = jax.tree.map(np.asarray, (best, info, logits))
-        return [lane.outcome(_of(best, i), _of(info, i), logits[i]) for i, lane in enumerate(lanes)]
+        return [run.outcome(_of(best, i), _of(info, i), logits[i]) for i, run in enumerate(runs)]
 
 
 @dataclass
-class _Lane:
+class _Run:
     """One replicate among many: what it has come to, and where that is written down."""
 
     trainer: Trainer

@@ -12,9 +12,9 @@ import numpy as np
 
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.first_order import OracleFailed
-from convnet.gradcheck.exam import LEVELS, Exam, Untested
-from convnet.gradcheck.oracles import Oracle
+from convnet.gradcheck.oracle import Oracle
 from convnet.gradcheck.program import Program, check_call, is_static
+from convnet.gradcheck.subject import LEVELS, Subject, Untested
 from convnet.gradcheck.verdict import Check, Report
 
 
@@ -67,27 +67,27 @@ class Auditor:
             raise ValueError(f"stages holds {unknown[0]!r}: expected some of {', '.join(STAGES)}")
         report = Report(self.name, level, seed)
         with jax.enable_x64(True), np.errstate(all="ignore"):
-            exam = self.exam(args, seed=seed, level=level)
+            subject = self.subject(args, seed=seed, level=level)
             for stage, run in STAGES.items():
                 if stage not in chosen:
                     report.checks.append(Check(stage, "", "untested", note="switched off"))
                 elif report.failures and (until_failure or "hygiene" in report.stages_failed):
                     report.checks.append(Check(stage, "", "untested", note="after a failure"))
                 else:
-                    _run(report, stage, run, exam)
+                    _run(report, stage, run, subject)
         return report
 
-    def exam(self, args: Sequence, *, seed: int = 0, level: str = "standard") -> Exam:
+    def subject(self, args: Sequence, *, seed: int = 0, level: str = "standard") -> Subject:
         """What the stages look at; to be used under `jax.enable_x64`."""
-        return self._exam(args, self.settings, level, seed)
+        return self._subject(args, self.settings, level, seed)
 
-    def _exam(self, args: tuple, settings: Mapping, level: str, seed: int) -> Exam:
+    def _subject(self, args: tuple, settings: Mapping, level: str, seed: int) -> Subject:
         check_call(args, self.argnums, settings)
         args = tuple(args)
         program, reference = self._prepared(args, settings)
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         sizes = [np.size(leaf) for leaf in jax.tree.leaves(args)]
-        return Exam(
+        return Subject(
             program,
             reference,
             self.oracle,
@@ -97,7 +97,7 @@ class Auditor:
             self.terms or max(1, *sizes),
             self.conventions,
             self.fuzz,
-            restart=lambda args, settings: self._exam(args, settings, level, seed),
+            restart=lambda args, settings: self._subject(args, settings, level, seed),
         )
 
     def _prepared(self, args: tuple, settings: Mapping) -> tuple[Program, Program | None]:
@@ -139,10 +139,10 @@ def _name_of(fn: Callable) -> str:
     return type(fn).__name__ if inner is None else _name_of(inner)
 
 
-def _run(report: Report, stage: str, run: Callable, exam: Exam) -> None:
+def _run(report: Report, stage: str, run: Callable, subject: Subject) -> None:
     start = time.perf_counter()
     try:
-        checks = list(run(exam))
+        checks = list(run(subject))
         report.checks.extend(checks or [Check(stage, "", "untested", note="there was nothing to test")])
     except Untested as reason:
         report.checks.append(Check(stage, "", "untested", note=str(reason)))

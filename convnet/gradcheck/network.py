@@ -1,7 +1,7 @@
 """Whole networks: hand-derived gradients against autodiff, op by op where each stands, so that an error has an address.
 
 The network runs once with ops that record their calls. Autodiff of the plain forwards gives the true upstream gradient
-of every call; with it each op is judged alone, on the very numbers it meets in this network. An error of one rule then
+of every call; with it each op is checked alone, on the very numbers it meets in this network. An error of one rule then
 shows at its own calls and nowhere else, however far it would have travelled through the layers below.
 """
 
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.judge import compare, conditioning, floored, typical, ulps
+from convnet.gradcheck.comparison import compare, conditioning, floored, typical, ulps
 from convnet.gradcheck.program import Program, as_float64
 from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, OpSet
@@ -72,8 +72,8 @@ def audit_network(
         calls = record(lambda ops: apply(ops, variables, images), auto)
         upstream = upstream_gradients(lambda ops: objective(ops, variables), auto, calls)
         for index, (call, g) in enumerate(zip(calls, upstream, strict=True)):
-            report.checks.append(_judge_call(call, g, hand, auto, _title(index, call, variables), rng))
-        report.checks.extend(_judge_parameters(objective, variables, hand, auto, calls, rng))
+            report.checks.append(_check_call(call, g, hand, auto, _title(index, call, variables), rng))
+        report.checks.extend(_check_parameters(objective, variables, hand, auto, calls, rng))
     return report
 
 
@@ -129,7 +129,7 @@ def _combining(ops: OpSet, combine: Callable, values: list) -> OpSet:
     return _instrumented(ops, wrap)
 
 
-def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Check:
+def _check_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Check:
     try:
         ours = Program(getattr(hand, call.op), call.args, None, call.settings)
         theirs = Program(getattr(auto, call.op), call.args, None, call.settings)
@@ -139,7 +139,7 @@ def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
     g = jax.tree.leaves(g)
     if not any(np.any(value) for value in g):
         return Check("ops", title, "untested", note="no gradient reaches this call")
-    wrong_value = _judge_value(ours, theirs, leaves, constants, title)
+    wrong_value = _check_value(ours, theirs, leaves, constants, title)
     if wrong_value is not None:
         return wrong_value
     actual, expected = (as_float64(program.vjp(leaves, constants, g)) for program in (ours, theirs))
@@ -150,7 +150,7 @@ def _judge_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
     return compare("ops", title, ours.names, actual, expected, floored(scale, typical(scale)), 2 * ulps(terms))
 
 
-def _judge_value(ours: Program, theirs: Program, leaves, constants, title: str) -> Check | None:
+def _check_value(ours: Program, theirs: Program, leaves, constants, title: str) -> Check | None:
     """Another value is another function, whose gradient cannot be compared."""
     actual, expected = (as_float64(program.value(leaves, constants)) for program in (ours, theirs))
     for a, e in zip(actual, expected, strict=True):
@@ -174,7 +174,7 @@ def _title(index: int, call: Call, variables) -> str:
     return f"{call.op}, call {index + 1}"
 
 
-def _judge_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, calls: list[Call], rng) -> list[Check]:
+def _check_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, calls: list[Call], rng) -> list[Check]:
     """The conditioning is that of a gradient whose every intermediate value is rounded, and every cotangent with it.
 
     For what no parameter moves may still be a sum that cancels: the gradient in a bias before batch norm is 0, to the

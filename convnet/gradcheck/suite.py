@@ -11,15 +11,12 @@ import jax
 import numpy as np
 
 from convnet.gradcheck.audit import Auditor
-from convnet.gradcheck.cases import CASES, CONVENTIONS, Case
-from convnet.gradcheck.exam import LEVELS
+from convnet.gradcheck.comparison import errors_in_ulps
+from convnet.gradcheck.difference import differences
+from convnet.gradcheck.evidence import CONTROLS, CONVENTIONS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.features import Feature, Outcome, attempt
-from convnet.gradcheck.fuzz import STRATEGIES
-from convnet.gradcheck.judge import errors_in_ulps
-from convnet.gradcheck.mutants import CONTROLS, MUTANTS
-from convnet.gradcheck.mutants.difference import differences
-from convnet.gradcheck.oracles import ORACLES
 from convnet.gradcheck.program import unit_roundoff
+from convnet.gradcheck.subject import LEVELS
 from convnet.gradcheck.verdict import Report
 from convnet.ops import AUTO, HAND, windows
 from convnet.ops.conv import conv2d_as
@@ -29,36 +26,36 @@ from convnet.ops.formulations import ON_CPU, Layer, winograd
 @cache
 def auditor(op: str, index: int = 0) -> Auditor:
     """The op's hand-derived gradient at one of its cases, against both references; kinks and fuzz at the first."""
-    case = CASES[op][index]
+    case = EVIDENCE[op].cases[index]
     return auditor_of(getattr(HAND, op), case, kinks=index == 0, fuzz=index == 0)
 
 
 def auditor_of(fn: Callable, case: Case, *, kinks: bool = False, fuzz: bool = False) -> Auditor:
-    """Any rule for an op, at one case of it, judged as the library's own. fuzz: random calls of the op, too."""
+    """Any rule for an op, at one case of it, audited as the library's own. fuzz: random calls of the op, too."""
     return Auditor(
         fn,
         reference=getattr(AUTO, case.op),
-        oracle=ORACLES[case.op],
+        oracle=EVIDENCE[case.op].oracle,
         settings=case.settings,
         terms=case.terms,
-        conventions=CONVENTIONS.get(case.op, ()) if kinks else (),
-        fuzz=STRATEGIES[case.op]() if fuzz else None,
+        conventions=CONVENTIONS[case.op] if kinks else (),
+        fuzz=EVIDENCE[case.op].calls() if fuzz else None,
         name=f"{case.op}: {case.name}",
     )
 
 
 def cases(op: str, level: str) -> Iterator[tuple[int, Case]]:
     """The first, most revealing case for level quick; all of them above."""
-    if op not in CASES:
-        raise ValueError(f"op is {op!r}: expected one of {', '.join(CASES)}")
+    if op not in EVIDENCE:
+        raise ValueError(f"op is {op!r}: expected one of {', '.join(EVIDENCE)}")
     if level not in LEVELS:
         raise ValueError(f"level is {level!r}: expected one of {', '.join(LEVELS)}")
-    yield from list(enumerate(CASES[op]))[: 1 if level == "quick" else None]
+    yield from list(enumerate(EVIDENCE[op].cases))[: 1 if level == "quick" else None]
 
 
 def audit_case(op: str, index: int = 0, *, seed: int = 0, level: str = "standard", **options) -> Report:
     """One op at one case, with arguments drawn from `seed`."""
-    args = CASES[op][index].draw(np.random.default_rng(seed))
+    args = EVIDENCE[op].cases[index].draw(np.random.default_rng(seed))
     return auditor(op, index).audit(args, seed=seed, level=level, **options)
 
 
@@ -67,7 +64,7 @@ def feature_outcome(op: str, feature: Feature) -> Outcome:
 
     Compared with the same forward pass under autodiff.
     """
-    for case in CASES[op]:
+    for case in EVIDENCE[op].cases:
         args = case.draw(np.random.default_rng(0))
         fn, reference = getattr(HAND, op), getattr(AUTO, op)
         outcome = attempt(feature, fn, args, settings=case.settings, batch=case.batch, reference=reference)
@@ -92,7 +89,7 @@ def audit_formulations(index: int = 0, *, level: str = "standard") -> list[Repor
 
     Errors count as those of the definition's sums, √terms roundings each; a filter's may be TOLERATED times as large.
     """
-    case, reports = CASES["conv2d"][index], []
+    case, reports = EVIDENCE["conv2d"].cases[index], []
     args = case.draw(np.random.default_rng(0))
     for names in formulations_of(case):
         factor = winograd.TOLERATED if "winograd" in names.values() else 1
@@ -113,7 +110,7 @@ PLANTED_CASES = 3
 
 
 @dataclass(frozen=True)
-class Judged:
+class Planted:
     """The verdict on a planted rule over its cases and the seeds."""
 
     kind: str
@@ -121,11 +118,11 @@ class Judged:
     name: str
     op: str
     killed_by: str | None
-    """The first stage that failed, and where; None if the rule was believed."""
+    """The first stage that failed, and where; None if the rule passed."""
     audits: int
     seconds: float
     difference: float | None = None
-    """Of a rule that was believed, or that is right after all: how far its derivatives are from the right ones."""
+    """Of a rule that passed, or that is right after all: how far its derivatives are from the right ones."""
 
     @property
     def equivalent(self) -> bool:
@@ -133,32 +130,32 @@ class Judged:
         return self.difference is not None and self.difference < 1e-11
 
 
-def judge_planted(kind: str, name: str, *, seeds: int = 1) -> Judged:
+def audit_planted(kind: str, name: str, *, seeds: int = 1) -> Planted:
     """The verdict of level quick on the mutant or the control called `name`, with arguments of seeds 0, 1, ….
 
-    A mutant is judged until a stage fails, a control to the end.
+    A mutant is audited until a stage fails, a control to the end.
     """
     rule = next(rule for rule in (MUTANTS if kind == "mutant" else CONTROLS) if rule.name == name)
     start, audits, killed_by = time.perf_counter(), 0, None
     planted = rule.build()
-    cases = rule.cases or CASES[rule.op][:PLANTED_CASES]
+    cases = rule.cases or EVIDENCE[rule.op].cases[:PLANTED_CASES]
     for index, case in enumerate(cases):
-        judged = auditor_of(planted, case, kinks=not rule.cases and index == 0)
+        audited = auditor_of(planted, case, kinks=not rule.cases and index == 0)
         for seed in range(seeds):
             if killed_by:
                 break
             args = case.draw(np.random.default_rng(seed))
-            report = judged.audit(args, seed=seed, level="quick", stages=PLANTED_STAGES, until_failure=True)
+            report = audited.audit(args, seed=seed, level="quick", stages=PLANTED_STAGES, until_failure=True)
             audits += 1
             killed_by = f"{report.failures[0].stage}, {report.failures[0].name}" if report.failures else None
     seconds = time.perf_counter() - start
-    believed = kind == "mutant" and (killed_by is None or rule.equivalent)
-    difference = max(_difference(rule, case) for case in cases) if believed else None
-    return Judged(kind, name, rule.op, killed_by, audits, seconds, difference)
+    passed = kind == "mutant" and (killed_by is None or rule.equivalent)
+    difference = max(_difference(rule, case) for case in cases) if passed else None
+    return Planted(kind, name, rule.op, killed_by, audits, seconds, difference)
 
 
 def _difference(rule, case: Case) -> float:
-    """A rule with cases of its own is judged there, and not at the kinks that the op declares elsewhere."""
+    """A rule with cases of its own is measured there, and not at the kinks that the op declares elsewhere."""
     ways = differences(rule, case)
     return max(value for way, value in ways.items() if way != "conventions" or not rule.cases)
 
@@ -173,11 +170,11 @@ def error_distribution(op: str, *, seeds: int = 5) -> dict[str, np.ndarray]:
         for seed in range(seeds):
             args = case.draw(np.random.default_rng(seed))
             with jax.enable_x64(True), np.errstate(all="ignore"):
-                exam = auditor(op, index).exam(args, seed=seed)
-                actual, scales = exam.gradients[0], exam.scales[0]
-                g = exam.program.as_result(exam.cotangents[0])
-                expected = exam.program.select(ORACLES[op].gradient(g, *args, **case.settings))
-            for argument, a, e, scale in zip(exam.program.names, actual, expected, scales, strict=True):
+                subject = auditor(op, index).subject(args, seed=seed)
+                actual, scales = subject.gradients[0], subject.scales[0]
+                g = subject.program.as_result(subject.cotangents[0])
+                expected = subject.program.select(EVIDENCE[op].oracle.gradient(g, *args, **case.settings))
+            for argument, a, e, scale in zip(subject.program.names, actual, expected, scales, strict=True):
                 rho = errors_in_ulps(a, np.asarray(e, np.float64), scale, unit_roundoff("float64"), 0.0)
                 for name, mask in index_classes(a.shape, kernel=argument == "w").items():
                     found.setdefault(name, []).append(rho[mask])

@@ -9,7 +9,7 @@ import numpy as np
 
 EVIDENCE = ("elementwise", "differences", "taylor", "kinks", "fuzz", "ops", "parameters")
 """Stages that compare a gradient with an independent one, or with values. The others ask whether it is sane, agrees
-with itself, or could have been judged: a zero gradient passes all of those."""
+with itself, or could have been checked: a zero gradient passes all of those."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ def _relu_jvp(primals, tangents):
     return relu(x), jnp.where(x > 0, dx, jnp.zeros_like(dx))
 
 
+relu.forward = relu_forward
+
+
 def leaky_relu_forward(x: Array, *, negative_slope: float = 0.01) -> Array:
     """`leaky_relu` without our gradient."""
     x = check_array("x", x)
@@ -64,6 +67,9 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     return _leaky_relu(x, float(negative_slope))
 
 
+leaky_relu.forward = leaky_relu_forward
+
+
 def sigmoid_forward(x: Array) -> Array:
     """`sigmoid` without our gradient."""
     x = check_array("x", x)
@@ -87,6 +93,9 @@ def _sigmoid_jvp(primals, tangents):
     return y, y * sigmoid(-x) * dx
 
 
+sigmoid.forward = sigmoid_forward
+
+
 def tanh_forward(x: Array) -> Array:
     """`tanh` without our gradient."""
     x = check_array("x", x)
@@ -107,6 +116,9 @@ def tanh(x: Array) -> Array:
 def _tanh_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
     return tanh(x), 4 * sigmoid(2 * x) * sigmoid(-2 * x) * dx
+
+
+tanh.forward = tanh_forward
 
 
 _SATURATED = 30.0
@@ -191,6 +203,9 @@ def gelu(x: Array, *, approximate: bool = True) -> Array:
     return in_float32(_gelu_tanh if approximate else _gelu_erf, x)
 
 
+gelu.forward = gelu_forward
+
+
 def softplus_forward(x: Array, *, beta: float = 1.0) -> Array:
     """`softplus` without our gradient; autodiff of these choices gives the slope ½ at 0 as well."""
     x = check_array("x", x)
@@ -221,6 +236,9 @@ def softplus(x: Array, *, beta: float = 1.0) -> Array:
     return _softplus(x, real("beta", beta, above=0))
 
 
+softplus.forward = softplus_forward
+
+
 def silu_forward(x: Array) -> Array:
     """`silu` without our gradient."""
     x = check_array("x", x)
@@ -240,6 +258,9 @@ def silu(x: Array) -> Array:
 def _silu_jvp(primals, tangents):
     (x,), (dx,) = primals, tangents
     return silu(x), sigmoid(x) * (1 + x * sigmoid(-x)) * dx
+
+
+silu.forward = silu_forward
 
 
 def _check_dropout(x: Array, mask: Array, rate: float) -> tuple[Array, Array]:
@@ -279,3 +300,6 @@ def dropout(x: Array, mask: Array, *, rate: float) -> Array:
     Raises ValueError for a mask of another shape or dtype, and for a rate outside [0, 1].
     """
     return _dropout(x, mask, rate)
+
+
+dropout.forward = dropout_forward

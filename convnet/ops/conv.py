@@ -94,6 +94,9 @@ def conv2d_forward(x, w, b=None, *, stride=1, padding="SAME", dilation=1, groups
     return _conv2d(direct.correlate, add_bias_forward, x, w, b, stride, padding, dilation, groups)
 
 
+conv2d.forward = conv2d_forward
+
+
 def _conv_transpose2d(input_gradient, bias, x, w, b, stride, padding, dilation, groups, output_padding) -> Array:
     check_array("x", x, "N H W C")
     check_array("w", w, "KH KW C_out//groups C_in")
@@ -148,6 +151,9 @@ def conv_transpose2d_forward(
     return _conv_transpose2d(direct.input_gradient, add_bias_forward, x, w, b, *settings)
 
 
+conv_transpose2d.forward = conv_transpose2d_forward
+
+
 def convolve2d(x: Array, w: Array, b: Array | None = None, **settings) -> Array:
     """The mathematician's convolution: `conv2d` with the kernel rotated by 180°; same arguments, shapes and errors.
 
@@ -161,3 +167,6 @@ def convolve2d_forward(x, w, b=None, **settings) -> Array:
     """`convolve2d` without our gradient."""
     check_array("w", w, "KH KW C//groups K")
     return conv2d_forward(x, lax.rev(w, (0, 1)), b, **settings)
+
+
+convolve2d.forward = convolve2d_forward

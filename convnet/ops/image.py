@@ -107,6 +107,9 @@ def total_variation_forward(x, *, beta=2.0, eps=1e-8) -> Array:
     return _total_variation_of(partial(_total_variation_forward, difference_forward), x, beta, eps)
 
 
+total_variation.forward = total_variation_forward
+
+
 # --- Gram matrix ------------------------------------------------------------------------------------------------------
 
 
@@ -137,3 +140,6 @@ def gram_matrix(f: Array) -> Array:
 def gram_matrix_forward(f) -> Array:
     """`gram_matrix` without our gradient."""
     return _gram_matrix(matmul_forward, f)
+
+
+gram_matrix.forward = gram_matrix_forward

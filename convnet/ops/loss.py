@@ -95,6 +95,9 @@ def softmax_cross_entropy(logits: Array, labels: Array, *, label_smoothing: floa
     return _softmax_cross_entropy(logits, labels, label_smoothing)
 
 
+softmax_cross_entropy.forward = softmax_cross_entropy_forward
+
+
 # --- multi-class support vector machines ------------------------------------------------------------------------------
 
 
@@ -138,6 +141,9 @@ def weston_watkins_hinge(logits: Array, labels: Array, *, margin: float = 1.0) -
     return _weston_watkins_hinge(logits, labels, margin)
 
 
+weston_watkins_hinge.forward = weston_watkins_hinge_forward
+
+
 def crammer_singer_hinge_forward(logits: Array, labels: Array, *, margin: float = 1.0) -> Array:
     """`crammer_singer_hinge` without our gradient."""
     _check(logits, labels, classes=2)
@@ -175,6 +181,9 @@ def crammer_singer_hinge(logits: Array, labels: Array, *, margin: float = 1.0) -
     return _crammer_singer_hinge(logits, labels, margin)
 
 
+crammer_singer_hinge.forward = crammer_singer_hinge_forward
+
+
 # --- regression -------------------------------------------------------------------------------------------------------
 
 
@@ -204,3 +213,6 @@ def squared_error(pred: Array, target: Array) -> Array:
 def _squared_error_jvp(primals, tangents):
     (a, t), (da, dt) = primals, tangents
     return squared_error(a, t), jnp.sum(2 * (a - t) * (da - dt), axis=tuple(range(1, a.ndim)))
+
+
+squared_error.forward = squared_error_forward

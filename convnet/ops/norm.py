@@ -114,6 +114,9 @@ def batch_norm_forward(x, scale, bias, *, eps=1e-5):
     return _batch_norm(_standardize_forward, spread_forward, x, scale, bias, eps)
 
 
+batch_norm.forward = batch_norm_forward
+
+
 def _standardize_with_forward(spread, x, mean, var, eps):
     mean, scale = (divided_as(spread(v, middle=tuple(x.shape[:-1])), x) for v in (mean, lax.rsqrt(var + eps)))
     return (x - mean) * scale
@@ -166,6 +169,9 @@ def batch_norm_inference_forward(x, scale, bias, mean, var, *, eps=1e-5) -> Arra
     )
 
 
+batch_norm_inference.forward = batch_norm_inference_forward
+
+
 # --- layer and group --------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +201,9 @@ def layer_norm(x: Array, scale: Array, bias: Array, *, eps: float = 1e-5) -> Arr
 def layer_norm_forward(x, scale, bias, *, eps=1e-5) -> Array:
     """`layer_norm` without our gradient."""
     return _layer_norm(_standardize_forward, spread_forward, x, scale, bias, eps)
+
+
+layer_norm.forward = layer_norm_forward
 
 
 def _group_norm(standardize, spread, x, scale, bias, groups, eps):
@@ -227,6 +236,9 @@ def group_norm(x: Array, scale: Array, bias: Array, *, groups: int, eps: float =
 def group_norm_forward(x, scale, bias, *, groups, eps=1e-5) -> Array:
     """`group_norm` without our gradient."""
     return _group_norm(_standardize_forward, spread_forward, x, scale, bias, groups, eps)
+
+
+group_norm.forward = group_norm_forward
 
 
 # --- local response ---------------------------------------------------------------------------------------------------
@@ -290,3 +302,6 @@ def local_response_norm(x: Array, *, size: int = 5, k: float = 2.0, alpha: float
 def local_response_norm_forward(x, *, size=5, k=2.0, alpha=1e-4, beta=0.75) -> Array:
     """`local_response_norm` without our gradient."""
     return _local_response_norm(partial(_respond_forward, sum_windows_forward), x, size, k, alpha, beta)
+
+
+local_response_norm.forward = local_response_norm_forward

@@ -78,6 +78,9 @@ def sum_pool_forward(x, window, *, stride=None, padding="VALID") -> Array:
     return sum_windows_forward(x, rows=rows, cols=cols)
 
 
+sum_pool.forward = sum_pool_forward
+
+
 def _window_counts(rows: Window, cols: Window, count_include_pad: bool) -> np.ndarray:
     """D_p, the number of elements that window p averages over: [OH, OW, 1]."""
     if count_include_pad:
@@ -111,6 +114,9 @@ def avg_pool_forward(x, window, *, stride=None, padding="VALID", count_include_p
     return _avg_pool(sum_windows_forward, x, window, stride, padding, count_include_pad)
 
 
+avg_pool.forward = avg_pool_forward
+
+
 def _global_avg_pool(collect, x) -> Array:
     check_array("x", x, "N H W C")
     if 0 in x.shape[1:3]:
@@ -131,6 +137,9 @@ def global_avg_pool(x: Array) -> Array:
 def global_avg_pool_forward(x) -> Array:
     """`global_avg_pool` without our gradient."""
     return _global_avg_pool(collect_forward, x)
+
+
+global_avg_pool.forward = global_avg_pool_forward
 
 
 # --- maxima -----------------------------------------------------------------------------------------------------------
@@ -244,3 +253,6 @@ def max_pool_forward(x, window, *, stride=None, padding="VALID") -> Array:
         window_strides=(1, rows.stride, cols.stride, 1),
         padding=((0, 0), *((max(w.lo, 0), max(w.hi, 0)) for w in (rows, cols)), (0, 0)),
     )
+
+
+max_pool.forward = max_pool_forward

@@ -112,6 +112,9 @@ def logsumexp_forward(x, *, axis=-1, where=None) -> Array:
     return _of_wide(_logsumexp_forward, x, axis, where)
 
 
+logsumexp.forward = logsumexp_forward
+
+
 # --- log softmax ------------------------------------------------------------------------------------------------------
 
 
@@ -151,3 +154,6 @@ def log_softmax(x: Array, *, axis: int = -1, where: Array | None = None) -> Arra
 def log_softmax_forward(x, *, axis=-1, where=None) -> Array:
     """`log_softmax` without our gradient."""
     return _of_wide(_log_softmax_forward, x, axis, where)
+
+
+log_softmax.forward = log_softmax_forward

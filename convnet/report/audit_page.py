@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from convnet.gradcheck.cases import CASES
 from convnet.gradcheck.checks import STAGES
-from convnet.gradcheck.suite import Judged
+from convnet.gradcheck.evidence import EVIDENCE
+from convnet.gradcheck.suite import Planted
 from convnet.gradcheck.verdict import Report
 from convnet.identity import environment
 from convnet.record import write_json
@@ -29,7 +29,7 @@ class Findings:
     networks: list[Report] = field(default_factory=list)
     repeated: list[Report] = field(default_factory=list)
     """The same ops with the arguments of other seeds."""
-    planted: list[Judged] = field(default_factory=list)
+    planted: list[Planted] = field(default_factory=list)
     errors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     """Op -> class of entries -> ρ against the oracle."""
 
@@ -59,15 +59,15 @@ class Findings:
         return wrong + [f"control: {rule.name}" for rule in self.planted if rule.kind == "control" and rule.killed_by]
 
     @property
-    def mutants(self) -> list[Judged]:
+    def mutants(self) -> list[Planted]:
         return [rule for rule in self.planted if rule.kind == "mutant"]
 
     @property
-    def equivalent(self) -> list[Judged]:
+    def equivalent(self) -> list[Planted]:
         return [rule for rule in self.mutants if rule.equivalent]
 
     @property
-    def survivors(self) -> list[Judged]:
+    def survivors(self) -> list[Planted]:
         """Wrong rules that were believed."""
         return [rule for rule in self.mutants if rule.killed_by is None and not rule.equivalent]
 
@@ -106,7 +106,7 @@ def table_of(findings: Findings) -> list[list[str]]:
 
 def verdict_of(findings: Findings) -> list[str]:
     """The sentences that count."""
-    ops = findings.reports.keys() & CASES.keys()
+    ops = findings.reports.keys() & EVIDENCE.keys()
     lines = [
         f"{len(ops)} ops and {len(findings.networks)} networks: {len(findings.audits)} audits of "
         f"library rules, {findings.false_alarm_audits} of right rules in all, {len(findings.condemned)} condemned"

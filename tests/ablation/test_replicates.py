@@ -1,4 +1,4 @@
-"""Replicates, in lockstep or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
+"""Replicates, vmapped or in threads, are the runs that `Trainer` makes alone; one that diverges disturbs nobody."""
 
 import json
 import os
@@ -116,7 +116,7 @@ def assert_close(outcome, expected):
 
 
 @pytest.mark.parametrize("config", [MLP, pytest.param(CNN, marks=pytest.mark.slow)], ids=["mlp", "cnn"])
-def test_in_lockstep_they_are_the_single_runs_to_rounding(config):
+def test_vmapped_they_are_the_single_runs_to_rounding(config):
     for asked, outcome in replicates(config, vmapped=True).run_all(seeded(config)):
         assert_close(outcome, alone(config, asked.seed))
 
@@ -158,7 +158,7 @@ def test_one_run_is_as_of_a_trainer():
     assert fingerprint(replicates(vmapped=False).trainer.run(5)) == fingerprint(alone(MLP, 5))
 
 
-@pytest.mark.parametrize("vmapped", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["threads", "lockstep"])
+@pytest.mark.parametrize("vmapped", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["threads", "vmapped"])
 def test_float64(vmapped):
     wide = apply(MLP, {"model.precision": "float64", "train.epochs": 2})
     ((_, outcome),) = Replicates(wide, dataset(), traced=("optim.learning_rate",), vmapped=vmapped).run_all([wide])
@@ -178,7 +178,7 @@ GRID = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "vmapped"])
 def test_a_grid_of_traced_settings_is_one_program(vmapped, monkeypatch):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
     compiled, expected = [], {asked: alone(asked, 0) for asked in GRID}
@@ -225,7 +225,7 @@ def test_a_config_that_does_not_fit_is_refused_without_compiling():
 # --- divergence -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "vmapped"])
 def test_one_that_diverges_is_an_outcome_and_disturbs_nobody(vmapped):
     wild = apply(MLP, {"optim.learning_rate": 1e30})
     seen = []
@@ -251,7 +251,7 @@ def test_all_may_diverge():
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "vmapped"])
 def test_each_leaves_the_directory_of_a_run(vmapped, tmp_path):
     wild = apply(MLP, {"optim.learning_rate": 1e30})
     trainer = replicates(traced=("optim.learning_rate",), vmapped=vmapped)
@@ -322,9 +322,9 @@ def test_a_directory_of_another_config_is_refused_either_way(tmp_path):
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "lockstep"])
+@pytest.mark.parametrize("vmapped", [False, True], ids=["threads", "vmapped"])
 def test_a_signal_ends_all_of_them_and_what_can_be_saved_is(vmapped, tmp_path):
-    """Slurm sends it; in lockstep there are no checkpoints, and it says so."""
+    """Slurm sends it; vmapped ones have no checkpoints, and it says so."""
     where = {config: tmp_path / str(config.seed) for config in seeded()}
 
     def signalled(config, record):

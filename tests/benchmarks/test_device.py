@@ -133,7 +133,7 @@ def test_steps_stand_beside_torch_compile_and_scanned_beside_dispatched():
 
 def test_replicates_stand_beside_one_run_and_beside_all_of_them():
     shared = dict(case="digits", label="CNN", replicates=64, epochs=2)
-    ways = {"one": [1.0], "lockstep": [5.0], "single": [40.0]}
+    ways = {"one": [1.0], "vmapped": [5.0], "single": [40.0]}
     assert lines("replicates", [dict(**shared, way=way, seconds=s) for way, s in ways.items()]) == [
         ("64 × CNN in one program ÷ one run", "5.00", "4 or less", "no"),
         ("  64 one after the other ÷ in one program", "8.0", "", ""),

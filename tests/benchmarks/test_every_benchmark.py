@@ -134,7 +134,7 @@ def test_replicates_run_quickly(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     document = json.loads((tmp_path / "out" / "results" / "cpu" / "replicates.json").read_text())
     found = [(r["case"], r["way"], r["replicates"], len(r["seconds"])) for r in document["results"]]
-    ways = ("single", "threads", "lockstep")
+    ways = ("single", "threads", "vmapped")
     assert found == [(case, way, 2, 1) for case in ("digits", "like-mnist") for way in ways]
     assert "| single | 2 |" in (tmp_path / "out" / "README.md").read_text()
 

@@ -100,14 +100,14 @@ def scaling():
 
 
 def test_replicates_stand_beside_as_many_single_runs():
-    seconds = {"single": [4.0, 8.0, 9.0], "threads": [2.0, 2.0, 3.0], "lockstep": [10.0, 10.0, 10.0]}
+    seconds = {"single": [4.0, 8.0, 9.0], "threads": [2.0, 2.0, 3.0], "vmapped": [10.0, 10.0, 10.0]}
     shared = dict(case="digits", label="CNN", replicates=4, epochs=2)
     results = [dict(**shared, way=way, seconds=found) for way, found in seconds.items()]
     (_, table), *_ = tables.replicate_tables(document("replicates", results))
     assert table[1:] == [
         ["CNN, 2 epochs", "single", "4", "2", "1.00"],
         ["CNN, 2 epochs", "threads", "4", "0.5", "0.25"],
-        ["CNN, 2 epochs", "lockstep", "4", "2.5", "1.25"],
+        ["CNN, 2 epochs", "vmapped", "4", "2.5", "1.25"],
     ]
 
 
@@ -119,7 +119,7 @@ def test_readme_of_everything_that_was_measured(tmp_path, ops):
     assert "matrix product 20 to 20 GFLOP/s" in text
     assert "commit 0123456789 with changes" in text
     _, gpu = text.split("## h200")
-    assert gpu.count("Not measured.") == len(tables.ELSEWHERE)
+    assert gpu.count("Not measured.") == len(tables.ON_ACCELERATORS)
     pictures = [line.split("](")[1][:-1] for line in text.splitlines() if line.startswith("![")]
     assert len(pictures) == 3  # the tuned allocator has nothing to compare
     assert all((tmp_path / picture).stat().st_size > 5000 for picture in pictures)
@@ -127,7 +127,7 @@ def test_readme_of_everything_that_was_measured(tmp_path, ops):
 
 def test_readme_of_nothing(tmp_path):
     text = tables.write_readme(tmp_path).read_text(encoding="utf-8")
-    assert text.count("Not measured.") == len(tables.ON_CPUS) + len(tables.ELSEWHERE)
+    assert text.count("Not measured.") == len(tables.ON_CPUS) + len(tables.ON_ACCELERATORS)
 
 
 def test_slope_stands_in_the_legend(tmp_path, monkeypatch):

@@ -11,8 +11,7 @@ from convnet.experiments import audit_gradients
 from convnet.experiments.audit_gradients import Audit
 
 from convnet.gradcheck import suite
-from convnet.gradcheck.cases import CASES
-from convnet.gradcheck.mutants import MUTANTS
+from convnet.gradcheck.evidence import EVIDENCE, MUTANTS
 
 
 def run(monkeypatch, *args):
@@ -67,8 +66,8 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
 
     def results(tasks, jobs):
         for task in (task for task in tasks if task.kind == "case"):
-            judged = suite.auditor_of(broken.build(), (broken.cases or CASES["relu"])[0], kinks=True)
-            args = (broken.cases or CASES["relu"])[0].draw(np.random.default_rng(0))
+            judged = suite.auditor_of(broken.build(), (broken.cases or EVIDENCE["relu"].cases)[0], kinks=True)
+            args = (broken.cases or EVIDENCE["relu"].cases)[0].draw(np.random.default_rng(0))
             yield task, (judged.audit(args, level="quick"), [])
 
     monkeypatch.setattr(audit_gradients, "results_of", results)

@@ -2,7 +2,8 @@
 
 import math
 
-from convnet.gradcheck.oracles.windows import both, larger, place
+from convnet.gradcheck.evidence.conv.oracle import larger
+from convnet.gradcheck.evidence.walk import both, place
 
 
 def corners(op, args, settings):

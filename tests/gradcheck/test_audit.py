@@ -11,7 +11,7 @@ import pytest
 from convnet.gradcheck import Oracle, audit
 from convnet.gradcheck.audit import Auditor
 from convnet.gradcheck.checks import STAGES
-from convnet.gradcheck.judge import conditioning
+from convnet.gradcheck.comparison import conditioning
 from convnet.gradcheck.verdict import describe_wrong
 
 X = np.random.default_rng(0).normal(size=(4, 5))

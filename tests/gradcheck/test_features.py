@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from convnet.gradcheck import suite
-from convnet.gradcheck.cases import CASES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.gradcheck.features import FEATURES, Call, Feature, attempt, survey
 from convnet.ops.primitive import primitive, transpose_linear
 
@@ -45,7 +45,7 @@ ELSEWHERE = {
 
 def sampled(names):
     """Every op under every feature. By default what is in ALWAYS, and one op where no other test has the feature."""
-    ops = list(CASES)
+    ops = list(EVIDENCE)
     chosen = ALWAYS | {(ops[7 * i % len(ops)], name) for i, name in enumerate(names) if name not in ELSEWHERE}
     return [
         pytest.param(op, name, marks=() if (op, name) in chosen else pytest.mark.sweep) for op in ops for name in names
@@ -80,7 +80,7 @@ def test_ops_on_several_devices():
 
 @pytest.mark.sweep
 def test_every_op_on_several_devices():
-    in_a_process(list(CASES), SEVERAL_DEVICES)
+    in_a_process(list(EVIDENCE), SEVERAL_DEVICES)
 
 
 PLANTED = """

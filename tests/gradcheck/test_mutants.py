@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.cases import CASES
-from convnet.gradcheck.mutants import CONTROLS, MUTANTS, differences, differs
-from convnet.gradcheck.mutants.generic import MUTANTS as SIZED
+from convnet.gradcheck.difference import differences, differs
+from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS
+from convnet.gradcheck.evidence.sized import MUTANTS as SIZED
 from convnet.ops import HAND, OpSet
 
 ROUNDING = 1e-11
@@ -32,7 +32,7 @@ def named(things):
 
 
 def cases(thing):
-    return thing.cases or CASES[thing.op]
+    return thing.cases or EVIDENCE[thing.op].cases
 
 
 def shown(mutant):
@@ -141,7 +141,7 @@ def test_differs_takes_the_largest():
 
 def test_a_fault_at_a_tie_shows_among_the_conventions():
     mutant = next(mutant for mutant in PLANTED if mutant.name == "relu: 1 at 0")
-    assert differences(mutant, CASES["relu"][0], ways=["first order", "conventions"]) == {
+    assert differences(mutant, EVIDENCE["relu"].cases[0], ways=["first order", "conventions"]) == {
         "first order": 0.0,
         "conventions": 1.0,
     }

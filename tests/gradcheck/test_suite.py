@@ -1,13 +1,13 @@
 """The referee on the library: all ops pass at level quick, and planted faults are noticed.
 
-Of the planted rules a sample: `make audit` judges all of them.
+Of the planted rules a sample: `make audit` takes all of them.
 """
 
 import numpy as np
 import pytest
 
 from convnet.gradcheck import suite
-from convnet.gradcheck.cases import CASES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops.formulations import ON_CPU
 
 # Of ops whose rules have much in common one is audited in every run; tests/ops compares all of them with NumPy.
@@ -30,7 +30,7 @@ EQUIVALENT = (
 
 
 @pytest.mark.parametrize(
-    "op", [pytest.param(op, marks=pytest.mark.sweep if op in LIKE_ANOTHER else ()) for op in CASES]
+    "op", [pytest.param(op, marks=pytest.mark.sweep if op in LIKE_ANOTHER else ()) for op in EVIDENCE]
 )
 def test_every_op_passes_at_level_quick(op):
     report = suite.audit_case(op, level="quick")
@@ -41,21 +41,21 @@ def test_every_op_passes_at_level_quick(op):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_noticed(name):
-    assert suite.judge_planted("mutant", name).killed_by
+    assert suite.audit_planted("mutant", name).killed_by
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_rule_is_believed(name):
-    assert suite.judge_planted("control", name).killed_by is None
+    assert suite.audit_planted("control", name).killed_by is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EQUIVALENT)
 def test_an_equivalent_mutant_is_recognised(name):
-    judged = suite.judge_planted("mutant", name)
-    assert judged.killed_by is None
-    assert judged.equivalent
+    found = suite.audit_planted("mutant", name)
+    assert found.killed_by is None
+    assert found.equivalent
 
 
 def test_unknown_names_list_the_known_ones():
@@ -73,7 +73,7 @@ def test_errors_by_place():
 
 def test_every_formulation_that_fits_is_audited_and_no_other():
     """Winograd's zeros cancel: it is no formulation of a case with windows or taps that read nothing but padding."""
-    named = {case.name: suite.formulations_of(case) for case in CASES["conv2d"]}
+    named = {case.name: suite.formulations_of(case) for case in EVIDENCE["conv2d"].cases}
     filtered = {name for name, found in named.items() if any("winograd" in names.values() for names in found)}
     assert filtered == {"SAME 3x3", "asymmetric padding"}
     reached = {(which, form) for found in named.values() for names in found for which, form in names.items()}

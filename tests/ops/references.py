@@ -1,4 +1,4 @@
-"""Judging results against `convnet.gradcheck.oracles`, the ops once more in float64 NumPy.
+"""Judging results against `convnet.gradcheck.evidence`, the ops once more in float64 NumPy.
 
 Run on absolute values a walk gives the scale of its rounding error, run on ones the number of terms it adds up;
 `assert_sums` judges with both. `assert_filtered` is its counterpart for sums that Winograd's filtering computes.
@@ -6,7 +6,8 @@ Run on absolute values a walk gives the scale of its rounding error, run on ones
 
 import numpy as np
 
-from convnet.gradcheck.oracles import ORACLES, windows
+from convnet.gradcheck.evidence import EVIDENCE
+from convnet.gradcheck.evidence.conv import oracle as loops
 from convnet.ops.formulations import winograd
 
 
@@ -15,8 +16,8 @@ def of_example(op):
 
     def loss(z, label, **settings):
         args = np.array([z], np.float64), np.array([label])
-        value = ORACLES[op].value(*args, **settings)[0]
-        return value, ORACLES[op].gradient(np.ones(1), *args, **settings)[0][0].tolist()
+        value = EVIDENCE[op].oracle.value(*args, **settings)[0]
+        return value, EVIDENCE[op].oracle.gradient(np.ones(1), *args, **settings)[0][0].tolist()
 
     return loss
 
@@ -81,8 +82,8 @@ def definition(which, operands, at):
     x, other = operands
     padding = (at.rows.lo, at.rows.hi), (at.cols.lo, at.cols.hi)
     if which == "correlate":
-        return windows.conv2d(x, other, 0.0, padding=padding)[0]
-    return windows.conv2d(x, np.zeros((*at.kernel, at.c, at.k)), other, padding=padding)[2]
+        return loops.conv2d(x, other, 0.0, padding=padding)[0]
+    return loops.conv2d(x, np.zeros((*at.kernel, at.c, at.k)), other, padding=padding)[2]
 
 
 def filtered_sizes(which, operands, at):
@@ -96,7 +97,7 @@ def filtered_sizes(which, operands, at):
     into = np.count_nonzero(b, 1).max()
     if which == "correlate":
         kernels = np.einsum("ti,ijck->tjck", g, other)[:, None]
-        rows = np.stack([windows.conv2d(*pair, 0.0, **columns)[0] for pair in zip(parts, kernels, strict=True)])
+        rows = np.stack([loops.conv2d(*pair, 0.0, **columns)[0] for pair in zip(parts, kernels, strict=True)])
         y = np.einsum("pt,tsow->spow", a, rows.reshape(len(b), count, -1, at.cols.output * at.k))
         y = y.transpose(2, 0, 1, 3).reshape(-1, m * count, at.cols.output, at.k)[:, : at.rows.output]
         return y, into + at.rows.kernel + 1 + at.cols.kernel * at.c + np.count_nonzero(a, 1).max()
@@ -104,7 +105,7 @@ def filtered_sizes(which, operands, at):
     upstream = upstream.reshape(len(b), -1, 1, *upstream.shape[3:])
     kernel = np.zeros((1, at.cols.kernel, at.c, at.k))
     pairs = zip(parts, upstream, strict=True)
-    sums = [windows.conv2d(part, kernel, up, **columns)[2] for part, up in pairs]
+    sums = [loops.conv2d(part, kernel, up, **columns)[2] for part, up in pairs]
     n = into + np.count_nonzero(a, 0).max() + at.n * count * at.cols.output + len(b) + 1
     return np.einsum("ti,tujck->ijck", g, sums), n
 

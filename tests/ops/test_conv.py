@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import windows
+from convnet.gradcheck.evidence.conv import oracle as loops
 from convnet.ops import conv2d, conv_transpose2d, convolve2d
 from convnet.ops.conv import conv2d_as, conv2d_forward, convolve2d_forward
 from convnet.ops.formulations import MAPS
@@ -70,14 +70,14 @@ def test_conv2d(x, w, settings, rng, x64):
     x, w = normals(rng, x, w)
     run, shape = value_and_gradients(conv2d, settings), output_shape(conv2d, x, w, settings)
     for g in (rng.normal(size=shape), *one_hots(shape)):
-        assert_conv(run(x, w, g), lambda *a: windows.conv2d(*a, **settings), (x, w, g))
+        assert_conv(run(x, w, g), lambda *a: loops.conv2d(*a, **settings), (x, w, g))
 
 
 def test_the_table_is_nasty(rng):
     """Elements that no window reads are in it (and so asserted to have gradient exactly 0), at the end and in gaps."""
     untouched = {}
     for name, (x, w, settings) in CASES.items():
-        _, dx, _ = windows.conv2d(np.ones(x), np.ones(w), 1.0, **settings)
+        _, dx, _ = loops.conv2d(np.ones(x), np.ones(w), 1.0, **settings)
         untouched[name] = (dx[0, -1] == 0).all(), (dx[0, :, -1] == 0).all(), (dx[0, 1:-1, 1:-1] == 0).any()
     assert sum(rows for rows, _, _ in untouched.values()) >= 4
     assert sum(cols for _, cols, _ in untouched.values()) >= 4
@@ -93,7 +93,7 @@ def test_conv2d_in_low_precision(name, dtype, rng):
     args = [jnp.asarray(a, dtype) for a in (*normals(rng, x, w), g)]
     actual = value_and_gradients(conv2d, settings)(*args)
     assert {a.dtype.name for a in actual} == {dtype}
-    assert_conv(actual, lambda *a: windows.conv2d(*a, **settings), [np.asarray(a, np.float64) for a in args])
+    assert_conv(actual, lambda *a: loops.conv2d(*a, **settings), [np.asarray(a, np.float64) for a in args])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_cropping_low_and_padding_high_in_float32(kernel, settings, formulation,
     x, w = (rng.normal(size=s).astype(np.float32) for s in ((2, 5, 6, 4), (*kernel, 4 // settings.get("groups", 1), 2)))
     g = rng.normal(size=output_shape(conv2d, x, w, settings)).astype(np.float32)
     actual = value_and_gradients(op, settings)(x, w, g)
-    assert_conv(actual, lambda *a: windows.conv2d(*a, **settings), [a.astype(np.float64) for a in (x, w, g)])
+    assert_conv(actual, lambda *a: loops.conv2d(*a, **settings), [a.astype(np.float64) for a in (x, w, g)])
 
 
 @pytest.mark.parametrize("op", [conv2d, conv_transpose2d, convolve2d])
@@ -135,7 +135,7 @@ def test_eager_is_compiled(rng, x64):
     x, w = normals(rng, x, w)
     y, pullback = jax.vjp(lambda x, w: conv2d(x, w, **settings), x, w)
     g = rng.normal(size=y.shape)
-    assert_conv((y, *pullback(g)), lambda *a: windows.conv2d(*a, **settings), (x, w, g))
+    assert_conv((y, *pullback(g)), lambda *a: loops.conv2d(*a, **settings), (x, w, g))
 
 
 # --- transposed convolution -------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_conv_transpose2d(x, w, settings, size, rng, x64):
     assert shape == (x.shape[0], *size, w.shape[2] * settings.get("groups", 1))
     forward = {name: value for name, value in settings.items() if name != "output_padding"}
     for g in (rng.normal(size=shape), *one_hots(shape)):
-        assert_conv(run(x, w, g), lambda *a: windows.conv_transpose2d(*a, size, **forward), (x, w, g))
+        assert_conv(run(x, w, g), lambda *a: loops.conv_transpose2d(*a, size, **forward), (x, w, g))
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((2, 0), (-1, 1))])
@@ -185,7 +185,7 @@ def test_conv_transpose2d_keeps_its_dtype(rng):
     actual = value_and_gradients(conv_transpose2d, {"stride": 2})(*args)
     assert {a.dtype.name for a in actual} == {"bfloat16"}
     args = [np.asarray(a, np.float64) for a in args]
-    assert_conv(actual, lambda *a: windows.conv_transpose2d(*a, (5, 5), stride=2), args)
+    assert_conv(actual, lambda *a: loops.conv_transpose2d(*a, (5, 5), stride=2), args)
 
 
 # --- the mathematician's convolution ----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import windows
+from convnet.gradcheck.evidence.dense import walk
 from convnet.ops import dense
 from convnet.ops.dense import add_bias, dense_forward
 from tests.ops.references import assert_conv, assert_sums
@@ -24,7 +24,7 @@ def test_dense(shape, dtype, rng, x64):
     args = [jnp.asarray(rng.normal(size=size), dtype) for size in ((n, d), (d, k), (n, k))]
     actual = value_and_gradients(*args)
     assert {a.dtype.name for a in actual} == {dtype}
-    assert_conv(actual, windows.dense, [np.asarray(a, np.float64) for a in args])
+    assert_conv(actual, walk, [np.asarray(a, np.float64) for a in args])
 
 
 def test_empty_batch():

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import windows as loops
+from convnet.gradcheck.evidence.conv import oracle as loops
 from convnet.ops import HAND, Window, formulations
 from convnet.ops.conv import conv2d_as
-from convnet.ops.formulations import ELSEWHERE, MAPS, ON_CPU, Layer, choose, chunks, direct, products, winograd
+from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Layer, choose, chunks, direct, products, winograd
 from convnet.ops.window import windows
 from tests.ops.references import UNIT, assert_filtered, assert_sums
 
@@ -50,7 +50,7 @@ def layer(x, w, settings):
     return Layer(x[0], x[3], w[3], rows, cols, groups)
 
 
-FORMS = [(which, form) for tables in (ON_CPU, ELSEWHERE) for which, table in tables.items() for form in table]
+FORMS = [(which, form) for tables in (ON_CPU, ON_ACCELERATORS) for which, table in tables.items() for form in table]
 
 
 def fitting():
@@ -144,7 +144,7 @@ def test_what_padding_crops_is_not_read(form, rng, x64):
 
 def test_the_layers_reach_every_formulation():
     reached = {param.id.split(":")[0] for param in fitting()}
-    everywhere = [("", ON_CPU), (", elsewhere", ELSEWHERE)]
+    everywhere = [("", ON_CPU), (", elsewhere", ON_ACCELERATORS)]
     assert reached == {
         f"{which} {form.name}{where}"
         for where, tables in everywhere
@@ -354,7 +354,7 @@ def test_elsewhere_small_pairs_are_computed_at_once(x, w, names, at_once):
     pair = replace(layer(x, w, {}), paired=True)
     forms = [choose(which, pair, cpu=False) for which in MAPS]
     assert tuple(form.name for form in forms) == names
-    assert tuple(form.maps(pair) for form in forms) == at_once
+    assert tuple(form.vmapped(pair) for form in forms) == at_once
 
 
 def sampled(names, every):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import ORACLES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import gram_matrix, total_variation
 from convnet.ops.image import difference_adjoint_p, difference_p, gram_matrix_forward, total_variation_forward
 from tests.ops.references import UNIT
@@ -56,11 +56,11 @@ def test_against_the_oracle(name, shape, settings, rng, x64):
     x, g = map(np.asarray, draw(rng, name, shape))
     for op in (OPS[name], FORWARD[name]):
         y, dx = value_and_gradient(op, x, g, **settings)
-        np.testing.assert_allclose(y, ORACLES[name].value(x, **settings), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(y, EVIDENCE[name].oracle.value(x, **settings), rtol=1e-13, atol=1e-14)
         if settings.get("eps") == 0:  # at its last pixel an image has m = 0, where the definition is not analytic
-            expected = ORACLES[name].gradient(g, x, **settings | {"eps": 1e-30})[0]
+            expected = EVIDENCE[name].oracle.gradient(g, x, **settings | {"eps": 1e-30})[0]
         else:
-            (expected,) = ORACLES[name].gradient(g, x, **settings)
+            (expected,) = EVIDENCE[name].oracle.gradient(g, x, **settings)
         np.testing.assert_allclose(dx, expected, rtol=1e-12, atol=1e-13)
 
 
@@ -71,7 +71,7 @@ def test_low_precision(name, shape, settings, dtype, rng, x64):
     x, g = draw(rng, name, shape, dtype)
     actual = value_and_gradient(OPS[name], x, g, **settings)
     x, g = np.asarray(x, np.float64), np.asarray(g, np.float64)
-    expected = ORACLES[name].value(x, **settings), *ORACLES[name].gradient(g, x, **settings)
+    expected = EVIDENCE[name].oracle.value(x, **settings), *EVIDENCE[name].oracle.gradient(g, x, **settings)
     for one, other in zip(actual, expected, strict=True):
         assert one.dtype == dtype
         rounding = UNIT["bfloat16"] * np.abs(other) if dtype == "bfloat16" else 0

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import ORACLES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import batch_norm, batch_norm_inference, group_norm, layer_norm, local_response_norm
 from convnet.ops.norm import (
     batch_norm_forward,
@@ -88,7 +88,7 @@ def upstream(rng, name, args, **settings):
 
 def by_oracle(name, args, g, **settings):
     args, g = jax.tree.map(lambda a: np.asarray(a, np.float64), (tuple(args), g))
-    return ORACLES[name].value(*args, **settings), ORACLES[name].gradient(g, *args, **settings)
+    return EVIDENCE[name].oracle.value(*args, **settings), EVIDENCE[name].oracle.gradient(g, *args, **settings)
 
 
 @pytest.mark.parametrize(("name", "shape", "settings"), CASES)

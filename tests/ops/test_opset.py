@@ -9,65 +9,38 @@ import numpy as np
 import pytest
 
 import convnet
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import AUTO, HAND, OPSETS, OpSet
 from tests.ops.references import STEPS, WEIGHTS
 
-LABELS = np.array([2, 0, 1], np.int32)
-MASK = np.random.default_rng(1).random((3, 4)) < 0.6
-
-# name: (arguments, settings). A tuple is the shape of a floating argument, to be differentiated; the rest is constant.
-CASES = {
-    "conv2d": (((2, 5, 4, 4), (3, 2, 2, 4), (4,)), {"stride": (2, 1), "groups": 2, "dilation": (1, 2)}),
-    "conv_transpose2d": (((1, 3, 2, 4), (3, 2, 1, 4), (2,)), {"stride": 2, "groups": 2, "output_padding": (1, 0)}),
-    "convolve2d": (((1, 5, 4, 2), (3, 2, 2, 3), (3,)), {"stride": 2, "padding": 1}),
-    "dense": (((3, 4), (4, 5), (5,)), {}),
-    "max_pool": (((1, 5, 4, 2), 2), {"stride": (1, 2), "padding": "SAME"}),
-    "avg_pool": (((1, 5, 4, 2), (2, 3)), {"padding": ((0, 1), (1, 1)), "count_include_pad": False}),
-    "sum_pool": (((1, 5, 4, 2), (3, 2)), {"stride": 2}),
-    "global_avg_pool": (((2, 3, 4, 2),), {}),
-    "relu": (((3, 4),), {}),
-    "leaky_relu": (((3, 4),), {"negative_slope": 0.3}),
-    "sigmoid": (((3, 4),), {}),
-    "tanh": (((3, 4),), {}),
-    "gelu": (((3, 4),), {}),
-    "softplus": (((3, 4),), {"beta": 2.0}),
-    "silu": (((3, 4),), {}),
-    "dropout": (((3, 4), MASK), {"rate": 0.25}),
-    "batch_norm": (((2, 3, 2, 4), (4,), (4,)), {"eps": 0.1}),
-    "batch_norm_inference": (((2, 3, 4), *4 * ((4,),)), {"eps": 3.0}),  # so large that any drawn var will do
-    "layer_norm": (((2, 3, 4), (4,), (4,)), {"eps": 0.1}),
-    "group_norm": (((2, 3, 2, 4), (4,), (4,)), {"groups": 2, "eps": 0.1}),
-    "local_response_norm": (((2, 3, 5),), {"size": 4, "k": 1.5, "alpha": 1.0, "beta": 0.6}),
-    "logsumexp": (((3, 4),), {"where": MASK}),
-    "log_softmax": (((3, 4),), {"axis": 0}),
-    "softmax_cross_entropy": (((3, 5), LABELS), {"label_smoothing": 0.1}),
-    "weston_watkins_hinge": (((3, 5), LABELS), {"margin": 0.55}),
-    "crammer_singer_hinge": (((3, 5), LABELS), {"margin": 0.55}),
-    "squared_error": (((3, 4), (3, 4)), {}),
-    "total_variation": (((2, 3, 4, 2),), {"beta": 1.5, "eps": 0.1}),
-    "gram_matrix": (((2, 3, 2, 3),), {}),
-}
 NAMES = [field.name for field in fields(OpSet)]
 
 
 def build(ops, name, **others):
-    """The op as a function of its floating arguments only, and their shapes; `others` replace settings."""
-    arguments, settings = CASES[name]
-    settings = settings | others
-    floating = [isinstance(a, tuple) and not (name.endswith("pool") and k) for k, a in enumerate(arguments)]
+    """The op as a function of its floating arguments, at its most revealing case; `others` replace settings."""
+    case = EVIDENCE[name].cases[0]
+    arguments, settings = case.draw(np.random.default_rng(0)), case.settings | others
+    floating = [is_floating(argument) for argument in arguments]
 
     def f(*floats):
         floats = iter(floats)
         args = [next(floats) if is_float else a for is_float, a in zip(floating, arguments, strict=True)]
         return getattr(ops, name)(*args, **settings)
 
-    return f, [a for a, is_float in zip(arguments, floating, strict=True) if is_float]
+    return f
 
 
-def ladder(rng, shape):
-    """Evenly spaced values in random order, none at 0: no kink and no tie nearby."""
-    size = int(np.prod(shape))
-    return rng.permutation(np.linspace(-1.5, 1.6, size)).reshape(shape)
+def is_floating(argument):
+    return argument is not None and argument.dtype == np.float64
+
+
+def draw(name, rng):
+    """Floating arguments of the op, away from its kinks and ties."""
+    return [argument for argument in EVIDENCE[name].cases[0].draw(rng) if is_floating(argument)]
+
+
+def shapes(name, dtype):
+    return [jax.ShapeDtypeStruct(argument.shape, dtype) for argument in draw(name, np.random.default_rng(0))]
 
 
 def value_and_gradients(f, args):
@@ -83,10 +56,6 @@ def value_and_gradients(f, args):
     return f(*args), jax.grad(total, argnums=tuple(range(len(args))))(*args)
 
 
-def test_the_table_has_every_member():
-    assert list(CASES) == NAMES
-
-
 def test_opsets():
     assert OPSETS == {"hand": HAND, "auto": AUTO}
     assert convnet.HAND is HAND
@@ -94,14 +63,15 @@ def test_opsets():
     for name in NAMES:
         assert getattr(HAND, name) is getattr(convnet.ops, name)
         assert getattr(HAND, name) is not getattr(AUTO, name)
+        assert getattr(HAND, name).forward is getattr(AUTO, name)
     with pytest.raises(FrozenInstanceError):
         HAND.relu = None
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hand_and_auto_agree(name, rng, x64):
-    (hand, shapes), (auto, _) = build(HAND, name), build(AUTO, name)
-    args = [ladder(rng, shape) for shape in shapes]
+    hand, auto = build(HAND, name), build(AUTO, name)
+    args = draw(name, rng)
     both = jax.jit(lambda *args: (value_and_gradients(hand, args), value_and_gradients(auto, args)))(*args)
     for one, other in zip(*map(jax.tree.leaves, both), strict=True):
         assert one.shape == other.shape
@@ -133,8 +103,8 @@ PRIMITIVES = {ours for ours, _ in OURS.values()} | set(ADJOINTS.values())
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hand_goes_through_our_rule_and_auto_does_not(name, rng):
-    (hand, shapes), (auto, _) = build(HAND, name), build(AUTO, name)
-    args = [np.zeros(shape, np.float32) for shape in shapes]
+    hand, auto = build(HAND, name), build(AUTO, name)
+    args = shapes(name, np.float32)
 
     def backward(f):
         return primitives(jax.make_jaxpr(lambda args, g: jax.vjp(f, *args)[1](g))(args, jax.eval_shape(f, *args)))
@@ -168,22 +138,22 @@ def primitives(jaxpr):
 @pytest.mark.parametrize("ops", OPSETS.values(), ids=OPSETS)
 @pytest.mark.parametrize("name", NAMES)
 def test_dtype_is_kept_under_strict_promotion(name, ops, dtype, x64):
-    f, shapes = build(ops, name)
-    args = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    f, args = build(ops, name), shapes(name, dtype)
     with jax.numpy_dtype_promotion("strict"):
         results = jax.tree.leaves(jax.eval_shape(lambda *args: value_and_gradients(f, args), *args))
         assert {leaf.dtype.name for leaf in results} == {dtype}
 
 
-REAL = {name: {k: v for k, v in settings.items() if type(v) is float} for name, (_, settings) in CASES.items()}
+def real_settings(name):
+    return {key: value for key, value in EVIDENCE[name].cases[0].settings.items() if type(value) is float}
 
 
 @pytest.mark.parametrize("ops", OPSETS.values(), ids=OPSETS)
-@pytest.mark.parametrize("name", [name for name in NAMES if REAL[name]])
+@pytest.mark.parametrize("name", [name for name in NAMES if real_settings(name)])
 def test_settings_from_numpy_do_not_change_the_dtype(name, ops):
     """np.float64 is a Python float, and what a grid of settings holds: a setting, not an operand with a dtype."""
-    f, shapes = build(ops, name, **{setting: np.float64(value) for setting, value in REAL[name].items()})
-    args = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes]
+    f = build(ops, name, **{setting: np.float64(value) for setting, value in real_settings(name).items()})
+    args = shapes(name, jnp.bfloat16)
     results = jax.tree.leaves(jax.eval_shape(lambda *args: value_and_gradients(f, args), *args))
     assert {leaf.dtype.name for leaf in results} == {"bfloat16"}
 
@@ -194,10 +164,8 @@ def test_settings_from_numpy_do_not_change_the_dtype(name, ops):
 @pytest.mark.parametrize("name", NAMES)
 def test_higher_derivatives(name, rng, x64):
     """jvp is the adjoint of vjp; Hessian times vector: forward over reverse, reverse over reverse, differences."""
-    f, shapes = build(HAND, name)
-    args, along = (
-        [draw(shape) for shape in shapes] for draw in (partial(ladder, rng), lambda s: rng.normal(size=s) / 3)
-    )
+    f, args = build(HAND, name), draw(name, rng)
+    along = [rng.normal(size=arg.shape) / 3 for arg in args]
     slope = lambda *args: value_and_gradients(f, args)[1]  # noqa: E731
     dot = lambda a, b: sum(map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b)))  # noqa: E731
 
@@ -220,8 +188,8 @@ def test_higher_derivatives(name, rng, x64):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "conv" not in name and name != "dense"])
 def test_vmap_scan_and_remat(name, rng):
-    f, shapes = build(HAND, name)
-    stacks = [np.stack([ladder(rng, shape) for _ in range(2)]).astype(np.float32) for shape in shapes]
+    f = build(HAND, name)
+    stacks = [np.stack(pair).astype(np.float32) for pair in zip(draw(name, rng), draw(name, rng), strict=True)]
     run = lambda *args: value_and_gradients(f, args)  # noqa: E731
 
     @jax.jit

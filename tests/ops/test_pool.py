@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import windows
+from convnet.gradcheck.evidence.pool import oracle as loops
 from convnet.ops import avg_pool, global_avg_pool, max_pool, sum_pool
 from convnet.ops.pool import max_pool_forward
 from tests.ops.references import assert_sums, one_hots
@@ -52,9 +52,9 @@ def output_shape(shape, window, settings):
 
 def assert_means(actual, x, g, window, divisor, settings):
     """Against the loops; one and the same function of |x| and of 1 gives the scale and the number of terms."""
-    expected = windows.mean_pool(x, g, window, divisor=divisor, **settings)
-    scale = windows.mean_pool(np.abs(x), np.abs(g), window, divisor=divisor, **settings)
-    terms = windows.mean_pool(np.ones(x.shape), 1.0, window, divisor=lambda elements, real: 1, **settings)
+    expected = loops.mean_pool(x, g, window, divisor=divisor, **settings)
+    scale = loops.mean_pool(np.abs(x), np.abs(g), window, divisor=divisor, **settings)
+    terms = loops.mean_pool(np.ones(x.shape), 1.0, window, divisor=lambda elements, real: 1, **settings)
     for one in zip(actual, expected, scale, terms, strict=True):
         assert_sums(*one)
 
@@ -81,10 +81,10 @@ def test_max_pool(shape, window, settings, rng, x64):
     for x in images.values():
         for g in (rng.normal(size=out), *one_hots(out)):
             y, dx = run(x, g)
-            expected, gradient = windows.max_pool(x, g, window, **settings)
+            expected, gradient = loops.max_pool(x, g, window, **settings)
             np.testing.assert_array_equal(y, expected)
-            scale = windows.max_pool(x, np.abs(g), window, **settings)[1]
-            terms = windows.max_pool(x, 1.0, window, **settings)[1]
+            scale = loops.max_pool(x, np.abs(g), window, **settings)[1]
+            terms = loops.max_pool(x, 1.0, window, **settings)[1]
             assert_sums(dx, gradient, scale, terms)
 
 
@@ -99,9 +99,9 @@ def test_low_precision(dtype, rng):
     x, g = np.asarray(x, np.float64), np.asarray(g, np.float64)
     for (_, divisor), actual in zip(MEANS.values(), means, strict=True):
         assert_means(actual, x, g, window, divisor, settings)
-    expected, gradient = windows.max_pool(x, g, window, **settings)
+    expected, gradient = loops.max_pool(x, g, window, **settings)
     np.testing.assert_array_equal(np.asarray(y, np.float64), expected)
-    scale, terms = (windows.max_pool(x, up, window, **settings)[1] for up in (np.abs(g), 1.0))
+    scale, terms = (loops.max_pool(x, up, window, **settings)[1] for up in (np.abs(g), 1.0))
     assert_sums(dx, gradient, scale, terms)
 
 
@@ -144,7 +144,7 @@ def test_max_pool_of_integers(dtype, rng):
     for padding in ("VALID", 1):
         y = jax.jit(partial(max_pool, window=3, stride=2, padding=padding))(x)
         assert y.dtype == dtype
-        np.testing.assert_array_equal(y, windows.max_pool(x, 0.0, 3, stride=2, padding=padding)[0])
+        np.testing.assert_array_equal(y, loops.max_pool(x, 0.0, 3, stride=2, padding=padding)[0])
 
 
 def test_the_infinity_that_padding_holds_is_not_seen_by_a_debugger(rng):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles import ORACLES
+from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import log_softmax, logsumexp
 from convnet.ops.softmax import log_softmax_forward, logsumexp_forward
 from tests.ops.references import UNIT
@@ -57,8 +57,10 @@ def test_against_the_oracle(name, op, shape, axis, masked, rng, x64):
     where = mask_of(rng, shape) if masked else None
     g = upstream(rng, name, x, axis)
     y, dx = value_and_gradient(op, x, g, axis, where)
-    np.testing.assert_allclose(y, ORACLES[name].value(x, axis=axis, where=where), rtol=1e-14, atol=1e-14)
-    np.testing.assert_allclose(dx, ORACLES[name].gradient(g, x, axis=axis, where=where)[0], rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(y, EVIDENCE[name].oracle.value(x, axis=axis, where=where), rtol=1e-14, atol=1e-14)
+    np.testing.assert_allclose(
+        dx, EVIDENCE[name].oracle.gradient(g, x, axis=axis, where=where)[0], rtol=1e-13, atol=1e-15
+    )
     if masked:
         np.testing.assert_array_equal(dx[~where], 0)
 

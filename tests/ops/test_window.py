@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.gradcheck.oracles.windows import place
+from convnet.gradcheck.evidence.walk import place
 from convnet.ops import ReceptiveField, Window, receptive_field, sum_pool, windows
 from convnet.ops.formulations.direct import correlate as correlate_forward
 from convnet.ops.window import pair, resolve_padding, same_padding, transposed_windows

@@ -9,19 +9,19 @@ from dataclasses import replace
 import numpy as np
 
 from convnet.gradcheck.checks.first_order import elementwise, oracle_is_affordable
-from convnet.gradcheck.exam import Exam, Untested
 from convnet.gradcheck.program import BadCall
+from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
 SHRINKING = 150
 """Calls after the first failing one, each compiled, after which the smallest found so far is reported."""
 
 
-def fuzz(exam: Exam) -> Iterator[Check]:
+def fuzz(subject: Subject) -> Iterator[Check]:
     """`hypothesis` draws calls and, where one fails, shrinks it."""
-    if exam.strategy is None:
+    if subject.strategy is None:
         raise Untested("no strategy to draw calls from was given")
-    if exam.reference is None and exam.oracle is None:
+    if subject.reference is None and subject.oracle is None:
         raise Untested("neither a reference nor an oracle was given")
     from hypothesis import HealthCheck, Phase, find, settings
     from hypothesis.errors import NoSuchExample
@@ -34,7 +34,7 @@ def fuzz(exam: Exam) -> Iterator[Check]:
         if left == 0:
             return False
         left = None if left is None else left - 1
-        checks = examine(exam, *call)
+        checks = check_call(subject, *call)
         tried += any(check.status == "passed" for check in checks if check.name.startswith("gradient"))
         failed = [check for check in checks if check.status == "failed"]
         if failed and left is None:
@@ -43,31 +43,31 @@ def fuzz(exam: Exam) -> Iterator[Check]:
         return bool(failed)
 
     budget = settings(
-        max_examples=exam.level.fuzz,
+        max_examples=subject.level.fuzz,
         database=None,
         deadline=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    seed = int(exam.rng.integers(2**32))
+    seed = int(subject.rng.integers(2**32))
     try:
-        args, keywords = find(exam.strategy, fails, settings=budget, random=random.Random(seed))
+        args, keywords = find(subject.strategy, fails, settings=budget, random=random.Random(seed))
     except NoSuchExample:
         if not tried:
-            raise Untested("the function refused every call, or nothing affordable could judge one") from None
+            raise Untested("the function refused every call, or nothing affordable could check one") from None
         yield Check("fuzz", "random calls", "passed", note=f"{tried} calls")
         return
-    failed = [check for check in examine(exam, args, keywords) if check.status == "failed"] or worst
-    name = getattr(exam.program.fn, "__name__", "fn")
+    failed = [check for check in check_call(subject, args, keywords) if check.status == "failed"] or worst
+    name = getattr(subject.program.fn, "__name__", "fn")
     call = reproduction(name, args, keywords)
     yield Check("fuzz", "random calls", "failed", failed[0].error, failed[0].bound, f"{failed[0].worst}; {call}")
 
 
-def examine(exam: Exam, args, keywords) -> list[Check]:
+def check_call(subject: Subject, args, keywords) -> list[Check]:
     """Value and gradient of another call, entry by entry; against the oracle alone where there is one, as compiling is
     nearly all of the time. A call that the function refuses is no failure of its gradient."""
     try:
-        there = exam.restart(args, keywords)
+        there = subject.restart(args, keywords)
     except BadCall:
         return []
     except ValueError as error:  # its gradient fails

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from convnet.gradcheck.exam import Exam, Untested
-from convnet.gradcheck.judge import inner, norm
+from convnet.gradcheck.comparison import inner, norm
 from convnet.gradcheck.program import Leaves, as_float64
+from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
 STEPS = (1e-3, 1e-3 / 8, 1e-3 / 64, 1e-3 / 512)
@@ -59,17 +59,17 @@ def scale_of(leaf: np.ndarray) -> float:
 class Path:
     """t -> ⟨g, F(x + t·direction) − F(x)⟩; the difference is taken output by output, before anything is added up."""
 
-    def __init__(self, exam: Exam, g: Leaves, direction: Leaves):
-        self.exam, self.g, self.direction = exam, g, direction
+    def __init__(self, subject: Subject, g: Leaves, direction: Leaves):
+        self.subject, self.g, self.direction = subject, g, direction
         self.noise = 0.0
         """How far rounding can move these values: half an ulp of every output that has moved, and of its base."""
 
     def __call__(self, t: float) -> float:
-        exam = self.exam
-        moved = [x + t * v for x, v in zip(exam.leaves, self.direction, strict=True)]
-        values = as_float64(exam.program.value(moved, exam.constants))
+        subject = self.subject
+        moved = [x + t * v for x, v in zip(subject.leaves, self.direction, strict=True)]
+        values = as_float64(subject.program.value(moved, subject.constants))
         total, sizes = 0.0, []
-        for value, base, g in zip(values, exam.outputs, self.g, strict=True):
+        for value, base, g in zip(values, subject.outputs, self.g, strict=True):
             changed = value != base  # of a large result often a single entry
             total += inner([g[changed]], [value[changed] - base[changed]])
             sizes.append(g[changed] * base[changed])
@@ -77,26 +77,26 @@ class Path:
         return total
 
 
-def unit(exam: Exam, leaf: int, entry: tuple[int, ...]) -> Leaves:
+def unit(subject: Subject, leaf: int, entry: tuple[int, ...]) -> Leaves:
     """The direction of a single entry."""
-    direction = [np.zeros(x.shape) for x in exam.leaves]
+    direction = [np.zeros(x.shape) for x in subject.leaves]
     direction[leaf][entry] = 1.0
     return direction
 
 
-def differences(exam: Exam) -> Iterator[Check]:
+def differences(subject: Subject) -> Iterator[Check]:
     """Entry by entry, five points in float64; large arrays also along random directions that touch every entry."""
-    for leaf, x in enumerate(exam.leaves):
+    for leaf, x in enumerate(subject.leaves):
         if x.size:
-            yield _entrywise(exam, leaf)
-    if any(x.size > exam.level.entries for x in exam.leaves):
-        yield _directional(exam)
+            yield _entrywise(subject, leaf)
+    if any(x.size > subject.level.entries for x in subject.leaves):
+        yield _directional(subject)
 
 
-def _entrywise(exam: Exam, leaf: int) -> Check:
-    x, gradient, name = exam.leaves[leaf], exam.gradients[0][leaf], exam.program.names[leaf]
-    entries = exam.entries(x.shape)
-    paths = [Path(exam, exam.cotangents[0], unit(exam, leaf, entry)) for entry in entries]
+def _entrywise(subject: Subject, leaf: int) -> Check:
+    x, gradient, name = subject.leaves[leaf], subject.gradients[0][leaf], subject.program.names[leaf]
+    entries = subject.entries(x.shape)
+    paths = [Path(subject, subject.cotangents[0], unit(subject, leaf, entry)) for entry in entries]
     scale = scale_of(x)
     largest = max(abs(five_point(path, STEPS[1] * scale)) for path in paths)
     noise = max(path.noise for path in paths) / (STEPS[1] * scale)
@@ -114,10 +114,10 @@ def _entrywise(exam: Exam, leaf: int) -> Check:
             worst, text = float(error), f"{index} is {gradient[entry]:.9g}: expected {slope:.9g}"
     detects = allowed / largest if largest else None
     looked_at = "" if len(entries) == x.size else f"{len(entries)} of {x.size} entries"
-    return _verdict(name, worst, text, detects, rejected / len(entries), looked_at)
+    return _check(name, worst, text, detects, rejected / len(entries), looked_at)
 
 
-def _verdict(name: str, worst: float, text: str, detects: float | None, rejected: float, note: str) -> Check:
+def _check(name: str, worst: float, text: str, detects: float | None, rejected: float, note: str) -> Check:
     """An error that was seen counts, however many entries were rejected; too few or too coarse ones are no pass."""
     if worst > 1:
         return Check("differences", name, "failed", worst, 1.0, text, detects, rejected, note)
@@ -129,14 +129,14 @@ def _verdict(name: str, worst: float, text: str, detects: float | None, rejected
     return Check("differences", name, "passed", worst, 1.0, text, detects, rejected, note)
 
 
-def _directional(exam: Exam) -> Check:
+def _directional(subject: Subject) -> Check:
     """⟨∇, v⟩ for v = ±scale at every entry: one wrong entry of a million shows, as rounding is far below it."""
     worst, text, detects, used = 0.0, "", None, 0
-    tries = max(3, exam.level.cotangents)
+    tries = max(3, subject.level.cotangents)
     for _ in range(tries):
-        v = [scale_of(x) * exam.rng.choice([-1.0, 1.0], x.shape) for x in exam.leaves]
-        parts = [g * s for g, s in zip(exam.gradients[0], v, strict=True)]
-        path, size = Path(exam, exam.cotangents[0], v), norm(parts)
+        v = [scale_of(x) * subject.rng.choice([-1.0, 1.0], x.shape) for x in subject.leaves]
+        parts = [g * s for g, s in zip(subject.gradients[0], v, strict=True)]
+        path, size = Path(subject, subject.cotangents[0], v), norm(parts)
         five_point(path, STEPS[1])
         noise = path.noise / STEPS[1]
         slope, gap = settled_slope(path, 1.0, max(1e-11 * size, noise))
@@ -144,23 +144,23 @@ def _directional(exam: Exam) -> Check:
             continue
         used += 1
         allowed = max(4e-11 * size, 4 * noise, 10 * gap, np.finfo(float).tiny)
-        error = abs(inner(exam.gradients[0], v) - slope) / allowed
+        error = abs(inner(subject.gradients[0], v) - slope) / allowed
         largest = max(np.abs(part).max(initial=0.0) for part in parts)
         detects = max(detects or 0.0, allowed / largest) if largest else detects
         if not error <= worst:
-            worst, text = float(error), f"⟨∇, v⟩ is {inner(exam.gradients[0], v):.12g}: expected {slope:.12g}"
+            worst, text = float(error), f"⟨∇, v⟩ is {inner(subject.gradients[0], v):.12g}: expected {slope:.12g}"
     if not used:
         return Check("differences", "directions", "untested", rejected=1.0, note="every direction crosses kinks")
-    return _verdict("directions", worst, text, detects, 0.5 * (1 - used / tries), "")
+    return _check("directions", worst, text, detects, 0.5 * (1 - used / tries), "")
 
 
-def taylor(exam: Exam) -> Iterator[Check]:
+def taylor(subject: Subject) -> Iterator[Check]:
     """The remainder |L(x + hv) − L(x) − h⟨∇, v⟩| falls as h² (an error of the gradient makes it fall as h)."""
-    name, gradient = "order of the remainder", exam.gradients[0]
-    v = [scale_of(x) * exam.rng.standard_normal(x.shape) for x in exam.leaves]
-    path, slope = Path(exam, exam.cotangents[0], v), inner(gradient, v)
+    name, gradient = "order of the remainder", subject.gradients[0]
+    v = [scale_of(x) * subject.rng.standard_normal(x.shape) for x in subject.leaves]
+    path, slope = Path(subject, subject.cotangents[0], v), inner(gradient, v)
     size = max(norm([a * b for a, b in zip(gradient, v, strict=True)]), abs(slope), np.finfo(float).tiny)
-    if not any(x.size for x in exam.leaves):
+    if not any(x.size for x in subject.leaves):
         raise Untested("the arrays are empty")
     if bent(path, 1.0):
         raise Untested("the function has a kink at this point")
@@ -197,24 +197,24 @@ def _below_rounding(name: str, detects: float) -> Check:
     return Check("taylor", name, "passed", 0.0, 0.1, detects=float(detects), note="below rounding error")
 
 
-def kinks(exam: Exam) -> Iterator[Check]:
+def kinks(subject: Subject) -> Iterator[Check]:
     """At ties and kinks: the declared gradient exactly, and each entry between the slopes from either side."""
-    if not exam.conventions:
+    if not subject.conventions:
         raise Untested("no conventions were given")
-    for convention in exam.conventions:
-        there = exam.restart(convention.args, convention.settings)
+    for convention in subject.conventions:
+        there = subject.restart(convention.args, convention.settings)
         g = [np.ones(out.shape) for out in there.outputs]
         gradient = as_float64(there.program.vjp(there.leaves, there.constants, g))
         yield _declared(there, convention, gradient)
         yield _between(there, convention.name, g, gradient)
 
 
-def _declared(exam: Exam, convention, gradient: Leaves) -> Check:
+def _declared(subject: Subject, convention, gradient: Leaves) -> Check:
     name = f"declared at {convention.name}"
     if convention.gradients is None:
         return Check("kinks", name, "untested", note="no gradient declared")
-    declared = as_float64(exam.program.select(convention.gradients))
-    for leaf, actual, expected in zip(exam.program.names, gradient, declared, strict=True):
+    declared = as_float64(subject.program.select(convention.gradients))
+    for leaf, actual, expected in zip(subject.program.names, gradient, declared, strict=True):
         error = np.abs(actual - expected)
         if not (error <= 1e-13 * np.maximum(1, np.abs(expected))).all():
             at = tuple(map(int, np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape)))
@@ -223,20 +223,20 @@ def _declared(exam: Exam, convention, gradient: Leaves) -> Check:
     return Check("kinks", name, "passed", 0.0, 1e-13)
 
 
-def _between(exam: Exam, name: str, g: Leaves, gradient: Leaves) -> Check:
+def _between(subject: Subject, name: str, g: Leaves, gradient: Leaves) -> Check:
     """Infinite slopes, of a point outside the function's domain, say nothing."""
     worst, text, step = 0.0, "", 1e-7
-    for leaf, x in enumerate(exam.leaves):
-        for entry in exam.entries(x.shape):
+    for leaf, x in enumerate(subject.leaves):
+        for entry in subject.entries(x.shape):
             if not np.isfinite(x[entry]):
                 continue
-            f = Path(exam, g, unit(exam, leaf, entry))
+            f = Path(subject, g, unit(subject, leaf, entry))
             sides = sorted((f(step) / step, -f(-step) / step))
             if not np.isfinite(sides).all():
                 continue
             outside = max(sides[0] - gradient[leaf][entry], gradient[leaf][entry] - sides[1], 0.0)
             outside = np.inf if np.isnan(gradient[leaf][entry]) else outside / max(1.0, *map(abs, sides))
             if outside > worst:
-                index = f"{exam.program.names[leaf]}{list(entry)}"
+                index = f"{subject.program.names[leaf]}{list(entry)}"
                 worst, text = outside, f"{index} is {gradient[leaf][entry]:.6g}: the slopes are {sides}"
     return Check("kinks", f"one-sided slopes at {name}", "passed" if worst <= 1e-5 else "failed", worst, 1e-5, text)

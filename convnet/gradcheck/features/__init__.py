@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from convnet.gradcheck.exam import Untested
 from convnet.gradcheck.features import devices, transforms
 from convnet.gradcheck.features.call import Call
+from convnet.gradcheck.subject import Untested
 
 __all__ = ["FEATURES", "Call", "Feature", "Outcome", "attempt", "survey"]
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.exam import Untested
 from convnet.gradcheck.program import Leaves, Program, is_static
+from convnet.gradcheck.subject import Untested
 
 COPIES = 3
 """Points that vmap and loops go through."""

@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from convnet.gradcheck.exam import Untested
 from convnet.gradcheck.features.call import Call
+from convnet.gradcheck.subject import Untested
 
 DEVICES = 2
 

@@ -9,8 +9,8 @@ from jax import export, lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_batching import custom_vmap, sequential_vmap
 
-from convnet.gradcheck.exam import Untested
 from convnet.gradcheck.features.call import Call, arrays, value_and_gradient
+from convnet.gradcheck.subject import Untested
 
 
 def plain(call: Call):

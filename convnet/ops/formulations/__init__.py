@@ -1,9 +1,9 @@
 """How the three maps of a convolution are computed, and which way is taken where.
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
-`ON_CPU` and `ELSEWHERE` are the whole policy, a table per map. The first line that can compute a layer and pays for it
-is taken; `python -m benchmarks formulations` shows who wins on a machine. (The phases of dL/dx are forward passes,
-and go by the table of these.)
+`ON_CPU` and `ON_ACCELERATORS` are the whole policy, a table per map. The first line that can compute a layer and pays
+for it is taken; `python -m benchmarks formulations` shows who wins on a machine. (The phases of dL/dx are forward
+passes, and go by the table of these.)
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def separately(name: str) -> Callable[..., Array]:
 
 ON_CPU: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
-        Formulation("depthwise", one_group(products.depthwise), **when.ONE_CHANNEL, maps=when.always),
+        Formulation("depthwise", one_group(products.depthwise), **when.ONE_CHANNEL, vmapped=when.always),
         Formulation("separate", separately("correlate"), **when.GROUPS),
         Formulation("one_tap", one_group(products.one_tap), **when.ONE_TAP),
         Formulation(
@@ -66,14 +66,14 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             one_group(products.tap_sums),
             **when.PLAIN,
             pays=when.tap_sums_pay,
-            maps=when.always,
+            vmapped=when.always,
         ),
         Formulation("winograd", one_group(winograd.correlate), **when.STRIPS, pays=when.winograd_pays),
         Formulation("eigen", one_group(direct.by_eigen), **when.PLAIN, pays=when.eigen_pays),
         Formulation("direct", direct.behind_barrier, **when.ANY),
     ),
     "input_gradient": (
-        Formulation("depthwise", products.depthwise_input_gradient, **when.ONE_CHANNEL, maps=when.always),
+        Formulation("depthwise", products.depthwise_input_gradient, **when.ONE_CHANNEL, vmapped=when.always),
         Formulation("separate", separately("input_gradient"), **when.GROUPS),
         Formulation("one_tap", one_group(products.one_tap_input_gradient), **when.ONE_TAP),
         Formulation(
@@ -81,7 +81,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
             one_group(products.col2im_input_gradient),
             **when.IN_CHUNKS,
             pays=when.col2im_pays,
-            maps=when.always,
+            vmapped=when.always,
         ),
         Formulation("phases", one_group(by_phases), **when.UNDILATED, pays=when.few_phases),
         Formulation("direct", direct.input_gradient_behind_barrier, **when.ANY),
@@ -103,7 +103,7 @@ ON_CPU: dict[str, tuple[Formulation, ...]] = {
 }
 """What XLA:CPU computes well: canonical convolutions, matrix products, elementwise loops. It has no grouped one."""
 
-ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
+ON_ACCELERATORS: dict[str, tuple[Formulation, ...]] = {
     "correlate": (
         Formulation("one_tap", one_group(products.one_tap), **when.ONE_TAP),
         Formulation(
@@ -111,16 +111,16 @@ ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
             one_group(products.tap_sums),
             **when.PLAIN,
             pays=when.pairs_of_few_terms,
-            maps=when.always,
+            vmapped=when.always,
         ),
         Formulation(
             "patches",
             one_group(products.patches_correlate),
             **when.PLAIN,
             pays=when.small_pairs,
-            maps=when.always,
+            vmapped=when.always,
         ),
-        Formulation("direct", direct.correlate, **when.ANY, maps=when.large_one_by_one),
+        Formulation("direct", direct.correlate, **when.ANY, vmapped=when.large_one_by_one),
     ),
     "input_gradient": (
         Formulation("one_tap", one_group(products.one_tap_input_gradient), **when.ONE_TAP),
@@ -129,9 +129,9 @@ ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
             one_group(products.shares_input_gradient),
             **when.PLAIN,
             pays=when.pairs_at_once,
-            maps=when.always,
+            vmapped=when.always,
         ),
-        Formulation("direct", direct.input_gradient_permuted, **when.ANY, maps=when.large_one_by_one),
+        Formulation("direct", direct.input_gradient_permuted, **when.ANY, vmapped=when.large_one_by_one),
     ),
     "kernel_gradient": (
         Formulation(
@@ -139,7 +139,7 @@ ELSEWHERE: dict[str, tuple[Formulation, ...]] = {
             one_group(products.whole_patches_kernel_gradient),
             **when.PLAIN,
             pays=when.one_product,
-            maps=when.always,
+            vmapped=when.always,
         ),
         Formulation("direct", direct.kernel_gradient_permuted, **when.ANY),
     ),
@@ -165,7 +165,7 @@ def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True
     Raises ValueError for an unknown formulation, and for one that cannot compute the layer.
     """
     if wish is None:
-        table = ON_CPU[name] if cpu else ELSEWHERE[name]
+        table = ON_CPU[name] if cpu else ON_ACCELERATORS[name]
         if not layer.sized:
             return table[-1]  # which takes anything
         return next(form for form in table if form.fits(layer) and form.pays(layer))
@@ -207,4 +207,4 @@ def compute(
     one = partial(form.compute, rows=rows, cols=cols, groups=groups)
     if not paired:
         return one(a, b)
-    return jax.vmap(one)(a, b) if form.maps(layer) else lax.map(lambda pair: one(*pair), (a, b))
+    return jax.vmap(one)(a, b) if form.vmapped(layer) else lax.map(lambda pair: one(*pair), (a, b))

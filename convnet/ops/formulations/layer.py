@@ -78,7 +78,7 @@ class Formulation:
     """The same in words."""
     pays: Callable[[Layer], bool] = field(default=lambda layer: True)
     """Whether it is the fastest that fits, those further up in the table apart."""
-    maps: Callable[[Layer], bool] = field(default=lambda layer: False)
+    vmapped: Callable[[Layer], bool] = field(default=lambda layer: False)
     """Whether pairs, as vmap makes them, are computed all at once rather than one after the other."""
 
 

@@ -55,7 +55,7 @@ STRIPS = dict(
     "every tap, and a batch of known size",
 )
 ONE_TAP = dict(
-    fits=lambda layer: one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", maps=always
+    fits=lambda layer: one_group(layer) and layer.kernel == (1, 1), needs="one group and a 1×1 kernel", vmapped=always
 )
 PLAIN = dict(fits=one_group, needs="one group")
 IN_CHUNKS = dict(fits=one_group_in_chunks, needs="one group and a batch of known size")

@@ -1,0 +1,106 @@
+"""Whether two arrays are equal: entry by entry, in ulps that know the conditioning of what was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from convnet.gradcheck.program import Leaves, as_float64, unit_roundoff
+from convnet.gradcheck.verdict import Check, describe_wrong
+
+
+def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Generator) -> Leaves:
+    """B: how far each entry of f(*inputs) moves when every input is wiggled by one relative unit, at random.
+
+    Root mean square over random signs r of d/dh f(x (1 + h·r)). Rounding the inputs once moves the result by about
+    u·B, so no algorithm can promise less, and |a − b| / (u·B) measures an error in ulps that knows the cancellation:
+    for a sum of products B is √Σ(terms²), whatever cancels. It needs no formula and no Jacobian.
+    """
+    step = 2.0**-20
+    base = as_float64(f(*inputs))
+    squares = [np.zeros(value.shape) for value in base]
+    for _ in range(probes):
+        moved = [[x * (1 + step * rng.choice([-1, 1], x.shape)) for x in group] for group in inputs]
+        for total, value, start in zip(squares, as_float64(f(*moved)), base, strict=True):
+            total += ((value - start) / step) ** 2
+    return [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
+
+
+def typical(scales: Leaves) -> list[float]:
+    """The root mean square of each array."""
+    return [float(np.sqrt(np.mean(scale**2))) if scale.size else 0.0 for scale in scales]
+
+
+def floored(scales: Leaves, floors: Sequence[float]) -> Leaves:
+    """Scales no smaller than the floor of their array.
+
+    Terms can cancel that no input moves: +1 and −1 from two saturated quotients, the 1 − y² of a saturated tanh, what a
+    filter adds up over a window of zeros. Whether that gives 0 or a rounding error is a matter of the order of
+    summation, hence of the processor: such an entry is known no better than its array's typical entry is. Of an array
+    that is 0 everywhere the floor is 0, too.
+    """
+    return [np.maximum(scale, floor) for scale, floor in zip(scales, floors, strict=True)]
+
+
+def ulps(terms: int, dtype="float64") -> float:
+    """16·√terms roundings of float64 and float32; narrow dtypes add up in float32, so there only the ends round."""
+    return 16.0 if unit_roundoff(dtype) > 1e-4 else 16.0 * float(np.sqrt(terms))
+
+
+def compare(
+    stage: str,
+    name: str,
+    names: Sequence[str],
+    actual: Leaves,
+    expected: Leaves,
+    scales: Leaves,
+    bound: float,
+    dtype="float64",
+) -> Check:
+    """Entry by entry: ρ = |actual − expected| / (u·B) ≤ bound. NaN always fails, and 0 must be 0 where B is 0."""
+    unit, tiny = unit_roundoff(dtype), _smallest(dtype)
+    worst, text, where, detects = -1.0, "", "", 0.0
+    largest = max((np.abs(e).max() for e in expected if e.size), default=0.0)
+    for leaf, a, b, scale in zip(names, actual, expected, scales, strict=True):
+        if a.shape != b.shape:
+            return Check(stage, name, "failed", worst=f"{leaf} has shape {a.shape}: expected {b.shape}")
+        if not a.size:
+            continue
+        rho = errors_in_ulps(a, b, scale, unit, tiny)
+        if largest:
+            detects = max(detects, bound * float(np.max(scale)) * unit / largest)
+        if rho.max() > worst:
+            at = np.unravel_index(np.argmax(rho), rho.shape)
+            worst = float(rho[at])
+            index = f"{leaf}{list(map(int, at))}" if at else leaf
+            text = f"{index} is {a[at]:.9g}: expected {b[at]:.9g}"
+            where = describe_wrong(rho > bound) if worst > bound else ""
+    if worst < 0:
+        return Check(stage, name, "untested", note="the arrays are empty")
+    status = "passed" if worst <= bound else "failed"
+    return Check(stage, name, status, worst, bound, text, detects or None, note=where)
+
+
+def errors_in_ulps(a: np.ndarray, b: np.ndarray, scale: np.ndarray, unit: float, tiny: float) -> np.ndarray:
+    """ρ of every entry; not a number counts as infinitely wrong."""
+    error = np.abs(a - b)
+    with np.errstate(all="ignore"):
+        rho = np.where(error <= tiny, 0.0, error / (unit * np.maximum(scale, np.abs(b))))
+    return np.where(np.isfinite(a) & np.isfinite(rho), rho, np.inf)
+
+
+def _smallest(dtype) -> float:
+    """Below the smallest normal number XLA flushes to 0; float16, whose normal numbers end at 6e-5, it does not."""
+    info = jnp.finfo(dtype)
+    return 64 * float(info.smallest_subnormal if float(info.tiny) > 1e-30 else info.tiny)
+
+
+def inner(a: Leaves, b: Leaves) -> float:
+    """⟨a, b⟩ over all leaves, in extended precision where the machine has it."""
+    return float(sum(np.sum(x.astype(np.longdouble) * y) for x, y in zip(a, b, strict=True)))
+
+
+def norm(a: Leaves) -> float:
+    return float(np.sqrt(inner(a, a)))

@@ -1,0 +1,166 @@
+"""Activations and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from convnet.gradcheck.evidence.activation.mutants import CONTROLS, MUTANTS
+from convnet.gradcheck.evidence.case import (
+    Case,
+    Convention,
+    Evidence,
+    column,
+    drawing,
+    gaussian,
+    mask,
+    moderate,
+    off_zero,
+)
+from convnet.gradcheck.evidence.draws import Draws, strategy
+from convnet.gradcheck.oracle import by_complex_step, by_walking
+
+__all__ = ["CONTROLS", "CONVENTIONS", "EVIDENCE", "MUTANTS"]
+
+
+SHAPES = {"4 axes": (2, 3, 4, 2), "matrix": (5, 7), "vector": (11,), "one number": ()}
+
+
+def _pointwise(op: str, terms: int, *settings: dict, draw=gaussian) -> tuple[Case, ...]:
+    """The first settings with every shape, the others with the first shape."""
+    first, *others = settings or ({},)
+    cases = [
+        Case(
+            op,
+            ", ".join([name, *_said(first)]),
+            drawing(shape, draw=draw),
+            first,
+            terms,
+            batch=(0,) if shape else (),
+        )
+        for name, shape in SHAPES.items()
+    ]
+    shape = SHAPES["4 axes"]
+    cases += [Case(op, ", ".join(_said(s)) or "defaults", drawing(shape, draw=draw), s, terms) for s in others]
+    return tuple(cases)
+
+
+def _said(settings: dict) -> list[str]:
+    return [f"{name} {value}" for name, value in settings.items()]
+
+
+RELU = _pointwise("relu", 1, draw=off_zero)
+LEAKY_RELU = _pointwise("leaky_relu", 1, {"negative_slope": 0.3}, {}, {"negative_slope": 0.0}, {"negative_slope": -2.0},
+                        draw=off_zero)  # fmt: skip
+SIGMOID, TANH, SILU = (_pointwise(op, 2, draw=moderate) for op in ("sigmoid", "tanh", "silu"))
+GELU = _pointwise("gelu", 4, {}, {"approximate": False})
+SOFTPLUS = _pointwise("softplus", 2, {"beta": 2.5}, {}, {"beta": 0.3})
+
+
+def _dropout(rate: float, shape: tuple) -> Case:
+    def draw(rng):
+        return gaussian(rng, shape), mask(rng, shape)
+
+    return Case("dropout", f"rate {rate}", draw, {"rate": rate}, 1, batch=(0, 0))
+
+
+DROPOUT = _dropout(0.3, (2, 3, 4, 2)), _dropout(0.5, (5, 7)), _dropout(0.0, (3, 4)), _dropout(1.0, (3, 4))
+CONVENTIONS = (
+    Convention("relu", "0 and −0", (column(-1, -0.0, 0, 2),), {}, (column(0, 0, 0, 1),)),
+    Convention("leaky_relu", "0", (column(-1, 0, 2),), {"negative_slope": 0.25}, (column(0.25, 0.25, 1),)),
+    Convention("leaky_relu", "0, slopes of either sign", (column(-1, 0, 2),), {"negative_slope": -2.0},
+               (column(-2, -2, 1),)),
+    Convention("softplus", "0, smooth", (column(0, -0.0),), {}, (column(0.5, 0.5),)),
+    Convention("softplus", "0, smooth, beta 8", (column(0,),), {"beta": 8.0}, (column(0.5),)),
+    Convention("sigmoid", "far out, smooth", (column(-800, 800),), {}, (column(0, 0),)),
+    Convention("tanh", "far out, smooth", (column(-800, 800),), {}, (column(0, 0),)),
+    Convention("silu", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
+    Convention("softplus", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
+    Convention("gelu", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
+    Convention("gelu", "far out, smooth, exact", (column(-800, 800),), {"approximate": False}, (column(0, 1),)),
+    Convention("dropout", "rate 1", (column(1, -2), np.array([True, False])), {"rate": 1.0}, (column(0, 0), None)),
+    Convention("dropout", "0 that is kept, and one that is not", (column(0, 0), np.array([True, False])),
+               {"rate": 0.5}, (column(2, 0), None)),
+)  # fmt: skip
+
+
+# --- oracles: y and the gradients of what has a kink, the definition of what is smooth --------------------------------
+
+
+def leaky_relu(x, g, *, negative_slope=0.01):
+    """y, dL/dx; at 0 the slope is that of the negative side."""
+    slope = np.where(x > 0, 1.0, negative_slope)
+    return slope * x, slope * g
+
+
+def relu(x, g):
+    return leaky_relu(x, g, negative_slope=0.0)
+
+
+def dropout(x, mask, g, *, rate):
+    """y, dL/dx, None: what is kept is divided by the probability of being kept; at rate 1 nothing is."""
+    if rate == 1:
+        return np.zeros(x.shape), np.zeros(x.shape), None
+    return np.where(mask, x, 0) / (1 - rate), np.where(mask, g, 0) / (1 - rate), None
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def tanh(x):
+    return np.tanh(x)
+
+
+def gelu(x, *, approximate=True):
+    """x·Φ(x), Φ = ½(1 + erf(x/√2)), or Φ ≈ ½(1 + tanh u) (Hendrycks & Gimpel, arXiv:1606.08415).
+
+    Written as 1 + erf(z) = erfc(−z) and ½(1 + tanh u) = σ(2u), because the sums cancel for x < 0.
+    """
+    if approximate:
+        return x * sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return x / 2 * special.erfc(-x / np.sqrt(2))
+
+
+def softplus(x, *, beta=1.0):
+    """log(1 + e^βx) / β."""
+    return special.log1p(np.exp(beta * x)) / beta
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+# --- random calls -----------------------------------------------------------------------------------------------------
+
+
+def _call(array: Callable, **settings: tuple) -> Callable:
+    """An activation at any shape, each setting one of its values."""
+
+    def build(draws: Draws) -> tuple[tuple, dict]:
+        chosen = {name: draws.choice(*values) for name, values in settings.items()}
+        shape = draws.shape(axes=(0, 4))
+        return (np.asarray(draws.choice(1.0, 0.1) * array(draws.rng(), shape)),), chosen
+
+    return build
+
+
+def _dropout_call(draws: Draws) -> tuple[tuple, dict]:
+    rate, shape, rng = draws.choice(0.5, 0.0, 0.1, 0.9, 1.0), draws.shape(), draws.rng()
+    return (gaussian(rng, shape), mask(rng, shape)), {"rate": rate}
+
+
+EVIDENCE = {
+    "relu": Evidence(RELU, by_walking(relu), strategy(_call(off_zero))),
+    "leaky_relu": Evidence(
+        LEAKY_RELU, by_walking(leaky_relu), strategy(_call(off_zero, negative_slope=(0.01, 0.3, 0.0, -2.0)))
+    ),
+    "sigmoid": Evidence(SIGMOID, by_complex_step(sigmoid), strategy(_call(moderate))),
+    "tanh": Evidence(TANH, by_complex_step(tanh), strategy(_call(moderate))),
+    "gelu": Evidence(GELU, by_complex_step(gelu), strategy(_call(gaussian, approximate=(True, False)))),
+    "softplus": Evidence(SOFTPLUS, by_complex_step(softplus), strategy(_call(gaussian, beta=(1.0, 2.5, 0.3)))),
+    "silu": Evidence(SILU, by_complex_step(silu), strategy(_call(moderate))),
+    "dropout": Evidence(DROPOUT, by_walking(dropout), strategy(_dropout_call)),
+}
