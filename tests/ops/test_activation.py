@@ -9,38 +9,7 @@ import numpy as np
 import pytest
 
 from convnet.ops import dropout, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
-from convnet.ops.activation import (
-    dropout_forward,
-    gelu_forward,
-    leaky_relu_forward,
-    relu_forward,
-    sigmoid_forward,
-    silu_forward,
-    softplus_forward,
-    tanh_forward,
-)
 from tests.ops.references import UNIT
-
-ALL = {
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "gelu": gelu,
-    "exact gelu": partial(gelu, approximate=False),
-    "softplus": softplus,
-    "silu": silu,
-}
-FORWARD = {
-    "relu": relu_forward,
-    "leaky_relu": leaky_relu_forward,
-    "sigmoid": sigmoid_forward,
-    "tanh": tanh_forward,
-    "gelu": gelu_forward,
-    "exact gelu": partial(gelu_forward, approximate=False),
-    "softplus": softplus_forward,
-    "silu": silu_forward,
-}
 
 
 def logistic(x):
@@ -66,20 +35,28 @@ def density(x):
     return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
-# name: (value, slope), from the definitions
-EXACT = {
-    "relu": (lambda x: max(x, 0.0), lambda x: float(x > 0)),
-    "leaky_relu": (lambda x: x if x > 0 else 0.01 * x, lambda x: 1.0 if x > 0 else 0.01),
-    "sigmoid": (logistic, bell),
-    "tanh": (math.tanh, lambda x: 4 * bell(2 * x)),
+def plain(op):
+    """The forward pass without our gradient, with the same settings."""
+    return partial(op.func.forward, **op.keywords) if isinstance(op, partial) else op.forward
+
+
+TABLE = {  # name: (op, value, slope), the latter two from the definitions
+    "relu": (relu, lambda x: max(x, 0.0), lambda x: float(x > 0)),
+    "leaky_relu": (leaky_relu, lambda x: x if x > 0 else 0.01 * x, lambda x: 1.0 if x > 0 else 0.01),
+    "sigmoid": (sigmoid, logistic, bell),
+    "tanh": (tanh, math.tanh, lambda x: 4 * bell(2 * x)),
     "gelu": (
+        gelu,
         lambda x: x * logistic(cubic(x)),
         lambda x: logistic(cubic(x)) + x * bell(cubic(x)) * math.sqrt(8 / math.pi) * (1 + 0.134145 * x * x),
     ),
-    "exact gelu": (lambda x: x * normal(x), lambda x: normal(x) + x * density(x)),
-    "softplus": (lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), logistic),
-    "silu": (lambda x: x * logistic(x), lambda x: logistic(x) + x * bell(x)),
+    "exact gelu": (partial(gelu, approximate=False), lambda x: x * normal(x), lambda x: normal(x) + x * density(x)),
+    "softplus": (softplus, lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), logistic),
+    "silu": (silu, lambda x: x * logistic(x), lambda x: logistic(x) + x * bell(x)),
 }
+EXACT = {name: definition for name, (_, *definition) in TABLE.items()}
+ALL = {name: op for name, (op, *_) in TABLE.items()}
+FORWARD = {name: plain(op) for name, op in ALL.items()}
 
 
 def slopes(f, x):
@@ -206,7 +183,7 @@ def test_second_derivatives(rng, x64):
 @pytest.mark.parametrize("zero", [0.0, -0.0])
 def test_slopes_at_zero(zero):
     assert jax.grad(relu)(zero * jnp.ones(())) == 0
-    assert jax.grad(relu_forward)(zero * jnp.ones(())) == 0
+    assert jax.grad(relu.forward)(zero * jnp.ones(())) == 0
     assert jax.grad(leaky_relu)(zero * jnp.ones(())) == np.float32(0.01)
     assert jax.grad(partial(leaky_relu, negative_slope=3.0))(zero * jnp.ones(())) == 3
     for name in ("gelu", "exact gelu", "softplus", "silu"):  # smooth, but some ways of writing them are not
@@ -248,7 +225,7 @@ def test_the_two_gelus_are_close(x64):
     assert error[[0, 500, -1]].max() < 1e-13
 
 
-@pytest.mark.parametrize("op", [softplus, softplus_forward])
+@pytest.mark.parametrize("op", [softplus, softplus.forward])
 @pytest.mark.parametrize("beta", [0.5, 3, 100.0])
 def test_softplus_of_other_sharpness(op, beta, rng, x64):
     x = rng.normal(size=20)
@@ -257,7 +234,7 @@ def test_softplus_of_other_sharpness(op, beta, rng, x64):
     assert op(jnp.full((), 1e308), beta=beta) == 1e308  # though βx overflows
 
 
-@pytest.mark.parametrize("op", [softplus, softplus_forward])
+@pytest.mark.parametrize("op", [softplus, softplus.forward])
 @pytest.mark.parametrize("beta", [0, -1.0, math.nan, math.inf, None, "1"])
 def test_softplus_refuses(op, beta):
     with pytest.raises(ValueError, match=rf"^beta is {beta!r}: expected a finite number above 0$"):
@@ -267,7 +244,7 @@ def test_softplus_refuses(op, beta):
 # --- dropout ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("op", [dropout, dropout_forward])
+@pytest.mark.parametrize("op", [dropout, dropout.forward])
 @pytest.mark.parametrize("rate", [0, 0.0, 0.25, 0.5, 0.9, 1, 1.0])
 def test_dropout(op, rate, rng, x64):
     x, g, mask = rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), rng.random((3, 5)) < 0.5
@@ -312,7 +289,7 @@ def test_single_numbers(op, number):
     assert jax.jvp(op, (number,), (number,))[1].dtype == np.float32
 
 
-@pytest.mark.parametrize("op", [dropout, dropout_forward])
+@pytest.mark.parametrize("op", [dropout, dropout.forward])
 def test_dropout_of_single_numbers(op):
     assert op(3.0, True, rate=0.25) == 4
     assert op(3.0, False, rate=0.25) == 0
@@ -348,7 +325,7 @@ def test_refused(op, x, match):
         op(x)
 
 
-@pytest.mark.parametrize("op", [dropout, dropout_forward])
+@pytest.mark.parametrize("op", [dropout, dropout.forward])
 @pytest.mark.parametrize(
     ("x", "mask", "rate", "match"),
     [

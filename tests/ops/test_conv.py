@@ -9,7 +9,7 @@ import pytest
 
 from convnet.gradcheck.evidence.conv import oracle as loops
 from convnet.ops import conv2d, conv_transpose2d, convolve2d
-from convnet.ops.conv import conv2d_as, conv2d_forward, convolve2d_forward
+from convnet.ops.conv import conv2d_as
 from convnet.ops.formulations import MAPS
 from tests.ops.references import assert_conv, assert_sums, one_hots
 
@@ -211,7 +211,7 @@ def test_convolve2d_by_its_definition(rng, x64):
         np.testing.assert_allclose(one, expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("op", [convolve2d, convolve2d_forward])
+@pytest.mark.parametrize("op", [convolve2d, convolve2d.forward])
 def test_convolve2d_is_conv2d_with_the_kernel_rotated(op, rng, x64):
     x, w, b = normals(rng, (2, 7, 6, 4), (3, 2, 2, 4), (4,))
     settings = {"stride": (2, 1), "dilation": (1, 2), "padding": ((0, 2), (1, -1)), "groups": 2}
@@ -304,7 +304,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("args", "settings", "match"), REFUSED)
-@pytest.mark.parametrize("op", [conv2d, convolve2d, conv_transpose2d, conv2d_forward])
+@pytest.mark.parametrize("op", [conv2d, convolve2d, conv_transpose2d, conv2d.forward])
 def test_refused(op, args, settings, match):
     with pytest.raises(ValueError, match=match):
         op(*args, **{"groups": 2} | settings)

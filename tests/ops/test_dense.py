@@ -7,7 +7,7 @@ import pytest
 
 from convnet.gradcheck.evidence.dense import walk
 from convnet.ops import dense
-from convnet.ops.dense import add_bias, dense_forward
+from convnet.ops.dense import add_bias
 from tests.ops.references import assert_conv, assert_sums
 
 
@@ -34,7 +34,7 @@ def test_empty_batch():
     np.testing.assert_array_equal(dw, np.zeros((3, 2)))
 
 
-@pytest.mark.parametrize("op", [dense, dense_forward])
+@pytest.mark.parametrize("op", [dense, dense.forward])
 def test_bias(op, rng, x64):
     x, w, b, g = (rng.normal(size=size) for size in ((3, 4), (4, 5), (5,), (3, 5)))
     y, pullback = jax.vjp(lambda b: op(x, w, b), b)
@@ -72,7 +72,7 @@ X, W, B = np.zeros((2, 3), np.float32), np.zeros((3, 4), np.float32), np.zeros(4
         ((X, W, B.astype(np.int32)), r"different dtypes \(x float32, w float32, b int32\)"),
     ],
 )
-@pytest.mark.parametrize("op", [dense, dense_forward])
+@pytest.mark.parametrize("op", [dense, dense.forward])
 def test_refused(op, args, match):
     with pytest.raises(ValueError, match=match):
         op(*args)

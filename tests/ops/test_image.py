@@ -10,12 +10,12 @@ import pytest
 
 from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import gram_matrix, total_variation
-from convnet.ops.image import difference_adjoint_p, difference_p, gram_matrix_forward, total_variation_forward
+from convnet.ops.image import difference_adjoint_p, difference_p
 from tests.ops.references import UNIT
 
 OPS = {"total_variation": total_variation, "gram_matrix": gram_matrix}
-FORWARD = {"total_variation": total_variation_forward, "gram_matrix": gram_matrix_forward}
-VARIATIONS = [total_variation, total_variation_forward]
+FORWARD = {"total_variation": total_variation.forward, "gram_matrix": gram_matrix.forward}
+VARIATIONS = [total_variation, total_variation.forward]
 CASES = [  # op, shape, settings
     ("total_variation", (2, 3, 4, 2), {"beta": 1.0, "eps": 0.1}),
     ("total_variation", (1, 4, 3, 2), {}),

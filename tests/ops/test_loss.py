@@ -9,12 +9,6 @@ import numpy as np
 import pytest
 
 from convnet.ops import crammer_singer_hinge, softmax_cross_entropy, squared_error, weston_watkins_hinge
-from convnet.ops.loss import (
-    crammer_singer_hinge_forward,
-    softmax_cross_entropy_forward,
-    squared_error_forward,
-    weston_watkins_hinge_forward,
-)
 from tests.ops.references import UNIT, of_example
 
 CLASSIFY = {
@@ -22,18 +16,9 @@ CLASSIFY = {
     "weston_watkins": weston_watkins_hinge,
     "crammer_singer": crammer_singer_hinge,
 }
-FORWARD = {
-    "softmax": softmax_cross_entropy_forward,
-    "weston_watkins": weston_watkins_hinge_forward,
-    "crammer_singer": crammer_singer_hinge_forward,
-}
+FORWARD = {name: op.forward for name, op in CLASSIFY.items()}
 REFERENCE = {op: of_example(op.__name__) for op in CLASSIFY.values()}
-HINGES = [
-    weston_watkins_hinge,
-    crammer_singer_hinge,
-    weston_watkins_hinge_forward,
-    crammer_singer_hinge_forward,
-]
+HINGES = [form for op in (weston_watkins_hinge, crammer_singer_hinge) for form in (op, op.forward)]
 SETTINGS = [
     ("softmax", {}),
     ("softmax", {"label_smoothing": 0.1}),
@@ -249,7 +234,7 @@ def test_debugging_sees_the_nan_of_an_unknown_label(loss):
 # --- squared error ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [squared_error, squared_error_forward])
+@pytest.mark.parametrize("loss", [squared_error, squared_error.forward])
 @pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 3, 2, 2), (3, 0)])
 def test_squared_error(loss, shape, rng, x64):
     a, t, g = rng.normal(size=shape), rng.normal(size=shape), rng.normal(size=shape[0])
@@ -303,13 +288,13 @@ def test_a_margin_needs_two_classes(loss):
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.01, 2, math.nan])
-@pytest.mark.parametrize("loss", [softmax_cross_entropy, softmax_cross_entropy_forward])
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, softmax_cross_entropy.forward])
 def test_smoothing_out_of_range_is_refused(loss, smoothing):
     with pytest.raises(ValueError, match=rf"^label_smoothing is {smoothing}: expected a number in \[0, 1\]"):
         loss(Z, Y, label_smoothing=smoothing)
 
 
-@pytest.mark.parametrize("loss", [squared_error, squared_error_forward])
+@pytest.mark.parametrize("loss", [squared_error, squared_error.forward])
 @pytest.mark.parametrize(
     ("pred", "target", "match"),
     [

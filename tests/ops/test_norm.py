@@ -10,13 +10,6 @@ import pytest
 
 from convnet.gradcheck.evidence import EVIDENCE
 from convnet.ops import batch_norm, batch_norm_inference, group_norm, layer_norm, local_response_norm
-from convnet.ops.norm import (
-    batch_norm_forward,
-    batch_norm_inference_forward,
-    group_norm_forward,
-    layer_norm_forward,
-    local_response_norm_forward,
-)
 from tests.ops.references import UNIT
 
 OPS = {
@@ -26,13 +19,7 @@ OPS = {
     "group_norm": group_norm,
     "local_response_norm": local_response_norm,
 }
-FORWARD = {
-    "batch_norm": batch_norm_forward,
-    "batch_norm_inference": batch_norm_inference_forward,
-    "layer_norm": layer_norm_forward,
-    "group_norm": group_norm_forward,
-    "local_response_norm": local_response_norm_forward,
-}
+FORWARD = {name: op.forward for name, op in OPS.items()}
 VECTORS = {"batch_norm": 2, "batch_norm_inference": 4, "layer_norm": 2, "group_norm": 2, "local_response_norm": 0}
 CASES = [  # op, shape of x, settings
     ("batch_norm", (5, 3), {"eps": 0.1}),
@@ -374,7 +361,7 @@ def test_statistics_refused(statistic):
 
 
 @pytest.mark.parametrize("groups", [0, -2, 3, 8, 2.0, True, None])
-@pytest.mark.parametrize("op", [group_norm, group_norm_forward])
+@pytest.mark.parametrize("op", [group_norm, group_norm.forward])
 def test_groups_refused(op, groups):
     with pytest.raises(ValueError, match=rf"^groups is {groups}: expected a positive divisor of the channels \(4,\)"):
         op(X, V, V, groups=groups)
@@ -396,7 +383,7 @@ def test_nothing_to_average(f, shape):
         f(x, vector, vector)
 
 
-@pytest.mark.parametrize("op", [local_response_norm, local_response_norm_forward])
+@pytest.mark.parametrize("op", [local_response_norm, local_response_norm.forward])
 @pytest.mark.parametrize(
     ("settings", "match"),
     [

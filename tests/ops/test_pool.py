@@ -9,7 +9,6 @@ import pytest
 
 from convnet.gradcheck.evidence.pool import oracle as loops
 from convnet.ops import avg_pool, global_avg_pool, max_pool, sum_pool
-from convnet.ops.pool import max_pool_forward
 from tests.ops.references import assert_sums, one_hots
 
 # name: (shape, window, settings)
@@ -185,7 +184,7 @@ def test_global_avg_pool(dtype, rng, x64):
 X = np.zeros((1, 4, 5, 2), np.float32)
 
 
-@pytest.mark.parametrize("op", [max_pool, avg_pool, sum_pool, max_pool_forward])
+@pytest.mark.parametrize("op", [max_pool, avg_pool, sum_pool, max_pool.forward])
 @pytest.mark.parametrize(
     ("x", "window", "settings", "match"),
     [
