@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from convnet.ops.activation import dropout, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from convnet.ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from convnet.ops.conv import conv2d, conv_transpose2d, convolve2d
 from convnet.ops.dense import dense
+from convnet.ops.dropout import dropout
 from convnet.ops.image import gram_matrix, total_variation
 from convnet.ops.loss import crammer_singer_hinge, softmax_cross_entropy, squared_error, weston_watkins_hinge
-from convnet.ops.norm import batch_norm, batch_norm_inference, group_norm, layer_norm, local_response_norm
+from convnet.ops.norm import batch_norm, batch_norm_inference, group_norm, layer_norm
 from convnet.ops.pool import avg_pool, global_avg_pool, max_pool, sum_pool
+from convnet.ops.response import local_response_norm
 from convnet.ops.softmax import log_softmax, logsumexp
 from convnet.ops.window import Padding, Pair, ReceptiveField, Window, receptive_field, windows
 

@@ -16,13 +16,11 @@ from jax import Array, lax
 
 from convnet.ops.checks import check_array, check_groups, check_same_dtype, real
 from convnet.ops.dense import spread_forward, spread_p
-from convnet.ops.pool import sum_windows_forward, sum_windows_p
 from convnet.ops.precision import in_float32
 from convnet.ops.primitive import divided_as
-from convnet.ops.window import Window
 
 
-def _check(x: Array, *, averaged: slice | None = None, **per_channel: Array) -> None:
+def check_channels(x: Array, *, averaged: slice | None = None, **per_channel: Array) -> None:
     """x: [N, …, C]; `averaged`: the axes of which at least one value is needed; per_channel: arrays [C]."""
     x = check_array("x", x)
     if len(x.shape) < 2:
@@ -81,7 +79,7 @@ def _scale_shift(spread, x: Array, scale: Array, bias: Array) -> Array:
 
 
 def _batch_norm(standardize, spread, x, scale, bias, eps):
-    _check(x, scale=scale, bias=bias, averaged=slice(None, -1))
+    check_channels(x, scale=scale, bias=bias, averaged=slice(None, -1))
     eps, axes = real("eps", eps, above=0), tuple(range(len(x.shape) - 1))
 
     def normalize(x, scale, bias):
@@ -140,7 +138,7 @@ def _standardize_with_jvp(eps, primals, tangents):
 
 
 def _batch_norm_inference(standardize_with, spread, x, scale, bias, mean, var, eps):
-    _check(x, scale=scale, bias=bias, mean=mean, var=var)
+    check_channels(x, scale=scale, bias=bias, mean=mean, var=var)
     eps = real("eps", eps, above=0)
 
     def normalize(x, scale, bias, mean, var):
@@ -176,7 +174,7 @@ batch_norm_inference.forward = batch_norm_inference_forward
 
 
 def _layer_norm(standardize, spread, x, scale, bias, eps):
-    _check(x, scale=scale, bias=bias, averaged=slice(-1, None))
+    check_channels(x, scale=scale, bias=bias, averaged=slice(-1, None))
     eps = real("eps", eps, above=0)
 
     def normalize(x, scale, bias):
@@ -207,7 +205,7 @@ layer_norm.forward = layer_norm_forward
 
 
 def _group_norm(standardize, spread, x, scale, bias, groups, eps):
-    _check(x, scale=scale, bias=bias, averaged=slice(1, None))
+    check_channels(x, scale=scale, bias=bias, averaged=slice(1, None))
     check_groups(groups, x.shape[-1])
     eps = real("eps", eps, above=0)
     n, *places, channels = x.shape
@@ -239,69 +237,3 @@ def group_norm_forward(x, scale, bias, *, groups, eps=1e-5) -> Array:
 
 
 group_norm.forward = group_norm_forward
-
-
-# --- local response ---------------------------------------------------------------------------------------------------
-
-
-def _sum_channels(sum_windows, x: Array, size: int) -> Array:
-    """W[x]: at channel c the sum over channels c − size//2 … c + (size − 1)//2, those that exist.
-
-    Seen as images with a row for each place and a column for each channel it is a sum over windows of one row. Its
-    transpose is the mirrored window, which for an even size is another one; `sum_windows` knows that.
-    """
-    n, *places, channels = x.shape
-    rows = Window(size=prod(places), kernel=1)
-    cols = Window(size=channels, kernel=size, lo=size // 2, hi=(size - 1) // 2)
-    images = lax.expand_dims(x.reshape(n, prod(places), channels), (3,))  # two steps, as in `group_norm`
-    return lax.squeeze(sum_windows(images, rows=rows, cols=cols), (3,)).reshape(x.shape)
-
-
-def _respond_forward(sum_windows, x, size, k, alpha, beta):
-    return x * (k + alpha / size * _sum_channels(sum_windows, x * x, size)) ** -beta
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
-def _respond(x, size, k, alpha, beta):
-    return _respond_forward(sum_windows_forward, x, size, k, alpha, beta)
-
-
-@_respond.defjvp
-def _respond_jvp(size, k, alpha, beta, primals, tangents):
-    (x,), (dx,) = primals, tangents
-    sum_channels = partial(_sum_channels, sum_windows_p.bind)
-    s = k + alpha / size * sum_channels(x * x, size)
-    power = s**-beta
-    across = x * (power / s) * sum_channels(x * dx, size)
-    return _respond(x, size, k, alpha, beta), power * dx - (2 * alpha * beta / size) * across
-
-
-def _local_response_norm(respond, x, size, k, alpha, beta):
-    _check(x)
-    if not hasattr(size, "__index__") or isinstance(size, bool) or size < 1:
-        raise ValueError(f"size is {size!r}: expected a positive number of channels")
-    k, alpha, beta = real("k", k, above=0), real("alpha", alpha, least=0), real("beta", beta)
-    return in_float32(lambda x: respond(x, int(size), k, alpha, beta), x)
-
-
-def local_response_norm(x: Array, *, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75) -> Array:
-    """y = x s^−β with s = k + (α/n) W[x²], W[·] at channel c the sum over channels c − n//2 … c + (n − 1)//2, n = size.
-
-    x: [N, …, C] -> as x. Channels that do not exist count 0. AlexNet's paper (Krizhevsky, Sutskever & Hinton, NIPS
-    2012, section 3.3) has α without 1/n; Caffe and torch divide, as here: multiply the paper's α by n.
-
-    Gradient: ds = (2α/n) W[x dx], so dy = s^−β dx − (2αβ/n) x s^(−β−1) W[x dx], and transposed
-    dL/dx = s^−β g − (2αβ/n) x Wᵀ[g x s^(−β−1)]. Wᵀ is the mirrored window, c − (n − 1)//2 … c + n//2: the same for odd
-    n, another one for even n. Every transform, any order.
-
-    Raises ValueError for fewer than two axes, a size below 1, k ≤ 0, alpha < 0, and settings that are not finite.
-    """
-    return _local_response_norm(_respond, x, size, k, alpha, beta)
-
-
-def local_response_norm_forward(x, *, size=5, k=2.0, alpha=1e-4, beta=0.75) -> Array:
-    """`local_response_norm` without our gradient."""
-    return _local_response_norm(partial(_respond_forward, sum_windows_forward), x, size, k, alpha, beta)
-
-
-local_response_norm.forward = local_response_norm_forward

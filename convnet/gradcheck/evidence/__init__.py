@@ -9,7 +9,7 @@ which nobody must object.
 
 from __future__ import annotations
 
-from convnet.gradcheck.evidence import activation, conv, dense, image, loss, norm, pool, sized, softmax
+from convnet.gradcheck.evidence import activation, conv, dense, dropout, image, loss, norm, pool, sized, softmax
 from convnet.gradcheck.evidence.case import Case, Convention, Evidence, Mask
 from convnet.gradcheck.evidence.planting import Control, Mutant
 
@@ -17,7 +17,7 @@ __all__ = [
     "CONTROLS", "CONVENTIONS", "EVIDENCE", "MUTANTS", "Case", "Control", "Convention", "Evidence", "Mask", "Mutant",
 ]  # fmt: skip
 
-_FAMILIES = (conv, dense, pool, activation, norm, softmax, loss, image)
+_FAMILIES = (conv, dense, pool, activation, dropout, norm, softmax, loss, image)
 
 EVIDENCE: dict[str, Evidence] = {op: evidence for family in _FAMILIES for op, evidence in family.EVIDENCE.items()}
 """By op."""

@@ -1,4 +1,4 @@
-"""Activations and dropout."""
+"""Activations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from convnet.gradcheck.evidence.case import (
     column,
     drawing,
     gaussian,
-    mask,
     moderate,
     off_zero,
 )
@@ -59,14 +58,6 @@ GELU = _pointwise("gelu", 4, {}, {"approximate": False})
 SOFTPLUS = _pointwise("softplus", 2, {"beta": 2.5}, {}, {"beta": 0.3})
 
 
-def _dropout(rate: float, shape: tuple) -> Case:
-    def draw(rng):
-        return gaussian(rng, shape), mask(rng, shape)
-
-    return Case("dropout", f"rate {rate}", draw, {"rate": rate}, 1, batch=(0, 0))
-
-
-DROPOUT = _dropout(0.3, (2, 3, 4, 2)), _dropout(0.5, (5, 7)), _dropout(0.0, (3, 4)), _dropout(1.0, (3, 4))
 CONVENTIONS = (
     Convention("relu", "0 and −0", (column(-1, -0.0, 0, 2),), {}, (column(0, 0, 0, 1),)),
     Convention("leaky_relu", "0", (column(-1, 0, 2),), {"negative_slope": 0.25}, (column(0.25, 0.25, 1),)),
@@ -80,9 +71,6 @@ CONVENTIONS = (
     Convention("softplus", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
     Convention("gelu", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
     Convention("gelu", "far out, smooth, exact", (column(-800, 800),), {"approximate": False}, (column(0, 1),)),
-    Convention("dropout", "rate 1", (column(1, -2), np.array([True, False])), {"rate": 1.0}, (column(0, 0), None)),
-    Convention("dropout", "0 that is kept, and one that is not", (column(0, 0), np.array([True, False])),
-               {"rate": 0.5}, (column(2, 0), None)),
 )  # fmt: skip
 
 
@@ -97,13 +85,6 @@ def leaky_relu(x, g, *, negative_slope=0.01):
 
 def relu(x, g):
     return leaky_relu(x, g, negative_slope=0.0)
-
-
-def dropout(x, mask, g, *, rate):
-    """y, dL/dx, None: what is kept is divided by the probability of being kept; at rate 1 nothing is."""
-    if rate == 1:
-        return np.zeros(x.shape), np.zeros(x.shape), None
-    return np.where(mask, x, 0) / (1 - rate), np.where(mask, g, 0) / (1 - rate), None
 
 
 def sigmoid(x):
@@ -147,11 +128,6 @@ def _call(array: Callable, **settings: tuple) -> Callable:
     return build
 
 
-def _dropout_call(draws: Draws) -> tuple[tuple, dict]:
-    rate, shape, rng = draws.choice(0.5, 0.0, 0.1, 0.9, 1.0), draws.shape(), draws.rng()
-    return (gaussian(rng, shape), mask(rng, shape)), {"rate": rate}
-
-
 EVIDENCE = {
     "relu": Evidence(RELU, by_walking(relu), strategy(_call(off_zero))),
     "leaky_relu": Evidence(
@@ -162,5 +138,4 @@ EVIDENCE = {
     "gelu": Evidence(GELU, by_complex_step(gelu), strategy(_call(gaussian, approximate=(True, False)))),
     "softplus": Evidence(SOFTPLUS, by_complex_step(softplus), strategy(_call(gaussian, beta=(1.0, 2.5, 0.3)))),
     "silu": Evidence(SILU, by_complex_step(silu), strategy(_call(moderate))),
-    "dropout": Evidence(DROPOUT, by_walking(dropout), strategy(_dropout_call)),
 }

@@ -1,4 +1,4 @@
-"""Wrong slopes of activations, and wrong gradients of dropout."""
+"""Wrong slopes of activations."""
 
 from __future__ import annotations
 
@@ -38,21 +38,6 @@ def both_signs(op: str, **settings) -> Case:
 
 
 ZERO = [-1.5, -0.4, 0.0, 0.8, 2.0]
-DROPPED = Case("dropout", "half", lambda rng: (rng.standard_normal((4, 6)), rng.random((4, 6)) < 0.5), {"rate": 0.5}, 1)
-QUARTER = Case("dropout", "quarter", lambda rng: (rng.standard_normal((4, 6)), rng.random((4, 6)) < 0.75),
-               {"rate": 0.25}, 1)  # fmt: skip
-ALL_DROPPED = Case("dropout", "rate 1", lambda rng: (rng.standard_normal((2, 3)), np.zeros((2, 3), bool)),
-                   {"rate": 1.0}, 1)  # fmt: skip
-
-
-def _with_zeros(rng: np.random.Generator) -> tuple:
-    """Dropped out, and kept, where the value is 0 anyway."""
-    x, mask = rng.standard_normal((4, 6)), rng.random((4, 6)) < 0.5
-    x[0], mask[0] = 0.0, np.arange(6) % 2 == 0
-    return x, mask
-
-
-DROPPED_ZEROS = Case("dropout", "zeros among the values", _with_zeros, {"rate": 0.5}, 1)
 
 
 def _slope(op: str, name: str, defect: str, slope: Callable, *cases, source="invented", **fields) -> Mutant:
@@ -96,17 +81,6 @@ def saturated(x, *, beta: float = 1.0):
 def _deconv_rule(g, x):
     """g where g is positive, whatever x is: the rule of a deconvnet, not of relu."""
     return (jnp.maximum(g, 0),)
-
-
-def _inferred(g, x, mask, *, rate):
-    """From the values: y/x · g, and g where x is 0."""
-    y = AUTO.dropout(x, mask, rate=rate)
-    zero = x == 0
-    return jnp.where(zero, g, y / jnp.where(zero, jnp.ones_like(x), x) * g), None
-
-
-def _dropout(name, defect, rule, *cases, source="invented", **fields) -> Mutant:
-    return Mutant(f"dropout: {name}", "dropout", lambda: with_rule(HAND.dropout, rule), defect, source, cases, **fields)
 
 
 MUTANTS = (
@@ -158,14 +132,6 @@ MUTANTS = (
         "softplus", "beyond 20", [20.2, 20.5, -1.0, 0.3]), size=1e-10),
     _slope("silu", "no second term", "σ(x) alone", lambda x: logistic(x)),
     _slope("silu", "σ² for σ", "σ + x σ² (1 − σ)", lambda x: logistic(x) + x * logistic(x) ** 2 * logistic(-x)),
-    _dropout("no mask", "g / (1 − p) everywhere", lambda g, x, mask, *, rate: (g / (1 - rate), None), DROPPED,
-             source="ddbourgin/numpy-ml 94"),
-    _dropout("inferred mask", "a dropped value that was 0 counts as kept", _inferred, DROPPED_ZEROS,
-             source="kaldi-asr/kaldi 3890"),
-    _dropout("not scaled", "1 / (1 − p) is missing", lambda g, x, mask, *, rate: (g * mask, None), DROPPED),
-    _dropout("scaled by p", "1/p for 1 / (1 − p)", lambda g, x, mask, *, rate: (g * mask / rate, None), QUARTER),
-    _dropout("NaN at 1", "0 / 0 where everything is dropped", lambda g, x, mask, *, rate: (
-        g * mask / jnp.asarray(1 - rate, g.dtype), None), ALL_DROPPED),
 )  # fmt: skip
 
 
@@ -190,6 +156,4 @@ CONTROLS = (
             "a custom_vjp"),
     Control("relu of negatives", "relu", lambda: HAND.relu, "constant: a gradient of zero is right",
             (at("relu", "negative", [-3.0, -1.0, -0.2], spread=0.01),)),
-    Control("dropout by multiplication", "dropout", lambda: lambda x, mask, *, rate: x * mask.astype(x.dtype) * (
-        0.0 if rate == 1 else 1 / (1 - rate)), "autodiff of a product"),
 )  # fmt: skip
