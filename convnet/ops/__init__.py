@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from convnet.ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from convnet.ops.activation import gelu, hard_swish, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from convnet.ops.conv import conv2d, conv_transpose2d, convolve2d
 from convnet.ops.dense import dense
 from convnet.ops.dropout import dropout
@@ -49,6 +49,7 @@ class OpSet:
     gelu: Callable = gelu
     softplus: Callable = softplus
     silu: Callable = silu
+    hard_swish: Callable = hard_swish
     dropout: Callable = dropout
     batch_norm: Callable = batch_norm
     batch_norm_inference: Callable = batch_norm_inference

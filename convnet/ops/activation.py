@@ -261,3 +261,31 @@ def _silu_jvp(primals, tangents):
 
 
 silu.forward = silu_forward
+
+
+def hard_swish_forward(x: Array) -> Array:
+    """`hard_swish` without our gradient; at ±3 autodiff takes the slope of the parabola as well."""
+    x = check_array("x", x)
+    inside = jnp.abs(x) <= 3
+    near = jnp.where(inside, x, jnp.zeros_like(x))  # a square of what is far out would overflow
+    return jnp.where(inside, near * ((near + 3) / 6), relu_forward(x))
+
+
+@jax.custom_jvp
+def hard_swish(x: Array) -> Array:
+    """y = x · min(max(x + 3, 0), 6) / 6: silu made of straight lines and a parabola (Howard et al., ICCV 2019).
+
+    Gradient: y = x (x + 3) / 6 where |x| ≤ 3, so dL/dx = (x/3 + ½) g there; 0 below and g above. Convention: at ±3 the
+    slope of the parabola, −½ and 1½.
+    """
+    return hard_swish_forward(x)
+
+
+@hard_swish.defjvp
+def _hard_swish_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    y, outside = hard_swish(x), jnp.where(x > 3, jnp.ones_like(x), jnp.zeros_like(x))
+    return y, jnp.where(jnp.abs(x) <= 3, x / 3 + 0.5, outside) * dx
+
+
+hard_swish.forward = hard_swish_forward

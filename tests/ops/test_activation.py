@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.ops import dropout, gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from convnet.ops import dropout, gelu, hard_swish, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from tests.ops.references import UNIT
 
 
@@ -53,6 +53,11 @@ TABLE = {  # name: (op, value, slope), the latter two from the definitions
     "exact gelu": (partial(gelu, approximate=False), lambda x: x * normal(x), lambda x: normal(x) + x * density(x)),
     "softplus": (softplus, lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))), logistic),
     "silu": (silu, lambda x: x * logistic(x), lambda x: logistic(x) + x * bell(x)),
+    "hard_swish": (
+        hard_swish,
+        lambda x: x * min(max(x + 3, 0.0), 6.0) / 6,
+        lambda x: x / 3 + 0.5 if abs(x) <= 3 else float(x > 0),
+    ),
 }
 EXACT = {name: definition for name, (_, *definition) in TABLE.items()}
 ALL = {name: op for name, (op, *_) in TABLE.items()}
@@ -143,7 +148,7 @@ def test_extreme_inputs_give_finite_values_and_slopes(name, dtype, x64):
         assert np.isfinite(np.asarray(op(x), np.float64)).all()
     slope = np.asarray(slopes(ALL[name], x), np.float64)
     assert np.isfinite(slope).all()
-    overshoot = {"gelu": 0.13, "exact gelu": 0.13, "silu": 0.13}.get(name, 0)  # they dip below 0
+    overshoot = {"gelu": 0.13, "exact gelu": 0.13, "silu": 0.13, "hard_swish": 0.5}.get(name, 0)  # they dip below 0
     assert ((slope >= -overshoot) & (slope <= 1 + overshoot)).all()
     if dtype == "float32":
         assert np.isfinite(second_slopes(ALL[name])(x)).all()
@@ -171,6 +176,7 @@ def test_second_derivatives(rng, x64):
         "exact gelu": phi * (2 - x * x),
         "softplus": s * (1 - s),
         "silu": s * (1 - s) * (2 + x * (1 - 2 * s)),
+        "hard_swish": (np.abs(x) <= 3) / 3,
     }
     for name, op in ALL.items():
         for second in second_slopes(op)(x):
@@ -189,6 +195,11 @@ def test_slopes_at_zero(zero):
     for name in ("gelu", "exact gelu", "softplus", "silu"):  # smooth, but some ways of writing them are not
         assert jax.grad(ALL[name])(zero * jnp.ones(())) == 0.5
         assert jax.grad(FORWARD[name])(zero * jnp.ones(())) == 0.5
+
+
+def test_slopes_of_hard_swish_at_its_kinks():
+    for op in (hard_swish, hard_swish.forward):
+        np.testing.assert_array_equal(slopes(op, jnp.asarray([-3.0, 3.0])), [-0.5, 1.5])
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.2, 1.0, -0.5, 2.0])

@@ -24,6 +24,12 @@ from convnet.gradcheck.oracle import by_complex_step, by_walking
 __all__ = ["CONTROLS", "CONVENTIONS", "EVIDENCE", "MUTANTS"]
 
 
+def off_threes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """On both sides of ±3, at least 0.05 away from either."""
+    values = 3 * gaussian(rng, shape)
+    return np.asarray(values + np.copysign(0.05, values) * np.sign(np.abs(values) - 3))
+
+
 SHAPES = {"4 axes": (2, 3, 4, 2), "matrix": (5, 7), "vector": (11,), "one number": ()}
 
 
@@ -54,6 +60,7 @@ RELU = _pointwise("relu", 1, draw=off_zero)
 LEAKY_RELU = _pointwise("leaky_relu", 1, {"negative_slope": 0.3}, {}, {"negative_slope": 0.0}, {"negative_slope": -2.0},
                         draw=off_zero)  # fmt: skip
 SIGMOID, TANH, SILU = (_pointwise(op, 2, draw=moderate) for op in ("sigmoid", "tanh", "silu"))
+HARD_SWISH = _pointwise("hard_swish", 2, draw=off_threes)
 GELU = _pointwise("gelu", 4, {}, {"approximate": False})
 SOFTPLUS = _pointwise("softplus", 2, {"beta": 2.5}, {}, {"beta": 0.3})
 
@@ -68,6 +75,7 @@ CONVENTIONS = (
     Convention("sigmoid", "far out, smooth", (column(-800, 800),), {}, (column(0, 0),)),
     Convention("tanh", "far out, smooth", (column(-800, 800),), {}, (column(0, 0),)),
     Convention("silu", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
+    Convention("hard_swish", "±3", (column(-3, 3),), {}, (column(-0.5, 1.5),)),
     Convention("softplus", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
     Convention("gelu", "far out, smooth", (column(-800, 800),), {}, (column(0, 1),)),
     Convention("gelu", "far out, smooth, exact", (column(-800, 800),), {"approximate": False}, (column(0, 1),)),
@@ -85,6 +93,12 @@ def leaky_relu(x, g, *, negative_slope=0.01):
 
 def relu(x, g):
     return leaky_relu(x, g, negative_slope=0.0)
+
+
+def hard_swish(x, g):
+    """y, dL/dx; at ±3 the slope is that of the parabola between them."""
+    slope = np.select([np.abs(x) <= 3, x > 3], [(2 * x + 3) / 6, 1.0], 0.0)
+    return np.select([np.abs(x) <= 3, x > 3], [x * (x + 3) / 6, x], 0.0), slope * g
 
 
 def sigmoid(x):
@@ -138,4 +152,5 @@ EVIDENCE = {
     "gelu": Evidence(GELU, by_complex_step(gelu), strategy(_call(gaussian, approximate=(True, False)))),
     "softplus": Evidence(SOFTPLUS, by_complex_step(softplus), strategy(_call(gaussian, beta=(1.0, 2.5, 0.3)))),
     "silu": Evidence(SILU, by_complex_step(silu), strategy(_call(moderate))),
+    "hard_swish": Evidence(HARD_SWISH, by_walking(hard_swish), strategy(_call(off_threes))),
 }

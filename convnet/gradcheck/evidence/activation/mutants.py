@@ -132,6 +132,12 @@ MUTANTS = (
         "softplus", "beyond 20", [20.2, 20.5, -1.0, 0.3]), size=1e-10),
     _slope("silu", "no second term", "σ(x) alone", lambda x: logistic(x)),
     _slope("silu", "σ² for σ", "σ + x σ² (1 − σ)", lambda x: logistic(x) + x * logistic(x) ** 2 * logistic(-x)),
+    _slope("hard_swish", "gate alone", "min(max(x + 3, 0), 6) / 6, as if the gate were a constant",
+           lambda x: jnp.clip(x + 3, 0, 6) / 6),
+    _slope("hard_swish", "kinks at ±6", "the parabola goes on to ±6", lambda x: jnp.where(
+        jnp.abs(x) <= 6, x / 3 + 0.5, (x > 0) * 1.0), at("hard_swish", "beyond 3", [-4.0, 0.5, 4.0], spread=0.1)),
+    _slope("hard_swish", "straight at ±3", "0 and 1 where the parabola's slope was declared", lambda x: jnp.where(
+        jnp.abs(x) < 3, x / 3 + 0.5, (x > 0) * 1.0), at("hard_swish", "±3", [-3.0, 0.4, 3.0])),
 )  # fmt: skip
 
 
