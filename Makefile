@@ -42,10 +42,10 @@ package: $(VENV)/.installed
 	$(BIN)/python -m build
 
 readme: $(VENV)/.installed
-	$(BIN)/python scripts/update_readme.py
+	$(BIN)/python -m scripts.update_readme
 
 lock: $(VENV)/.installed-uv
-	$(BIN)/python scripts/environment.py lock $(ARGS)
+	$(BIN)/python -m scripts.environment lock $(ARGS)
 
 clean:
 	rm -rf build dist $(VENV)
@@ -53,7 +53,7 @@ clean:
 # Each marker is newer than setup.cfg and the lock exactly when what they name is installed.
 $(VENV)/.installed: setup.cfg $(LOCK) | $(VENV)/bin/python
 	@echo 'Installing into $(VENV), which takes a minute or two'
-	$(BIN)/python scripts/environment.py install "$(LOCK)"
+	$(BIN)/python -m scripts.environment install "$(LOCK)"
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

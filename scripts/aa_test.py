@@ -1,7 +1,7 @@
 """Are the statistics of ablations honest? Compare an arm with itself, again and again: what differs is chance alone.
 
-python scripts/aa_test.py                  200 comparisons of two identical arms, 10 disjoint seeds each
-python scripts/aa_test.py --repeats 20     fewer
+python -m scripts.aa_test                  200 comparisons of two identical arms, 10 disjoint seeds each
+python -m scripts.aa_test --repeats 20     fewer
 
 Of tests at 5 %, 5 % must object. Many more would be false discoveries, many fewer a test that sees nothing.
 """

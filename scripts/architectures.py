@@ -1,9 +1,9 @@
 """Are the networks those that were published, and what does a training step of them cost? Writes docs/architectures.md.
 
-python scripts/architectures.py                       every network; four minutes, and up to 3 GiB of memory
-python scripts/architectures.py --only vgg16          one network; nothing is written
-python scripts/architectures.py --no-steps            only what is counted, in a second; nothing is written
-python scripts/architectures.py --quick               narrow networks on small images: a check that everything runs
+python -m scripts.architectures                       every network; four minutes, and up to 3 GiB of memory
+python -m scripts.architectures --only vgg16          one network; nothing is written
+python -m scripts.architectures --no-steps            only what is counted, in a second; nothing is written
+python -m scripts.architectures --quick               narrow networks on small images: a check that everything runs
 
 Exit code 1 where a number of parameters is not the published one.
 """
@@ -20,8 +20,6 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benchmarks are not installed with the package
 
 import jax
 import jax.numpy as jnp
@@ -171,7 +169,7 @@ def measure(entry: Published, batch: int) -> Step:
 
 INTRODUCTION = """# The published networks
 
-Written by `python scripts/architectures.py`. Parameters and multiply-adds are counted from the table of layers
+Written by `python -m scripts.architectures`. Parameters and multiply-adds are counted from the table of layers
 (`convnet.architectures`), on the images that the network was made for; nothing is computed for them.
 
 - **published**: what the source below says of the same variant; ✗ where it is not what is counted.
@@ -204,7 +202,7 @@ def table(entries: Mapping[str, Published], steps: Mapping[str, Step]) -> str:
 def circumstances(seconds: float) -> str:
     where = environment()
     return (
-        f"`python scripts/architectures.py`: {where['device']}, {where['cpus']} CPU cores; "
+        f"`python -m scripts.architectures`: {where['device']}, {where['cpus']} CPU cores; "
         f"JAX {where['packages']['jax']}, Python {where['python']}; {where['started'][:10]}; {seconds:.0f} s."
     )
 

@@ -1,6 +1,6 @@
 """What do checkpoints and hashes cost, as a share of the training time?
 
-    python scripts/checkpoint_cost.py          two networks, about two minutes on two cores
+    python -m scripts.checkpoint_cost          two networks, about two minutes on two cores
 
 Whole runs take turns: without a run directory, with one but no checkpoint (manifest, metrics and result cost the same
 however long the run), and with checkpoints. Their medians are compared.

@@ -1,7 +1,7 @@
 """How often does the library's 95 % interval hold the true mean? Draw seeds whose mean is known, and count.
 
-    python scripts/coverage.py                                       a table, a row per number of seeds
-    python scripts/coverage.py --out docs/results/coverage.json      and store it; update_ablations.py makes it a page
+    python -m scripts.coverage                                       a table, a row per number of seeds
+    python -m scripts.coverage --out docs/results/coverage.json      and store it; update_ablations.py makes it a page
 
 `mean_interval` is measured: every interval of an arm and of a difference is one of its. An interval that holds the mean
 more often than in 95 of 100 ablations says too little, one that does less often claims too much.

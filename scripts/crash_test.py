@@ -1,8 +1,8 @@
 """Is anything lost or changed when training is killed at random and resumed, and what do checkpoints cost?
 
-    python scripts/crash_test.py                     50 kills, then the cost: some minutes on two cores
-    python scripts/crash_test.py --kills 500 --seed 1
-    python scripts/crash_test.py --quick             4 kills, no cost: does it run?
+    python -m scripts.crash_test                     50 kills, then the cost: some minutes on two cores
+    python -m scripts.crash_test --kills 500 --seed 1
+    python -m scripts.crash_test --quick             4 kills, no cost: does it run?
 
 Each job trains a small network in a process of its own, which is killed (SIGKILL) again and again: at any time in an
 epoch, while a checkpoint is being written, in the middle of a line of metrics, between the two, before the result. Or
@@ -28,8 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not installed with the package
 
 from convnet.cli import run_command
 from convnet.progress import progress

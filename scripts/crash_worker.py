@@ -1,6 +1,6 @@
 """The training job that scripts/crash_test.py kills: a small MLP on digits, resumed from wherever it stood.
 
-    python scripts/crash_worker.py DIRECTORY EPOCHS [WOUND EPOCH FRACTION]
+    python -m scripts.crash_worker DIRECTORY EPOCHS [WOUND EPOCH FRACTION]
 
 Prints the number of each epoch when it is done. WOUND is where the process kills itself (SIGKILL) in that EPOCH:
 "metrics": when FRACTION of the line of metrics is written; "between": after that line, before its checkpoint;

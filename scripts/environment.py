@@ -1,8 +1,8 @@
 """What `make` installs: the versions of requirements.lock, each proven by its hash, and convnet itself.
 
-python scripts/environment.py install requirements.lock    into the environment whose Python runs this
-python scripts/environment.py install ""                   without a lock: the newest releases that setup.cfg allows
-python scripts/environment.py lock [--upgrade]             write the lock: what setup.cfg newly asks for, or all anew
+python -m scripts.environment install requirements.lock    into the environment whose Python runs this
+python -m scripts.environment install ""                   without a lock: the newest releases that setup.cfg allows
+python -m scripts.environment lock [--upgrade]             write the lock: what setup.cfg newly asks for, or all anew
 """
 
 import itertools

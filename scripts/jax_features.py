@@ -1,8 +1,8 @@
 """What of all that JAX offers works with which op? Writes the table in docs/jax_features.md.
 
-python scripts/jax_features.py                            every op under every feature, in minutes
-python scripts/jax_features.py --op conv2d relu           two ops; nothing is written
-python scripts/jax_features.py --feature vmap debug_nans  two features; nothing is written
+python -m scripts.jax_features                            every op under every feature, in minutes
+python -m scripts.jax_features --op conv2d relu           two ops; nothing is written
+python -m scripts.jax_features --feature vmap debug_nans  two features; nothing is written
 
 Exit code 1 where something fails.
 """
@@ -70,7 +70,7 @@ def replaced(text: str, content: str) -> str:
 def circumstances(seconds: float) -> str:
     where = environment()
     return (
-        f"`python scripts/jax_features.py`: {where['device']}, {where['cpus']} CPU cores as two devices; "
+        f"`python -m scripts.jax_features`: {where['device']}, {where['cpus']} CPU cores as two devices; "
         f"JAX {where['packages']['jax']}, Python {where['python']}; {where['started'][:10]}; {seconds:.0f} s."
     )
 

@@ -1,9 +1,9 @@
 """Write docs/ablations.md, the table of answers, from stored ablations.
 
-python scripts/update_ablations.py                                     the page again, from docs/results/
-python scripts/update_ablations.py --recompute                         and its statistics, from the stored results.csv
-python scripts/update_ablations.py runs/ablate/initializers [...]      store these first
-python scripts/update_ablations.py --run [--presets depth width]       run presets first (finished cells are kept)
+python -m scripts.update_ablations                                     the page again, from docs/results/
+python -m scripts.update_ablations --recompute                         and its statistics, from the stored results.csv
+python -m scripts.update_ablations runs/ablate/initializers [...]      store these first
+python -m scripts.update_ablations --run [--presets depth width]       run presets first (finished cells are kept)
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from typing import Annotated, Any
 
 import tyro
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # scripts are not installed with the package
-
 from convnet.ablation import COVERAGE, recomputed
 from convnet.cli import run_command
 from convnet.record import write_atomically, write_json
@@ -37,7 +35,7 @@ KEPT = ("summary.json", "results.csv")
 
 HEAD = f"""# Ablations: what changes when one thing changes
 
-Written by `python scripts/update_ablations.py` from stored runs of `python experiments/ablate.py --preset NAME`, whose
+Written by `python -m scripts.update_ablations` from stored runs of `python experiments/ablate.py --preset NAME`, whose
 settings stand in [experiments/presets/](../experiments/presets). All arms of a table share their seeds.
 
 - **test accuracy**: mean over all seeds with its 95 % interval by Student's t. A run that diverged counts as guessing.
@@ -121,7 +119,7 @@ def _coverage(stored: Path) -> list[str]:
         "95 % interval of that share. Without: ablations whose values were all equal, which have no interval."
     )
     where = found["environment"]
-    command = f"`python scripts/coverage.py`: Python {where['python']}, SciPy {where['packages']['scipy']}"
+    command = f"`python -m scripts.coverage`: Python {where['python']}, SciPy {where['packages']['scipy']}"
     rows = _markdown(coverage_table(found["results"]))
     lines = ["## Coverage", "", textwrap.fill(explained, 120), "", *cases, "", *rows, ""]
     return [*lines, f"{command}; {where['started'][:10]}.", ""]

@@ -1,8 +1,8 @@
 """Write the README's tables of results from stored runs.
 
-python scripts/update_readme.py                                        the tables again, from docs/results/
-python scripts/update_readme.py runs/compare/digits [...]              store these comparisons first
-python scripts/update_readme.py --audit runs/audit --checkers runs/checkers    store these, too
+python -m scripts.update_readme                                        the tables again, from docs/results/
+python -m scripts.update_readme runs/compare/digits [...]              store these comparisons first
+python -m scripts.update_readme --audit runs/audit --checkers runs/checkers    store these, too
 """
 
 from __future__ import annotations

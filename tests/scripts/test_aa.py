@@ -9,17 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "aa_test.py"
+from scripts import aa_test
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(SCRIPT))
+    return vars(aa_test)
 
 
 def test_prints_the_share_of_false_discoveries():
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--repeats", "3", "--seeds", "3"], capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "scripts.aa_test", "--repeats", "3", "--seeds", "3"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "3 ablations of two identical arms × 3 seeds" in done.stdout
@@ -63,7 +69,7 @@ def test_equal_differences_are_no_test(script, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("args", "message"), [(["--repeats", "0"], "repeats is 0"), (["--seeds", "1"], "seeds is 1")])
 def test_bad_input_is_one_line(args, message, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *args])
+    monkeypatch.setattr(sys, "argv", ["scripts.aa_test", *args])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_module("scripts.aa_test", run_name="__main__")
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {message}: expected")

@@ -111,6 +111,6 @@ def test_the_page_has_every_network_as_it_is_counted():
 
 def test_the_page_says_where_it_was_measured_and_who_published():
     assert re.search(
-        r"`python scripts/architectures.py`: .+ CPU cores; JAX .+, Python .+; \d{4}-\d\d-\d\d; \d+ s\.", PAGE
+        r"`python -m scripts.architectures`: .+ CPU cores; JAX .+, Python .+; \d{4}-\d\d-\d\d; \d+ s\.", PAGE
     )
     assert [name for name, entry in PUBLISHED.items() if f"- {name}: {entry.source}" not in PAGE] == []

@@ -3,19 +3,17 @@
 import json
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convnet.ablation import Interval
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "coverage.py"
+from scripts import coverage
 
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(SCRIPT))
+    return vars(coverage)
 
 
 def test_writes_what_it_prints(script, tmp_path, capsys):
@@ -69,7 +67,7 @@ def test_what_has_no_interval_is_not_counted(script, rng):
     ],
 )
 def test_bad_input_is_one_line(args, message, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *args])
+    monkeypatch.setattr(sys, "argv", ["scripts.coverage", *args])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_module("scripts.coverage", run_name="__main__")
     assert capsys.readouterr().err.strip().splitlines()[-1] == f"error: {message}"

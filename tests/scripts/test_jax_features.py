@@ -12,7 +12,7 @@ from convnet.gradcheck.evidence import EVIDENCE
 from convnet.gradcheck.features import FEATURES, Feature, Outcome
 from scripts import jax_features
 
-SCRIPT = Path(jax_features.__file__)
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = jax_features.PAGE.read_text(encoding="utf-8")
 TWO = (Feature("vmap", "three points", None), Feature("export", "a symbol", None))
 
@@ -59,7 +59,13 @@ def test_what_fails_ends_with_an_error(monkeypatch, capsys):
     ids=["op", "feature"],
 )  # fmt: skip
 def test_an_unknown_name_is_one_line(arguments, message):
-    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.jax_features", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1

@@ -14,9 +14,9 @@ from convnet.experiments import ablate
 
 from convnet.ablation import recomputed
 from convnet.cli import parse_command
+from scripts import update_ablations
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "update_ablations.py"
-ROOT = SCRIPT.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 ARM = {
     "levels": {}, "seeds": 10, "diverged": 0, "divergence_p": 1.0, "parameters": 5, "epochs": 2, "compile_seconds": 1.0,
@@ -45,7 +45,12 @@ def docs(tmp_path_factory):
     (run / "summary.json").write_text(json.dumps(SUMMARY))
     (run / "results.csv").write_text("arm,seed\n")
     (run / "figures" / "paired-differences.png").write_bytes(b"png")
-    done = subprocess.run([sys.executable, str(SCRIPT), str(run), "--docs", str(docs)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.update_ablations", str(run), "--docs", str(docs)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr
     assert "1 ablations" in done.stdout
     return docs
@@ -71,7 +76,7 @@ def test_every_preset_has_its_place(docs):
 
 
 def test_the_page_is_up_to_date():
-    page = runpy.run_path(str(SCRIPT))["page"]
+    page = vars(update_ablations)["page"]
     assert (ROOT / "docs" / "ablations.md").read_text() == page(ROOT / "docs")
 
 
@@ -105,7 +110,7 @@ def copied(docs, name):
 
 def test_statistics_are_computed_again_from_the_stored_runs(tmp_path):
     """And nothing else of the summary changes, but the picture of the differences."""
-    path, update = copied(tmp_path, "gradients"), runpy.run_path(str(SCRIPT))
+    path, update = copied(tmp_path, "gradients"), vars(update_ablations)
     before = json.loads((path / "summary.json").read_text())
     spoilt = json.loads(json.dumps(before))
     spoilt["arms"][1] |= {"test_accuracy": 0.5, "interval95": [0.5, 0.5], "remarks": [], "effect": EFFECT}
@@ -125,7 +130,7 @@ def test_the_same_runs_are_named_in_the_table(tmp_path):
     summary = recomputed(summary, rows)
     assert summary["arms"][1]["remarks"] == ["the same run as hand, bit for bit: gradient has no effect here"]
     (path / "summary.json").write_text(json.dumps(summary))
-    text = runpy.run_path(str(SCRIPT))["page"](tmp_path)
+    text = vars(update_ablations)["page"](tmp_path)
     assert "| auto | 95.99 | 94.13 … 97.84 | same run |  |  |  |" in text
     assert "- auto: the same run as hand, bit for bit: gradient has no effect here" in text
 
@@ -159,9 +164,9 @@ def test_runs_without_counts_are_refused(tmp_path):
 def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsys):
     before = (docs / "ablations.md").read_text()
     args = [str(tmp_path) if arg == "SOME" else arg for arg in args]
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *args, "--docs", str(docs)])
+    monkeypatch.setattr(sys, "argv", ["scripts.update_ablations", *args, "--docs", str(docs)])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_module("scripts.update_ablations", run_name="__main__")
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {message}")
     assert (docs / "ablations.md").read_text() == before
 
@@ -169,7 +174,7 @@ def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsy
 @pytest.mark.parametrize("change", [["--seeds", "2"], ["--quick"], ["--train.epochs", "3"], []], ids=str)
 def test_a_preset_that_was_run_otherwise_is_refused(change, tmp_path):
     """Its figures would stand under the preset's command."""
-    store = runpy.run_path(str(SCRIPT))["store"]
+    store = vars(update_ablations)["store"]
     settings = parse_command(ablate.Ablate, ["--preset", "depth", *change], defaults=ablate.defaults)
     plan = ablate.describe(*ablate.plan_of(settings))
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | {"plan": plan}))
