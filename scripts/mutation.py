@@ -167,7 +167,8 @@ def mutation(settings: Mutation) -> None:
         require(name in AREAS, "area", name, f"some of {', '.join(AREAS)}")
     for name in ("sample", "workers"):
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
-    require(find_spec("cosmic_ray") is not None, "cosmic-ray", "not there", 'pip install "convnet-lab[mutation]"')
+    if find_spec("cosmic_ray") is None:
+        raise ValueError('cosmic-ray is not installed: pip install "convnet-lab[mutation]"')
     results, drawn = read_results(settings.out), {}
     if settings.out is not None:
         check_writable(settings.out.parent)
