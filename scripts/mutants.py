@@ -21,6 +21,7 @@ class Area(NamedTuple):
 
 
 CELLS = ("tests/experiments/test_ablate_resumed.py", "tests/experiments/test_ablate.py")
+COMPARED = ("tests/report/test_comparison_page.py", "tests/experiments/test_compare.py")
 RUNS = ("tests/test_run.py", "tests/test_run_directory.py", "tests/test_same_run.py")
 AREAS = {
     "data": Area(("convnet/data/*.py",), ("tests/data",)),
@@ -47,9 +48,9 @@ AREAS = {
             "cells": ("tests/ablation/test_cells.py", *CELLS, "tests/experiments/test_ablate_refused.py"),
             "plan": ("tests/ablation/test_plan.py", "tests/experiments/test_presets.py", *CELLS),
             "results": ("tests/ablation/test_results.py", *CELLS),
-            "summary": ("tests/ablation/test_outcomes.py", "tests/ablation/test_summary.py", *CELLS),
-            "twins": ("tests/ablation/test_twins.py", "tests/experiments/test_ablate_refused.py", *CELLS),
-            "family": ("tests/ablation/test_family.py", "tests/ablation/test_outcomes.py", *CELLS),
+            "summary": ("tests/ablation/test_summary.py", "tests/scripts/test_update_ablations.py", *CELLS),
+            "twins": ("tests/ablation/test_grid.py", "tests/experiments/test_ablate_refused.py"),
+            "family": ("tests/ablation/test_family.py", *COMPARED),
             "stats": ("tests/ablation/test_stats.py", "tests/ablation/test_outcomes.py"),
         },
     ),
