@@ -72,8 +72,11 @@ def copies(root: Path, count: int) -> Iterator[queue.Queue]:
     with tempfile.TemporaryDirectory(prefix="convnet-mutation-") as folder:
         free: queue.Queue = queue.Queue()
         for i in range(count):
-            subprocess.run(["git", "clone", "-q", "--shared", str(root), f"{folder}/{i}"], check=True)
-            free.put(Path(folder, str(i)))
+            copy = Path(folder, str(i))
+            subprocess.run(["git", "clone", "-q", "--shared", str(root), str(copy)], check=True)
+            if (copy / "convnet").is_dir():  # else convnet.experiments is that of the environment, which has no mutants
+                (copy / "convnet" / "experiments").symlink_to(copy / "experiments")
+            free.put(copy)
         yield free
 
 

@@ -317,6 +317,19 @@ def _prepared_names(name, version):
     return tuple(path.read_text().split()) if path.is_file() else None
 
 
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.mark.parametrize(
+    ("source", "train", "names"),
+    [(tfds.MNIST, 60_000, tuple("0123456789")), (tfds.CIFAR10, 50_000, CIFAR10_CLASSES)],
+    ids=["mnist", "cifar10"],
+)
+def test_prepared_files_must_hold_what_the_authors_published(source, train, names):
+    assert (source.train_size, source.test_size, source.class_names) == (train, 10_000, names)
+    assert source.validation_size == 5_000  # which is ours
+
+
 MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 

@@ -321,6 +321,36 @@ def test_what_a_killed_save_or_removal_left_is_cleared_away(saved, checkpoints):
     assert names(saved) == ["00000003", "00000004"]
 
 
+@pytest.mark.parametrize("read", ["restore", "newest"])
+def test_what_may_not_be_read_is_not_called_damaged(read, saved, tmp_path):
+    def forbidden(arrays):
+        raise PermissionError("not yours")
+
+    with Checkpoints(saved, CONFIG, forbidden) as store, pytest.raises(PermissionError, match="not yours"):
+        store.restore(state_of(0)) if read == "restore" else store.newest()
+    assert names(saved) == ["00000003", "00000004"]
+
+
+def test_a_reader_takes_the_newest_that_is_whole_and_touches_nothing(saved, checkpoints):
+    with checkpoints() as store:
+        assert store.newest()[1]["epoch"] == 4
+        flip_a_bit(saved / "00000004")
+        with pytest.warns(RuntimeWarning, match="checkpoint 4 cannot be read"):
+            arrays, facts = store.newest()
+        assert facts["epoch"] == 3
+        np.testing.assert_array_equal(arrays["state.params.conv1.kernel"], state_of(3).params["conv1"]["kernel"])
+        flip_a_bit(saved / "00000003")
+        with pytest.warns(RuntimeWarning, match="checkpoint [34] cannot be read"):
+            assert store.newest() is None
+    assert names(saved) == ["00000003", "00000004"]
+
+
+def test_folders_on_the_way_are_made(tmp_path):
+    with Checkpoints(tmp_path / "runs" / "one" / "checkpoints", CONFIG, parameter_hash) as store:
+        store.save(fit_of(3), {})
+    assert names(tmp_path / "runs" / "one" / "checkpoints") == ["00000003"]
+
+
 # --- a full disk ------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """The host loop, with epochs that only pretend to train: what is kept, reported and refused."""
 
+import time
 from dataclasses import asdict
 from functools import partial
 
@@ -83,6 +84,21 @@ def test_records_are_means_over_the_epochs_steps():
             "validation_loss": loss, "validation_accuracy": accuracy,
         }  # fmt: skip
         assert {type(value) for value in values.values()} == {int, float}  # plain numbers, for JSON
+
+
+def test_seconds_are_those_of_the_training_epoch_alone():
+    figures, _ = validations((0.5, 1.0))
+
+    def slowly(state):
+        time.sleep(0.02)
+        return pretend(state)
+
+    def validate(variables):
+        time.sleep(0.5)
+        return figures(variables)
+
+    (record,) = fit(start(), slowly, validate, 1).records
+    assert 0.02 <= record.seconds < 0.5
 
 
 @pytest.mark.parametrize("name", ["losses", "norms"])
