@@ -88,9 +88,9 @@ class PoolLayer:
         return 0
 
 
-Layer = ConvLayer | PoolLayer
+OpLayer = ConvLayer | PoolLayer
 
-LAYERS: dict[str, Layer] = {
+LAYERS: dict[str, OpLayer] = {
     "conv5-1-32-at-28": ConvLayer(5, 1, 32, 28),
     "conv5-32-64-at-14": ConvLayer(5, 32, 64, 14),
     "conv3-3-64-at-32": ConvLayer(3, 3, 64, 32),
@@ -104,7 +104,7 @@ LAYERS: dict[str, Layer] = {
     "maxpool2-64-at-32": PoolLayer(2, 64, 32),
 }
 
-QUICK_LAYERS: dict[str, Layer] = {
+QUICK_LAYERS: dict[str, OpLayer] = {
     "conv3-4-8-at-8-stride2": ConvLayer(3, 4, 8, 8, stride=2),
     "maxpool2-4-at-8": PoolLayer(2, 4, 8),
 }
@@ -121,7 +121,7 @@ CONTEXTS = ("once", "scan", "vmap")
 class OpTask:
     """One direction of one layer. `repeats`: steps of the scan, or replicates of the vmap; 1 for `once`."""
 
-    layer: Layer
+    layer: OpLayer
     direction: str
     context: str
     batch: int
@@ -161,7 +161,7 @@ class GemmTask:
         return 2 * self.size**3
 
 
-def tasks_of(layer: Layer, context: str, *, batch: int, precision: str, repeats: int) -> list[OpTask]:
+def tasks_of(layer: OpLayer, context: str, *, batch: int, precision: str, repeats: int) -> list[OpTask]:
     """All directions of `layer`."""
     repeats = 1 if context == "once" else repeats
     return [OpTask(layer, direction, context, batch, precision, repeats) for direction in layer.directions]

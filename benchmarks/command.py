@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from benchmarks import session, tables
 from benchmarks.cases import GemmTask
-from benchmarks.session import Group, Plan
+from benchmarks.session import Effort, Group
 from convnet.record import check_writable
 
 ROOT = Path(__file__).resolve().parent
@@ -51,11 +51,11 @@ class Measurement(Output):
     """Cores for every peer. None: all."""
 
     @property
-    def plan(self) -> Plan:
+    def effort(self) -> Effort:
         shared = dict(budget=self.budget, timeout=self.timeout, threads=self.threads)
         if self.quick:
-            return Plan(rounds=min(self.rounds, 2), seconds=min(self.seconds, 0.01), retries=0, **shared)
-        return Plan(rounds=self.rounds, seconds=self.seconds, **shared)
+            return Effort(rounds=min(self.rounds, 2), seconds=min(self.seconds, 0.01), retries=0, **shared)
+        return Effort(rounds=self.rounds, seconds=self.seconds, **shared)
 
     @property
     def allocators(self) -> tuple[str, ...]:
@@ -89,6 +89,6 @@ def run(
         return session.store(document, name, settings.folder, settings.device_name)
 
     # Stored after every group: an interrupted run keeps what it has.
-    document = session.measure(groups, asked, settings.plan, GemmTask(settings.gemm_size, precision), store)
+    document = session.measure(groups, asked, settings.effort, GemmTask(settings.gemm_size, precision), store)
     print(f"results: {store(document)}")
     print(f"tables: {tables.write_readme(settings.folder)}")

@@ -16,7 +16,7 @@ from benchmarks.cases import PRECISIONS, ConvLayer, draw
 from benchmarks.peers.jax_ops import caller, precisely
 from benchmarks.peers.program import Program
 from benchmarks.timing import Timing, interleaved
-from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Formulation, Layer, choose, direct
+from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Formulation, Problem, choose, direct
 from convnet.ops.window import windows
 
 DIRECTIONS = dict(zip(MAPS, ("fwd", "dx", "dw"), strict=True))
@@ -34,11 +34,11 @@ class Question:
     pairs: int = 0
 
     @property
-    def at(self) -> Layer:
+    def at(self) -> Problem:
         sides, kernels = (self.layer.side, self.layer.side), (self.layer.kernel, self.layer.kernel)
         rows, cols = windows(sides, kernels, stride=self.layer.stride, padding=self.layer.padding)
         layer = self.layer
-        return Layer(self.batch, layer.channels, layer.filters, rows, cols, layer.groups, paired=self.pairs > 0)
+        return Problem(self.batch, layer.channels, layer.filters, rows, cols, layer.groups, paired=self.pairs > 0)
 
     @property
     def places(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Measurer(Protocol):
 
 
 @dataclass
-class Cell:
+class Entry:
     """What is known of one peer at one task."""
 
     task: Task
@@ -45,15 +45,15 @@ def interleave(
     rounds: int,
     budget: float,
     retries: int,
-    on_cell: Callable[[Cell], None] = lambda cell: None,
-) -> list[Cell]:
+    on_cell: Callable[[Entry], None] = lambda cell: None,
+) -> list[Entry]:
     """`rounds` samples of every peer at every task, peers next to each other: task 1 A B, task 2 A B, task 1 A B, …
 
     A cell that has spent `budget` seconds is not asked again; one that cannot be measured keeps the reason as its gap,
     and the others go on. A disturbed sample is taken again, up to `retries` times.
     on_cell: called after each preparation and each sample.
     """
-    cells = [Cell(task, peer) for task in tasks for peer in peers]
+    cells = [Entry(task, peer) for task in tasks for peer in peers]
     for cell in cells:
         _attempt(cell, lambda cell=cell: cell.facts.update(peers[cell.peer].prepare(cell.task)))
         on_cell(cell)
@@ -69,7 +69,7 @@ def interleave(
     return cells
 
 
-def _attempt(cell: Cell, action: Callable[[], None]) -> None:
+def _attempt(cell: Entry, action: Callable[[], None]) -> None:
     try:
         action()
     except Gap as gap:

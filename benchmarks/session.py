@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.cases import GemmTask
-from benchmarks.interleave import Cell, interleave
+from benchmarks.interleave import Entry, interleave
 from benchmarks.messages import Task, encode
 from benchmarks.workers import Variant, Worker
 from convnet.identity import environment
@@ -26,7 +26,7 @@ REFERENCE = "ours"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Effort:
     """How to measure. seconds, budget, timeout: see `Worker` and `interleave`."""
 
     rounds: int = 9
@@ -76,7 +76,7 @@ def variants(peers: Sequence[str], allocators: Sequence[str]) -> list[Variant]:
 def measure(
     groups: Sequence[Group],
     asked: Sequence[Variant],
-    plan: Plan,
+    effort: Effort,
     gemm: GemmTask,
     on_group: Callable[[dict[str, Any]], None] = lambda document: None,
 ) -> dict[str, Any]:
@@ -87,13 +87,13 @@ def measure(
     """
     # The parent looks at the device, too, and must not take its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    document = {"environment": surroundings(), "plan": asdict(plan), "gemm": [], "results": []}
+    document = {"environment": surroundings(), "plan": asdict(effort), "gemm": [], "results": []}
     said: set[str] = set()
     teams = [[v for v in asked if v.allocator == name] for name in dict.fromkeys(v.allocator for v in asked)]
-    total = sum((len(group.tasks) * len(team) + 1) * (plan.rounds + 1) for group in groups for team in teams)
+    total = sum((len(group.tasks) * len(team) + 1) * (effort.rounds + 1) for group in groups for team in teams)
     with progress(total, "sample") as bar:
 
-        def on_cell(cell: Cell) -> None:
+        def on_cell(cell: Entry) -> None:
             bar.set_postfix_str(f"{cell.peer}: {cell.task.label}"[:60])
             bar.update()
             line = f"{cell.peer}: {cell.gap}"
@@ -103,17 +103,17 @@ def measure(
 
         for group in groups:
             for team in teams:
-                _measure_group(group, team, plan, gemm, document, on_cell)
+                _measure_group(group, team, effort, gemm, document, on_cell)
             on_group(document)
     return document
 
 
-def _measure_group(group: Group, asked, plan: Plan, gemm: GemmTask, document: dict, on_cell) -> None:
-    rules = dict(rounds=plan.rounds, budget=plan.budget, retries=plan.retries, on_cell=on_cell)
+def _measure_group(group: Group, asked, effort: Effort, gemm: GemmTask, document: dict, on_cell) -> None:
+    rules = dict(rounds=effort.rounds, budget=effort.budget, retries=effort.retries, on_cell=on_cell)
     with ExitStack() as stack:
         workers = {
             variant.label: stack.enter_context(
-                Worker(variant, seconds=plan.seconds, timeout=plan.timeout, threads=plan.threads)
+                Worker(variant, seconds=effort.seconds, timeout=effort.timeout, threads=effort.threads)
             )
             for variant in asked
         }
@@ -132,7 +132,7 @@ def _measure_group(group: Group, asked, plan: Plan, gemm: GemmTask, document: di
                 document["results"].append(result_of(group.case, cell, variant, size | memory[variant.label]))
 
 
-def result_of(case: str, cell: Cell, variant: Variant, facts: dict[str, int]) -> dict[str, Any]:
+def result_of(case: str, cell: Entry, variant: Variant, facts: dict[str, int]) -> dict[str, Any]:
     return {
         "case": case,
         "label": cell.task.label,

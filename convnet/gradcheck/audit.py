@@ -12,8 +12,8 @@ import numpy as np
 
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.first_order import OracleFailed
+from convnet.gradcheck.compiled import CompiledFunction, check_call, is_static
 from convnet.gradcheck.oracle import Oracle
-from convnet.gradcheck.program import Program, check_call, is_static
 from convnet.gradcheck.subject import LEVELS, Subject, Untested
 from convnet.gradcheck.verdict import Check, Report
 
@@ -47,7 +47,7 @@ class Auditor:
         self.fn, self.reference, self.oracle, self.argnums = fn, reference, oracle, argnums
         self.conventions, self.settings = tuple(conventions or ()), dict(settings or {})
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
-        self._programs: dict[tuple, tuple[Program, Program | None]] = {}
+        self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
     def audit(
         self,
@@ -100,15 +100,15 @@ class Auditor:
             restart=lambda args, settings: self._subject(args, settings, level, seed),
         )
 
-    def _prepared(self, args: tuple, settings: Mapping) -> tuple[Program, Program | None]:
+    def _prepared(self, args: tuple, settings: Mapping) -> tuple[CompiledFunction, CompiledFunction | None]:
         """Programs are reused as long as nothing changes but the values of arrays."""
         leaves = [_static(leaf) if is_static(leaf) else _signature(leaf) for leaf in jax.tree.leaves(args)]
         key = (jax.tree.structure(args), *leaves, *((name, _static(value)) for name, value in settings.items()))
         if key not in self._programs:
-            program = Program(self.fn, args, self.argnums, settings)
+            program = CompiledFunction(self.fn, args, self.argnums, settings)
             reference = None
             if self.reference is not None:
-                reference = Program(self.reference, args, self.argnums, settings, role="reference")
+                reference = CompiledFunction(self.reference, args, self.argnums, settings, role="reference")
                 _check_same_result(program, reference)
             self._programs[key] = program, reference
         return self._programs[key]
@@ -125,7 +125,7 @@ def _static(value) -> tuple:
     return type(value).__name__, repr(value)
 
 
-def _check_same_result(program: Program, reference: Program) -> None:
+def _check_same_result(program: CompiledFunction, reference: CompiledFunction) -> None:
     ours, theirs = ([f"{value.dtype}{list(value.shape)}" for value in p.out] for p in (program, reference))
     if ours != theirs:
         raise ValueError(f"reference returns {', '.join(theirs)}: expected {', '.join(ours)}, as fn does")

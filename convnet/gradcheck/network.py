@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.comparison import compare, conditioning, floored, typical, ulps
-from convnet.gradcheck.program import Program, as_float64
+from convnet.gradcheck.compiled import CompiledFunction, as_float64
 from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, OpSet
 
@@ -131,8 +131,8 @@ def _combining(ops: OpSet, combine: Callable, values: list) -> OpSet:
 
 def _check_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Check:
     try:
-        ours = Program(getattr(hand, call.op), call.args, None, call.settings)
-        theirs = Program(getattr(auto, call.op), call.args, None, call.settings)
+        ours = CompiledFunction(getattr(hand, call.op), call.args, None, call.settings)
+        theirs = CompiledFunction(getattr(auto, call.op), call.args, None, call.settings)
     except ValueError as error:
         return Check("ops", title, "failed", worst=str(error))
     leaves, constants = ours.split(call.args)
@@ -150,7 +150,7 @@ def _check_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
     return compare("ops", title, ours.names, actual, expected, floored(scale, typical(scale)), 2 * ulps(terms))
 
 
-def _check_value(ours: Program, theirs: Program, leaves, constants, title: str) -> Check | None:
+def _check_value(ours: CompiledFunction, theirs: CompiledFunction, leaves, constants, title: str) -> Check | None:
     """Another value is another function, whose gradient cannot be compared."""
     actual, expected = (as_float64(program.value(leaves, constants)) for program in (ours, theirs))
     for a, e in zip(actual, expected, strict=True):

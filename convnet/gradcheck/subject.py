@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convnet.gradcheck.comparison import conditioning, floored, typical, ulps
-from convnet.gradcheck.program import Leaves, Program, as_float64
+from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Untested(Exception):
 class Subject:
     """One function at one point."""
 
-    program: Program
-    reference: Program | None
+    program: CompiledFunction
+    reference: CompiledFunction | None
     oracle: Any | None
     args: tuple
     level: Level

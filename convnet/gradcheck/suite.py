@@ -12,15 +12,15 @@ import numpy as np
 
 from convnet.gradcheck.audit import Auditor
 from convnet.gradcheck.comparison import errors_in_ulps
+from convnet.gradcheck.compiled import unit_roundoff
 from convnet.gradcheck.difference import differences
 from convnet.gradcheck.evidence import CONTROLS, CONVENTIONS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.features import Feature, Outcome, attempt
-from convnet.gradcheck.program import unit_roundoff
 from convnet.gradcheck.subject import LEVELS
 from convnet.gradcheck.verdict import Report
 from convnet.ops import AUTO, HAND, windows
 from convnet.ops.conv import conv2d_as
-from convnet.ops.formulations import ON_CPU, Layer, winograd
+from convnet.ops.formulations import ON_CPU, Problem, winograd
 
 
 @cache
@@ -78,7 +78,7 @@ def formulations_of(case: Case) -> list[dict[str, str]]:
     x, w = case.draw(np.random.default_rng(0))[:2]
     settings = {"padding": "SAME", **case.settings}
     groups = settings.pop("groups", 1)
-    layer = Layer(x.shape[0], x.shape[3], w.shape[3], *windows(x.shape[1:3], w.shape[:2], **settings), groups)
+    layer = Problem(x.shape[0], x.shape[3], w.shape[3], *windows(x.shape[1:3], w.shape[:2], **settings), groups)
     fitting = {name: [form.name for form in table if form.fits(layer)] for name, table in ON_CPU.items()}
     count = max(map(len, fitting.values()))
     return [{name: forms[i % len(forms)] for name, forms in fitting.items()} for i in range(count)]

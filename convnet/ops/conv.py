@@ -78,9 +78,9 @@ def conv2d_as(
     choice = Choice(correlate, input_gradient, kernel_gradient)
 
     def chosen(x: Array, w: Array, *, rows: Window, cols: Window, groups: int) -> Array:
-        layer = formulations.Layer(x.shape[0], x.shape[3], w.shape[3], rows, cols, groups)
+        problem = formulations.Problem(x.shape[0], x.shape[3], w.shape[3], rows, cols, groups)
         for name in formulations.MAPS:
-            formulations.choose(name, layer, getattr(choice, name))
+            formulations.choose(name, problem, getattr(choice, name))
         return correlate_p.bind(x, w, rows=rows, cols=cols, groups=groups, choice=choice)
 
     def conv2d(x, w, b=None, *, stride=1, padding="SAME", dilation=1, groups=1):

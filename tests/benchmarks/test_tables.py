@@ -8,7 +8,7 @@ from benchmarks.machine import Moment, directory_name, foreign_cores
 from benchmarks.messages import encode
 from benchmarks.networks import QUICK_NETWORKS, StepTask
 from benchmarks.scaling import QUICK_BASE, sweep
-from benchmarks.session import Plan, chosen, store
+from benchmarks.session import Effort, chosen, store
 
 LAYER = QUICK_LAYERS["conv3-4-8-at-8-stride2"]
 
@@ -169,7 +169,7 @@ def test_unknown_names_are_refused_with_the_known_ones():
 @pytest.mark.parametrize(("name", "value"), [("rounds", 0), ("seconds", 0.0), ("timeout", -1.0), ("threads", 10_000)])
 def test_a_plan_that_cannot_be_is_refused(name, value):
     with pytest.raises(ValueError, match=rf"{name} is {value}: expected"):
-        Plan(**{name: value})
+        Effort(**{name: value})
 
 
 def test_foreign_cores_are_what_others_kept_busy():

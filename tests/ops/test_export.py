@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from convnet.ops import AUTO, HAND, Window
-from convnet.ops.formulations import MAPS, ON_CPU, Layer, choose
+from convnet.ops.formulations import MAPS, ON_CPU, Problem, choose
 
 SIZES = {"b": 3, "m": 2, "h": 5, "c": 4, "k": 6}
 
@@ -85,7 +85,7 @@ def test_a_mask_of_a_batch_that_is_a_symbol(rng):
 
 
 def layer(n, c=8, k=8, size=6):
-    return Layer(n, c, k, *(Window(size, 3, lo=1, hi=1),) * 2, groups=1)
+    return Problem(n, c, k, *(Window(size, 3, lo=1, hi=1),) * 2, groups=1)
 
 
 @pytest.mark.parametrize("name", MAPS)

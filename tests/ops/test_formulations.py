@@ -12,7 +12,7 @@ import pytest
 from convnet.gradcheck.evidence.conv import oracle as loops
 from convnet.ops import HAND, Window, formulations
 from convnet.ops.conv import conv2d_as
-from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Layer, choose, chunks, direct, products, winograd
+from convnet.ops.formulations import MAPS, ON_ACCELERATORS, ON_CPU, Problem, choose, chunks, direct, products, winograd
 from convnet.ops.window import windows
 from tests.ops.references import UNIT, assert_filtered, assert_sums
 
@@ -47,7 +47,7 @@ def layer(x, w, settings):
     settings = dict(settings)
     groups = settings.pop("groups", 1)
     rows, cols = windows(x[1:3], w[:2], **{"padding": "SAME", **settings})
-    return Layer(x[0], x[3], w[3], rows, cols, groups)
+    return Problem(x[0], x[3], w[3], rows, cols, groups)
 
 
 FORMS = [(which, form) for tables in (ON_CPU, ON_ACCELERATORS) for which, table in tables.items() for form in table]
@@ -233,7 +233,7 @@ def test_phases_by_any_convolution(name, inner, rng, x64):
     x, w, g, pair = operands(rng, "input_gradient", x, w, at)
 
     def correlate(x, w, **places):
-        at = formulations.layer_of("correlate", x, w, **places, groups=1)
+        at = formulations.problem_of("correlate", x, w, **places, groups=1)
         fits = next(form for form in ON_CPU["correlate"] if form.name == inner).fits(at)
         return choose("correlate", at, inner if fits else "eigen").compute(x, w, **places, groups=1)
 
@@ -389,7 +389,7 @@ def test_elsewhere_pairs_give_what_each_gives(name, rng, x64):
 def test_a_window_that_describes_a_gradient_is_left_to_the_library():
     """Their input is dilated; only XLA's convolution knows that."""
     dilated = Window(32, 3, input_dilation=2, lo=1, hi=1)
-    at = Layer(128, 64, 64, dilated, dilated, 1)
+    at = Problem(128, 64, 64, dilated, dilated, 1)
     assert [choose(which, at).name for which in MAPS] == ["direct"] * 3
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from convnet.ops import Window
 from convnet.ops.conv import conv2d_as
-from convnet.ops.formulations import Layer, choose, winograd
+from convnet.ops.formulations import Problem, choose, winograd
 from convnet.ops.window import windows
 from tests.ops.references import assert_filtered
 
@@ -89,7 +89,7 @@ def judged(request, rng, x64):
     """`judged(dtype)`: compute a map of a layer in F(4, 3), and compare with the bound."""
     which, x, w = request.param, (2, 8, 5, 2), (3, 3, 2, 3)
     rows, cols = windows(x[1:3], w[:2], padding="SAME")
-    at = Layer(x[0], x[3], w[3], rows, cols, 1)
+    at = Problem(x[0], x[3], w[3], rows, cols, 1)
     operands = [rng.normal(size=shape) for shape in ((x, w) if which == "correlate" else (x, (*x[:3], w[3])))]
 
     def judge(dtype, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from convnet.gradcheck.comparison import compare
-from convnet.gradcheck.program import Leaves, as_float64
+from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from convnet.gradcheck.comparison import compare, inner, norm
+from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.oracle import Oracle, by_complex_step
-from convnet.gradcheck.program import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 

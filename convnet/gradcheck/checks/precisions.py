@@ -16,7 +16,7 @@ from convnet.gradcheck.checks.first_order import (
     worst_of,
 )
 from convnet.gradcheck.comparison import compare, ulps
-from convnet.gradcheck.program import Leaves, as_float64
+from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 

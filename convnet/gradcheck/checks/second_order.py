@@ -8,7 +8,7 @@ import numpy as np
 
 from convnet.gradcheck.checks.slopes import STEPS, scale_of
 from convnet.gradcheck.comparison import compare, inner, norm
-from convnet.gradcheck.program import Leaves, as_float64
+from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.program import Leaves, Program, is_static
+from convnet.gradcheck.compiled import CompiledFunction, Leaves, is_static
 from convnet.gradcheck.subject import Untested
 
 COPIES = 3
@@ -22,11 +22,11 @@ class Call:
     each positional argument, the axis along which its independent examples lie, as `in_axes` of `jax.vmap` does; None,
     or no entry, stands for none.
 
-    Raises ValueError as `Program` does.
+    Raises ValueError as `CompiledFunction` does.
     """
 
     def __init__(self, fn: Callable, args: Sequence, settings: Mapping | None = None, batch: Sequence[int | None] = ()):
-        self.program = Program(fn, args, settings=settings)
+        self.program = CompiledFunction(fn, args, settings=settings)
         self.point: tuple[Leaves, Leaves] = self.program.split(args)
         paths, _ = jax.tree_util.tree_flatten_with_path(tuple(args))
         places = [path[0].idx for path, _ in paths]

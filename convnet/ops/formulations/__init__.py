@@ -1,7 +1,7 @@
 """How the three maps of a convolution are computed, and which way is taken where.
 
 Every map (`correlate`, `input_gradient`, `kernel_gradient`) has several formulations: the same sums in another order.
-`ON_CPU` and `ON_ACCELERATORS` are the whole policy, a table per map. The first line that can compute a layer and pays
+`ON_CPU` and `ON_ACCELERATORS` are the whole policy, a table per map. The first line that can compute a problem and pays
 for it is taken; `python -m benchmarks formulations` shows who wins on a machine. (The phases of dL/dx are forward
 passes, and go by the table of these.)
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from convnet.ops.formulations import direct, products, when, winograd
-from convnet.ops.formulations.layer import TABLE, Choice, Formulation, Layer
+from convnet.ops.formulations.problem import TABLE, Choice, Formulation, Problem
 from convnet.ops.window import Window
 
 MAPS = ("correlate", "input_gradient", "kernel_gradient")
@@ -149,35 +149,35 @@ faster for 1×1 kernels, and for pairs, of which a library makes one convolution
 each: benchmarks/README.md has the measurements."""
 
 
-def layer_of(name: str, a: Array, b: Array, rows: Window, cols: Window, groups: int) -> Layer:
-    """The layer that map `name` of operands a and b, or of what has their shapes, belongs to."""
+def problem_of(name: str, a: Array, b: Array, rows: Window, cols: Window, groups: int) -> Problem:
+    """The problem that map `name` of operands a and b, or of what has their shapes, belongs to."""
     n, c, k = {
         "correlate": lambda: (a.shape[0], a.shape[3], b.shape[3]),
         "input_gradient": lambda: (a.shape[0], b.shape[2] * groups, b.shape[3]),
         "kernel_gradient": lambda: (a.shape[0], a.shape[3], b.shape[3]),
     }[name]()
-    return Layer(n, c, k, rows, cols, groups)
+    return Problem(n, c, k, rows, cols, groups)
 
 
-def choose(name: str, layer: Layer, wish: str | None = None, *, cpu: bool = True) -> Formulation:
-    """The formulation of map `name` for `layer`: the one called `wish`, or the table's.
+def choose(name: str, problem: Problem, wish: str | None = None, *, cpu: bool = True) -> Formulation:
+    """The formulation of map `name` for `problem`: the one called `wish`, or the table's.
 
-    Raises ValueError for an unknown formulation, and for one that cannot compute the layer.
+    Raises ValueError for an unknown formulation, and for one that cannot compute the problem.
     """
     if wish is None:
         table = ON_CPU[name] if cpu else ON_ACCELERATORS[name]
-        if not layer.sized:
+        if not problem.sized:
             return table[-1]  # which takes anything
-        return next(form for form in table if form.fits(layer) and form.pays(layer))
+        return next(form for form in table if form.fits(problem) and form.pays(problem))
     table = {form.name: form for form in ON_CPU[name]}
     if wish not in table:
         raise ValueError(f"the formulation of {name} is {wish!r}: expected one of {', '.join(table)}")
-    if not table[wish].fits(layer):
-        kernel, stride, dilation = layer.kernel, layer.stride, layer.dilation
+    if not table[wish].fits(problem):
+        kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
         raise ValueError(
-            f"the formulation {wish!r} of {name} needs {table[wish].needs}: this layer has groups={layer.groups}, "
-            f"kernel={kernel}, stride={stride}, dilation={dilation}, {layer.n} images of {layer.rows.size} rows padded "
-            f"by ({layer.rows.lo}, {layer.rows.hi})"
+            f"the formulation {wish!r} of {name} needs {table[wish].needs}: this layer has groups={problem.groups}, "
+            f"kernel={kernel}, stride={stride}, dilation={dilation}, {problem.n} images of {problem.rows.size} rows "
+            f"padded by ({problem.rows.lo}, {problem.rows.hi})"
         )
     return table[wish]
 
@@ -200,11 +200,11 @@ def compute(
     `paired`: of R pairs, [R, …] and [R, …] -> [R, …], all at once or one after the other, as the formulation has it.
     """
     first = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in (a, b)] if paired else (a, b)
-    layer = replace(layer_of(name, *first, rows, cols, groups), paired=paired)
+    problem = replace(problem_of(name, *first, rows, cols, groups), paired=paired)
     wish = getattr(choice, name)
-    wished = [form for form in ON_CPU[name] if form.name == wish and form.fits(layer)]
-    form = wished[0] if wished else choose(name, layer, cpu=cpu)
+    wished = [form for form in ON_CPU[name] if form.name == wish and form.fits(problem)]
+    form = wished[0] if wished else choose(name, problem, cpu=cpu)
     one = partial(form.compute, rows=rows, cols=cols, groups=groups)
     if not paired:
         return one(a, b)
-    return jax.vmap(one)(a, b) if form.vmapped(layer) else lax.map(lambda pair: one(*pair), (a, b))
+    return jax.vmap(one)(a, b) if form.vmapped(problem) else lax.map(lambda pair: one(*pair), (a, b))

@@ -11,7 +11,7 @@ from convnet.ops.window import Window
 
 
 @dataclass(frozen=True)
-class Layer:
+class Problem:
     """What a choice depends on: a convolution of n images with c and k channels, all groups together."""
 
     n: int
@@ -72,19 +72,19 @@ class Formulation:
 
     name: str
     compute: Callable[..., Array]
-    fits: Callable[[Layer], bool]
-    """Whether it can compute the layer at all."""
+    fits: Callable[[Problem], bool]
+    """Whether it can compute the problem at all."""
     needs: str
     """The same in words."""
-    pays: Callable[[Layer], bool] = field(default=lambda layer: True)
+    pays: Callable[[Problem], bool] = field(default=lambda problem: True)
     """Whether it is the fastest that fits, those further up in the table apart."""
-    vmapped: Callable[[Layer], bool] = field(default=lambda layer: False)
+    vmapped: Callable[[Problem], bool] = field(default=lambda problem: False)
     """Whether pairs, as vmap makes them, are computed all at once rather than one after the other."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Formulations by name, one per map; None: what the table says for the platform and the layer."""
+    """Formulations by name, one per map; None: what the table says for the platform and the problem."""
 
     correlate: str | None = None
     input_gradient: str | None = None

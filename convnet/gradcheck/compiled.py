@@ -54,7 +54,7 @@ def check_call(args, argnums, settings) -> None:
             raise ValueError("args hold complex numbers: expected real ones")
 
 
-class Program:
+class CompiledFunction:
     """F: the differentiable leaves of a function's arguments -> the floating-point leaves of its result.
 
     Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
