@@ -164,8 +164,7 @@ def ablate(settings: Ablate) -> int:
         with progress(work.epochs, "epoch") as bar:
             work.run(bar)
     text, missing = report(out, describe(replace(plan, seeds=seeds), arms), everything, settings.accept_versions)
-    print(f"{text}\n\nreport: {out / 'report.html'}")
-    return study.tell(missing)
+    return study.conclude(out, text, missing)
 
 
 def report(out: Path, plan: dict[str, Any], cells: list[Cell], accept_versions: bool) -> tuple[str, list[str]]:

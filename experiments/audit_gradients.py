@@ -22,39 +22,27 @@ from typing import Any, Literal
 from convnet.cli import run_command
 from convnet.progress import progress
 from convnet.report import study
-from convnet.report.audit_page import Findings, print_findings, write_audit
+from convnet.report.audit_page import Findings, account_of, write_audit
 from convnet.settings import require
 from convnet.threads import processors
 
 NETWORKS = {
-    "linear": ("linear", {}),
-    "mlp": ("mlp", dict(widths=(32, 16))),
-    "cnn": ("cnn", dict(widths=(8, 16), head_width=32)),
-    "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh")),
-    "cnn, batch norm": ("cnn", dict(widths=(8,), head_width=16, norm="batch")),
-    "lenet5": ("lenet5", {}),
-    "alexnet": ("alexnet", dict(width=1 / 32, dropout=0.0)),
-    "zfnet": ("zfnet", dict(width=1 / 32, dropout=0.0)),
-    "vgg11": ("vgg11", dict(width=1 / 32, dropout=0.0)),
-    "vgg16": ("vgg16", dict(width=1 / 16, dropout=0.0, norm="batch")),
-    "resnet8": ("resnet8", dict(width=0.25)),
-    "resnet18": ("resnet18", dict(width=1 / 16, stem="large")),
-    "resnet34": ("resnet34", dict(width=1 / 32)),
+    "linear": ("linear", {}, None),
+    "mlp": ("mlp", dict(widths=(32, 16)), None),
+    "cnn": ("cnn", dict(widths=(8, 16), head_width=32), None),
+    "cnn, average pooling, tanh": ("cnn", dict(widths=(8,), pool="avg", head="global_avg", activation="tanh"), None),
+    "cnn, batch norm": ("cnn", dict(widths=(8,), head_width=16, norm="batch"), None),
+    "lenet5": ("lenet5", {}, (28, 28, 1)),
+    "alexnet": ("alexnet", dict(width=1 / 32, dropout=0.0), (67, 67, 3)),
+    "zfnet": ("zfnet", dict(width=1 / 32, dropout=0.0), (67, 67, 3)),
+    "vgg11": ("vgg11", dict(width=1 / 32, dropout=0.0), (32, 32, 3)),
+    "vgg16": ("vgg16", dict(width=1 / 16, dropout=0.0, norm="batch"), (32, 32, 3)),
+    "resnet8": ("resnet8", dict(width=0.25), (9, 12, 3)),
+    "resnet18": ("resnet18", dict(width=1 / 16, stem="large"), (33, 40, 3)),
+    "resnet34": ("resnet34", dict(width=1 / 32), (16, 16, 3)),
 }
-"""Networks to audit: the model, and the settings that make it small. No dropout: its mask is drawn anew each time."""
-IMAGES = {
-    "lenet5": (28, 28, 1),
-    "alexnet": (67, 67, 3),
-    "zfnet": (67, 67, 3),
-    "vgg11": (32, 32, 3),
-    "vgg16": (32, 32, 3),
-    "resnet8": (9, 12, 3),
-    "resnet18": (33, 40, 3),
-    "resnet34": (16, 16, 3),
-}
-"""Images of these shapes are drawn for networks that digits are too small for."""
-
-
+"""Networks to audit: the model, the settings that make it small (no dropout, whose mask is drawn anew each time), and
+the shape of the images that are drawn for it where digits are too small."""
 QUICK_OPS, QUICK_NETWORKS = ("dense", "max_pool", "gelu"), ("linear", "mlp", "cnn")
 
 
@@ -68,9 +56,9 @@ class Audit:
     level: Literal["quick", "standard", "exhaustive"] = "standard"
     """quick: one case per op, in a minute. standard: every case. exhaustive: 1,000 random calls per op, in hours."""
     seeds: int = 8
-    """Every right rule is audited again with other arguments, seeds 1, 2, …: none may be condemned."""
+    """Every right rule is audited again with other arguments, seeds 1, 2, …: none may be rejected."""
     planted: bool = True
-    """Whether planted wrong rules are judged (all must be condemned), and the controls (none may be)."""
+    """Whether planted wrong rules are audited (all must be rejected), and the controls (none may be)."""
     jobs: int = field(default_factory=processors)
     """Processes. Default: the processors that this one may use."""
     out: Path | None = None
@@ -139,11 +127,11 @@ def audit_model(name: str):
     from convnet import data, models
     from convnet.gradcheck import audit_network
 
-    family, settings = NETWORKS[name]
+    family, settings, shape = NETWORKS[name]
     dataset, rng = data.load("digits"), np.random.default_rng(0)
     images, labels = np.asarray(dataset.train.images[:8], np.float64) / 16, np.asarray(dataset.train.labels[:8])
-    if name in IMAGES:
-        images, labels = np.random.default_rng(1).random((2, *IMAGES[name])), labels[:2]
+    if shape:
+        images, labels = np.random.default_rng(1).random((2, *shape)), labels[:2]
     model = models.build(family, num_classes=len(dataset.class_names), precision="float64", **settings)
     with jax.enable_x64(True):
         start = model.init(jax.random.key(0), images)
@@ -205,9 +193,7 @@ def audit_all(settings: Audit) -> int:
         findings.add(task, result)
     findings.seconds = time.perf_counter() - start
     missing = write_audit(out, findings)
-    print_findings(findings)
-    print(f"\nreport: {out / 'report.html'}")
-    return max(study.tell(missing), 1 if findings.failures else 0)
+    return max(study.conclude(out, account_of(findings), missing), 1 if findings.failures else 0)
 
 
 def main() -> int:

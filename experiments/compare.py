@@ -20,15 +20,13 @@ from convnet.ablation.family import Family
 from convnet.architectures import MODELS
 from convnet.cli import run_command
 from convnet.config import RunConfig
-from convnet.identity import environment
 from convnet.journal import can_go_on, take_threads
 from convnet.progress import progress
 from convnet.recipes import QUICK_SEEDS, RECIPES, Recipe, quick, usual_run
-from convnet.record import write_atomically, write_json
-from convnet.report import csv_text, remark_lines, study, text_table
-from convnet.report.comparison_page import summary_table, write_comparison
-from convnet.run import RunResult, Trainer
-from convnet.settings import content_hash, from_dict, read_file, require, suggestion, to_dict
+from convnet.report import study
+from convnet.report.comparison_page import write_comparison
+from convnet.run import Trainer
+from convnet.settings import apply, content_hash, from_dict, read_file, require, suggestion, to_dict
 from convnet.train import NonFiniteLoss
 
 
@@ -138,14 +136,8 @@ def _data_name(settings: Compare, stored: list[Any]) -> str:
 
 def _adapt(run: RunConfig, settings: Compare, name: str) -> RunConfig:
     """What the command line says of all families."""
-    limit = run.data.limit if settings.data.limit is None else settings.data.limit
-    epochs = run.train.epochs if settings.train.epochs is None else settings.train.epochs
-    run = replace(
-        run,
-        data=replace(run.data, name=name, limit=limit),
-        train=replace(run.train, epochs=epochs),
-        gradient=settings.gradient or run.gradient,
-    )
+    said = {"data.limit": settings.data.limit, "train.epochs": settings.train.epochs, "gradient": settings.gradient}
+    run = apply(run, {"data.name": name} | {path: value for path, value in said.items() if value is not None})
     return quick(run) if settings.quick else run
 
 
@@ -158,23 +150,17 @@ def directory_of(settings: Compare, plan: Plan) -> Path:
 def run_family(family: str, trainer: Trainer, seeds: int, out: Path, resume: bool, bar: Any) -> Iterator[Family.Run]:
     """Train every seed, each in a run directory of its own; a diverged run is a result too."""
     for seed in range(seeds):
-        config = replace(trainer.config, seed=seed)
         bar.set_postfix_str(f"{family}, seed {seed}")
-        yield Family.Run(seed, *_train(trainer, config, out / content_hash(config), bar, resume))
-
-
-def _train(
-    trainer: Trainer, config: RunConfig, path: Path, bar: Any, resume: bool = False
-) -> tuple[RunResult | None, str]:
-    before = bar.n
-    # What would have other bits now is not gone on with: one run, one environment.
-    resume = resume and can_go_on(path, trainer.identity(config))
-    try:
-        result = trainer.run(config.seed, lambda record: bar.update(), directory=path, resume=resume)
-    except NonFiniteLoss as diverged:
-        bar.update(config.train.epochs - (bar.n - before))
-        return None, str(diverged)
-    return result, ""
+        config, before = replace(trainer.config, seed=seed), bar.n
+        path = out / content_hash(config)
+        # What would have other bits now is not gone on with: one run, one environment.
+        go_on = resume and can_go_on(path, trainer.identity(config))
+        try:
+            result = trainer.run(seed, lambda record: bar.update(), directory=path, resume=go_on)
+            yield Family.Run(seed, result)
+        except NonFiniteLoss as diverged:
+            bar.update(config.train.epochs - (bar.n - before))
+            yield Family.Run(seed, None, str(diverged))
 
 
 def compare(settings: Compare) -> int:
@@ -199,16 +185,12 @@ def compare(settings: Compare) -> int:
         for family, trainer in trainers.items():
             trained = tuple(run_family(family, trainer, plan.seeds, out, settings.resume, bar))
             families.append(Family.of(family, trainer, trained, plan.recipe.target))
-    write_atomically(out / "results.csv", csv_text([row for family in families for row in family.rows()]))
-    write_json(out / "summary.json", {"environment": environment(), "families": [f.summary() for f in families]})
-    missing = write_comparison(out / "report.html", families, max(datasets.values(), key=lambda d: len(d.train)))
-    print("\n".join([text_table(summary_table(families)), *remark_lines({f.name: f.remarks for f in families})]))
+    text, missing = write_comparison(out, families, max(datasets.values(), key=lambda d: len(d.train)))
     for family in families:
         for run in family.runs:
             if run.result is None:
                 print(f"{family.name}, seed {run.seed}: diverged: {run.reason}", file=sys.stderr)
-    print(f"\nreport: {out / 'report.html'}")
-    return study.tell(missing)
+    return study.conclude(out, text, missing)
 
 
 def main(args: list[str] | None = None) -> int:

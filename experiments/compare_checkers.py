@@ -1,10 +1,10 @@
 """Who notices a wrong gradient: the checkers that people use, or ours?
 
-    python experiments/compare_checkers.py           every planted rule and control, judged by every checker
+    python experiments/compare_checkers.py           every planted rule and control before every checker
     python experiments/compare_checkers.py --quick   the first few rules
 
 The same rules at the same arguments go to `jax.test_util.check_grads` (float32 and float64), to torch's `gradcheck`
-(slow and fast; each rule is wrapped into an `autograd.Function`, so torch's own test judges it) and to
+(slow and fast; each rule is wrapped into an `autograd.Function`, which torch's own test checks) and to
 `convnet.gradcheck`. torch comes with the extra `bench`; without it its columns stay empty. Measured answers stand in
 the README.
 """
@@ -26,18 +26,17 @@ from jax.test_util import check_grads
 
 from convnet.cli import run_command
 from convnet.gradcheck import Auditor, suite
+from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS, Case
-from convnet.gradcheck.program import Program
 from convnet.identity import environment
 from convnet.progress import progress
-from convnet.record import write_json
-from convnet.report import Part, Section, figures, study, text_table, write_report
+from convnet.report import Page, Part, Section, figures, study, text_table, write_report
 from convnet.settings import require
 
 
 @dataclass(frozen=True)
 class CompareCheckers:
-    """Let JAX's and torch's gradient checkers and ours judge the same planted faults and the same right rules: faults
+    """Let JAX's and torch's gradient checkers and ours check the same planted faults and the same right rules: faults
     noticed, false alarms, seconds. Writes checkers.json and report.html."""
 
     seeds: int = 1
@@ -57,19 +56,19 @@ class Verdict:
     rule: str
     kind: str
     """wrong or right."""
-    condemned: bool
+    rejected: bool
     seconds: float
 
 
-Judge = Callable[[Callable, Case, int], bool]
-"""(rule, case, seed) -> condemned?"""
+Checker = Callable[[Callable, Case, int], bool]
+"""(rule, case, seed) -> whether it rejects the rule."""
 
 
 def by_check_grads(rule: Callable, case: Case, seed: int, *, dtype: str) -> bool:
     """`check_grads` with its own tolerances, first and second order, reverse mode (a custom_vjp has no other)."""
     with jax.enable_x64(dtype == "float64"):
         args = case.draw(np.random.default_rng(seed))
-        program = Program(rule, args, None, case.settings)
+        program = CompiledFunction(rule, args, None, case.settings)
         leaves, constants = program.split(args, dtype)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         try:
@@ -85,7 +84,7 @@ def by_torch(rule: Callable, case: Case, seed: int, *, fast: bool) -> bool:
 
     with jax.enable_x64(True):
         args = case.draw(np.random.default_rng(seed))
-        program = Program(rule, args, None, case.settings)
+        program = CompiledFunction(rule, args, None, case.settings)
         leaves, constants = program.split(args)
 
         class Rule(torch.autograd.Function):
@@ -113,9 +112,9 @@ def by_convnet(rule: Callable, case: Case, seed: int) -> bool:
     return bool(report.failures)
 
 
-def judges() -> dict[str, Judge]:
+def installed() -> dict[str, Checker]:
     """The checkers that are installed."""
-    found: dict[str, Judge] = {
+    found: dict[str, Checker] = {
         "convnet, level quick": by_convnet,
         "check_grads, float32": partial(by_check_grads, dtype="float32"),
         "check_grads, float64": partial(by_check_grads, dtype="float64"),
@@ -128,47 +127,43 @@ def judges() -> dict[str, Judge]:
     return found
 
 
-def verdict(checker: str, judge: Judge, rule, kind: str, seeds: int) -> Verdict:
-    """Condemned if any of its cases is; an error that the checker raises on its way counts as a condemnation."""
-    start, condemned, planted = time.perf_counter(), False, rule.build()
+def verdict(name: str, checker: Checker, rule, kind: str, seeds: int) -> Verdict:
+    """Rejected if it is at any of its cases; an error that the checker raises on its way counts as a rejection."""
+    start, rejected, planted = time.perf_counter(), False, rule.build()
     for case in rule.cases or EVIDENCE[rule.op].cases[: suite.PLANTED_CASES]:
         for seed in range(seeds):
             try:
-                condemned = condemned or judge(planted, case, seed)
+                rejected = rejected or checker(planted, case, seed)
             except Exception as error:
-                print(f"{checker} on {rule.name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
-                condemned = True
-        if condemned and kind == "wrong":
+                print(f"{name} on {rule.name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+                rejected = True
+        if rejected and kind == "wrong":
             break
-    return Verdict(checker, rule.name, kind, condemned, time.perf_counter() - start)
+    return Verdict(name, rule.name, kind, rejected, time.perf_counter() - start)
 
 
-def table_of(verdicts: list[Verdict]) -> list[list[str]]:
-    rows = [["checker", "wrong rules noticed", "right rules condemned", "median s / rule"]]
-    for checker in dict.fromkeys(v.checker for v in verdicts):
-        wrong, right = ([v for v in verdicts if (v.checker, v.kind) == (checker, kind)] for kind in ("wrong", "right"))
-        rows.append(
-            [
-                checker,
-                f"{sum(v.condemned for v in wrong)} of {len(wrong)}",
-                f"{sum(v.condemned for v in right)} of {len(right)}",
-                f"{np.median([v.seconds for v in wrong + right]):.2g}",
-            ]
-        )
-    return rows
-
-
-def _counts(verdicts: list[Verdict], kind: str) -> dict[str, tuple[int, int]]:
-    """Checker -> (condemned, judged) among the rules of one kind."""
-    found: dict[str, tuple[int, int]] = {}
-    for v in (v for v in verdicts if v.kind == kind):
-        condemned, judged = found.get(v.checker, (0, 0))
-        found[v.checker] = condemned + v.condemned, judged + 1
+def counts(verdicts: list[Verdict]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Kind of rule, in words -> checker -> (how many it rejected, of how many)."""
+    found = {}
+    for words, kind in {"wrong rules noticed": "wrong", "right rules rejected": "right"}.items():
+        said: dict[str, list[bool]] = {v.checker: [] for v in verdicts}
+        for v in (v for v in verdicts if v.kind == kind):
+            said[v.checker].append(v.rejected)
+        found[words] = {name: (sum(rejected), len(rejected)) for name, rejected in said.items()}
     return found
 
 
+def table_of(verdicts: list[Verdict]) -> list[list[str]]:
+    counted = counts(verdicts)
+    rows = [["checker", *counted, "median s / rule"]]
+    for checker in dict.fromkeys(v.checker for v in verdicts):
+        cells = ["{} of {}".format(*of_kind[checker]) for of_kind in counted.values()]
+        rows.append([checker, *cells, f"{np.median([v.seconds for v in verdicts if v.checker == checker]):.2g}"])
+    return rows
+
+
 def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
-    """Rule × checker; what was judged wrongly is in capitals."""
+    """Rule × checker; where a checker was wrong, its word is in capitals."""
     checkers = list(dict.fromkeys(v.checker for v in verdicts))
     said = {(v.rule, v.checker): v for v in verdicts}
     rows = [["rule", "in truth", *checkers]]
@@ -176,33 +171,32 @@ def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
         kind = next(v.kind for v in verdicts if v.rule == rule)
         cells = []
         for checker in checkers:
-            condemned = said[rule, checker].condemned
-            word = "condemned" if condemned else "believed"
-            cells.append(word if condemned == (kind == "wrong") else word.upper())
+            rejected = said[rule, checker].rejected
+            word = "rejected" if rejected else "believed"
+            cells.append(word if rejected == (kind == "wrong") else word.upper())
         rows.append([rule, kind, *cells])
     return rows
 
 
 def compare_checkers(settings: CompareCheckers) -> int:
-    """Judge all rules and write the directory: 0, or 1 where a part of the report could not be made."""
+    """Check all rules and write the directory: 0, or 1 where a part of the report could not be made."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
-    checkers = judges()
+    checkers = installed()
     plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick}
     usual = plan | {"seeds": CompareCheckers.seeds}
     out = settings.out or study.directory(Path("runs", "checkers" + ("-quick" if settings.quick else "")), plan, usual)
     study.check_same(out, "compare_checkers", plan)
     verdicts = all_verdicts(settings, checkers)
     study.claim(out, "compare_checkers", plan)
-    misjudged = [asdict(v) for v in verdicts if v.condemned != (v.kind == "wrong")]
-    found = dict(table=table_of(verdicts), misjudged=misjudged, verdicts=[asdict(v) for v in verdicts])
-    write_json(out / "checkers.json", dict(environment=environment(), **found))
-    missing = write_checkers(out / "report.html", verdicts)
-    print(text_table(table_of(verdicts)))
-    print(f"\nreport: {out / 'report.html'}")
-    return study.tell(missing)
+    where, table = environment(), table_of(verdicts)
+    misjudged = [asdict(v) for v in verdicts if v.rejected != (v.kind == "wrong")]
+    values = {"table": table, "misjudged": misjudged, "verdicts": [asdict(v) for v in verdicts]}
+    study.write_results(out, "checkers.json", values, where)
+    missing = write_report(out / "report.html", *checkers_page(verdicts, study.circumstances(where)))
+    return study.conclude(out, text_table(table), missing)
 
 
-def all_verdicts(settings: CompareCheckers, checkers: dict[str, Judge]) -> list[Verdict]:
+def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> list[Verdict]:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
@@ -212,30 +206,23 @@ def all_verdicts(settings: CompareCheckers, checkers: dict[str, Judge]) -> list[
     verdicts = []
     with progress(len(rules) * len(checkers), "verdict") as bar:
         for rule, kind in rules:
-            for name, judge in checkers.items():
+            for name, checker in checkers.items():
                 bar.set_postfix_str(f"{rule.name}, {name}"[:60])
-                verdicts.append(verdict(name, judge, rule, kind, settings.seeds))
+                verdicts.append(verdict(name, checker, rule, kind, settings.seeds))
                 bar.update()
     return verdicts
 
 
-def write_checkers(path: Path, verdicts: list[Verdict]) -> list[str]:
-    """The page; what of it could not be made."""
-
-    def counted() -> Section:
-        counts = {
-            "wrong rules noticed": _counts(verdicts, "wrong"),
-            "right rules condemned": _counts(verdicts, "right"),
-        }
-        title = "Noticed and falsely condemned"
-        return Section(title, figure=figures.shares(counts), caption="Left, more is better; right, less is.")
-
+def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str]) -> Page:
+    title = "Noticed and wrongly rejected"
+    alt = "Of every checker, how many wrong rules it noticed and how many right rules it rejected."
+    caption = "Left, more is better; right, less is."
     parts = [
         Section("Checkers", table=table_of(verdicts)),
-        Part("Noticed and falsely condemned", counted),
-        Section("Every rule", "What was judged wrongly is in capitals.", table=rule_table(verdicts)),
+        Part(title, lambda: Section.of(title, figures.shares(counts(verdicts)), alt, caption)),
+        Section("Every rule", "Where a checker was wrong, its word is in capitals.", table=rule_table(verdicts)),
     ]
-    return write_report(path, "Who notices a wrong gradient", study.circumstances(environment()), parts)
+    return Page("Who notices a wrong gradient", circumstances, parts)
 
 
 def main(args: list[str] | None = None) -> int:

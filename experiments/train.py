@@ -30,8 +30,8 @@ from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.recipes import RECIPES, quick, usual_run
 from convnet.record import check_writable, parameter_hash
-from convnet.report import study
-from convnet.report.comparison_page import write_comparison
+from convnet.report import study, write_report
+from convnet.report.comparison_page import comparison_page
 from convnet.run import RunResult, Trainer
 from convnet.settings import content_hash
 from convnet.train import NonFiniteLoss
@@ -89,7 +89,7 @@ def train(settings: Train) -> int:
     target = RECIPES[config.data.name].target if config.data.name in RECIPES else None
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), target)
     title = f"One run of {config.model.name} on {dataset.name}"
-    missing = write_comparison(out / "report.html", [family], dataset, title=title)
+    missing = write_report(out / "report.html", *comparison_page([family], dataset, title))
     print(f"test accuracy   {result.test_accuracy:.4%} (loss {result.test_loss:.4f}; epoch {result.best_epoch}'s)")
     print(f"parameter hash  {parameter_hash(result.variables)}")
     print(f"report          {out / 'report.html'}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from convnet.report import effects
+from convnet.report import figures
 from convnet.report.comparison import NO_INTERVAL, percent_ends
 from convnet.report.picture import ticks
 
@@ -46,7 +46,7 @@ def differences_figure(arms: Sequence[Mapping[str, Any]]) -> Figure | None:
             points = (math.nan if x is None else 100 * x for x in (*effect["difference"], effect["detectable"]))
             lines[arm["arm"]] = (*points, effect["p_holm"] is not None and effect["p_holm"] < LEVEL)
     label = f"test accuracy − that of {ticks([arms[0]['arm']])[0]}, in percentage points"
-    return effects.forest(lines, label) if lines else None
+    return figures.forest(lines, label) if lines else None
 
 
 def _ends(low: float | None, high: float | None, **options: Any) -> str:

@@ -14,27 +14,10 @@ from convnet.ablation.cells import Done
 from convnet.ablation.results import ArmResult, analyse, rows_of
 from convnet.config import recorded
 from convnet.identity import environment
-from convnet.record import write_atomically, write_json
-from convnet.report import (
-    ABLATION_HEAD,
-    Part,
-    Section,
-    ablation_cells,
-    csv_text,
-    differences_figure,
-    effects,
-    remark_lines,
-    study,
-    text_table,
-    write_report,
-)
+from convnet.report import figures, study, text_table
+from convnet.report.ablation import ABLATION_HEAD, LEVEL, ablation_cells, differences_figure, remark_lines
+from convnet.report.page import Page, Part, Section, write_report
 
-LEVEL = 0.05
-CURVES = {
-    "train_loss": "training loss (log)",
-    "validation_loss": "validation loss (log)",
-    "validation_error": "validation error (log)",
-}
 SCORE = (
     "Test accuracy: mean over all seeds, with its 95 % interval by Student's t; the test images were looked at once "
     "per run, with the parameters of the epoch that was best on the validation images. A run that diverged counts as "
@@ -45,17 +28,22 @@ SCORE = (
 def write_ablation(out: Path, plan: dict[str, Any], done: Sequence[Done]) -> tuple[str, list[str]]:
     """Write results.csv, summary.json and report.html; the table, as text, and what could not be made."""
     results = analyse(plan, done)
-    planned = len(plan["arms"]) * plan["seeds"]
-    counts = {"planned": planned, "finished": len(done), "diverged": sum(d.diverged for d in done)}
-    write_atomically(out / "results.csv", csv_text(rows_of(plan, results)))
-    summary = {"environment": _environment(done), "plan": plan, "cells": counts, "arms": [r.summary() for r in results]}
-    write_json(out / "summary.json", summary)
-    title = f"Ablation of {', '.join(plan['factors'])}"
-    missing = write_report(out / "report.html", title, _facts(plan, counts, results), _parts(plan, results))
-    lines = remark_lines({r.name: r.said.remarks for r in results})
-    if planned > len(done):
-        lines.append(f"{planned - len(done)} of {planned} cells are not finished")
+    cells = _counts(plan, results)
+    summary = {"plan": plan, "cells": cells, "arms": [r.summary() for r in results]}
+    study.write_results(out, "summary.json", summary, _environment(done), rows_of(plan, results))
+    missing = write_report(out / "report.html", *ablation_page(plan, results))
+    lines = _remarks(results)
+    if unfinished := cells["planned"] - cells["finished"]:
+        lines.append(f"{unfinished} of {cells['planned']} cells are not finished")
     return "\n".join([text_table(table(results)), *lines]), missing
+
+
+def _counts(plan: dict[str, Any], results: Sequence[ArmResult]) -> dict[str, int]:
+    return {
+        "planned": len(plan["arms"]) * plan["seeds"],
+        "finished": sum(len(r.cells) for r in results),
+        "diverged": sum(r.diverged for r in results),
+    }
 
 
 def _environment(done: Sequence[Done]) -> dict[str, Any]:
@@ -72,11 +60,28 @@ def table(results: Sequence[ArmResult]) -> list[list[str]]:
     return rows
 
 
+def _remarks(results: Sequence[ArmResult]) -> list[str]:
+    return remark_lines({r.name: r.said.remarks for r in results})
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def _facts(plan: dict[str, Any], counts: dict[str, int], results: Sequence[ArmResult]) -> dict[str, str]:
-    cells = [d for r in results for d in r.cells]
+def ablation_page(plan: dict[str, Any], results: Sequence[ArmResult]) -> Page:
+    """The page of what `analyse` gave."""
+    makers = {
+        "Paired differences": _differences,
+        "Curves": _curves,
+        "Interaction": _interaction,
+        "Cost": _costs,
+        "Settings": _settings,
+    }
+    parts = [_results(results), *(Part(title, partial(make, plan, results)) for title, make in makers.items())]
+    return Page(f"Ablation of {', '.join(plan['factors'])}", _facts(plan, results), parts)
+
+
+def _facts(plan: dict[str, Any], results: Sequence[ArmResult]) -> dict[str, str]:
+    cells, counts = [d for r in results for d in r.cells], _counts(plan, results)
     where, devices = _environment(cells), sorted({d.facts["device"] for d in cells})
     levels = [f"{name}: {', '.join(levels)}" for name, levels in plan["factors"].items()]
     data = plan["base"]["data"]
@@ -92,26 +97,14 @@ def _facts(plan: dict[str, Any], counts: dict[str, int], results: Sequence[ArmRe
     }
 
 
-def _parts(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section | Part]:
-    makers = {
-        "Paired differences": _differences,
-        "Curves": _curves,
-        "Interaction": _interaction,
-        "Cost": _costs,
-        "Settings": _settings,
-    }
-    return [_results(results), *(Part(title, partial(make, plan, results)) for title, make in makers.items())]
-
-
 def _settings(plan: dict[str, Any], results: Sequence[ArmResult]) -> list[Section]:
     return study.settings_sections({arm["name"]: recorded(arm["config"]) for arm in plan["arms"]})
 
 
 def _results(results: Sequence[ArmResult]) -> Section:
-    remarks = remark_lines({r.name: r.said.remarks for r in results})
     return Section(
         "Results",
-        text="; ".join(remarks),
+        text="; ".join(_remarks(results)),
         table=table(results),
         caption=f"{SCORE} The difference is paired by seed: the same seed has the same data order in every arm (where "
         "batches are equal) and, where shapes agree, the same random numbers behind its initial weights. Its interval "
@@ -130,10 +123,13 @@ def _divergences(results: Sequence[ArmResult]) -> str:
 
 def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
     figure = differences_figure([r.summary() for r in results])
-    return figure and Section(
+    if figure is None:
+        return None
+    return Section.of(
         "Paired differences",
-        figure=figure,
-        caption="Mean difference with its 95 % interval, where there is one; filled and orange where p < 0.05. Grey: "
+        figure,
+        f"Differences in test accuracy to {plan['arms'][0]['name']}, arm by arm, with their intervals.",
+        "Mean difference with its 95 % interval, where there is one; filled and orange where p < 0.05. Grey: "
         "differences that so many seeds would probably have missed.",
     )
 
@@ -145,20 +141,16 @@ def _curves(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | Non
     by_epoch = len({r.cells[0].cell.config.train.epochs for r in trained}) == 1
     curves = {}
     for r in trained:
-        records = [done.records for done in r.survivors]
-        x = np.array([record.epoch if by_epoch else record.step for record in records[0]])
-        values = {
-            name: np.array([[getattr(record, name) for record in lines] for lines in records])
-            for name in ("train_loss", "validation_loss", "validation_accuracy")
-        }
-        # One example less than the resolution of the split keeps an error of zero on a logarithmic axis.
-        values["validation_error"] = np.maximum(1 - values.pop("validation_accuracy"), 1e-4)
-        curves[r.name] = {name: (x, *_band(lines)) for name, lines in values.items()}
-    return Section(
+        runs = [done.records for done in r.survivors]
+        x = np.array([record.epoch if by_epoch else record.step for record in runs[0]])
+        curves[r.name] = {name: (x, *_band(values)) for name, values in study.histories(runs).items()}
+    over = "epoch" if by_epoch else "updates"
+    return Section.of(
         "Curves",
-        figure=effects.bands(curves, CURVES, "epoch" if by_epoch else "updates"),
-        caption="Geometric mean over the seeds that did not diverge, and the band from the lowest to the highest of "
-        "them. The training loss is the mean over an epoch's steps, with augmentation and dropout.",
+        figures.bands(curves, study.CURVES, over),
+        f"Training loss, validation loss and validation error of {len(curves)} arms over {over}.",
+        "Geometric mean over the seeds that did not diverge, and the band from the lowest to the highest of them. The "
+        "training loss is the mean over an epoch's steps, with augmentation and dropout.",
     )
 
 
@@ -175,11 +167,12 @@ def _interaction(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section 
     values = np.full((len(rows), len(columns)), np.nan)
     for r in results:
         values[rows.index(r.levels[row_name]), columns.index(r.levels[column_name])] = 100 * r.said.score.mean
-    return Section(
+    return Section.of(
         "Interaction",
-        figure=effects.interaction(values, rows, columns, (row_name, column_name)),
-        caption="Mean test accuracy of each combination. Without interaction, all rows differ by the same amount in "
-        "every column.",
+        figures.interaction(values, rows, columns, (row_name, column_name)),
+        f"Mean test accuracy for each level of {row_name} with each of {column_name}.",
+        "Mean test accuracy of each combination. Without interaction, all rows differ by the same amount in every "
+        "column.",
     )
 
 
@@ -187,9 +180,10 @@ def _costs(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None
     seconds = {r.name: np.array([d.facts["train_seconds"] for d in r.survivors]) for r in results if r.survivors}
     if not seconds:
         return None
-    return Section(
+    return Section.of(
         "Cost",
-        figure=effects.costs(seconds, "seconds of training per run"),
-        caption="Each point is a run, the bar ends at their median, which stands at the right. Compilation (once per "
-        "arm) and evaluation are not in it. Runs that shared the processors with others took longer than alone.",
+        figures.costs(seconds, "seconds of training per run"),
+        "Seconds of training of every run, arm by arm, with their median.",
+        "Each point is a run, the bar ends at their median, which stands at the right. Compilation (once per arm) and "
+        "evaluation are not in it. Runs that shared the processors with others took longer than alone.",
     )

@@ -14,8 +14,7 @@ from convnet.gradcheck.evidence import EVIDENCE
 from convnet.gradcheck.suite import Planted
 from convnet.gradcheck.verdict import Report
 from convnet.identity import environment
-from convnet.record import write_json
-from convnet.report import Part, Section, figures, study, text_table, write_report
+from convnet.report import Page, Part, Section, figures, study, text_table, write_report
 
 
 @dataclass
@@ -53,7 +52,7 @@ class Findings:
         return [report for reports in self.reports.values() for report in reports] + self.networks + self.repeated
 
     @property
-    def condemned(self) -> list[str]:
+    def rejected(self) -> list[str]:
         """Right rules that an audit objects to: real errors of ours, or false alarms."""
         wrong = [f"{report.name} (seed {report.seed})" for report in self.audits if not report.passed]
         return wrong + [f"control: {rule.name}" for rule in self.planted if rule.kind == "control" and rule.killed_by]
@@ -73,8 +72,8 @@ class Findings:
 
     @property
     def failures(self) -> list[str]:
-        falsely = [f"equivalent mutant condemned: {rule.name}" for rule in self.equivalent if rule.killed_by]
-        return self.condemned + [f"mutant believed: {rule.name}" for rule in self.survivors] + falsely
+        falsely = [f"equivalent mutant wrongly rejected: {rule.name}" for rule in self.equivalent if rule.killed_by]
+        return self.rejected + [f"mutant believed: {rule.name}" for rule in self.survivors] + falsely
 
     @property
     def false_alarm_audits(self) -> int:
@@ -109,7 +108,7 @@ def verdict_of(findings: Findings) -> list[str]:
     ops = findings.reports.keys() & EVIDENCE.keys()
     lines = [
         f"{len(ops)} ops and {len(findings.networks)} networks: {len(findings.audits)} audits of "
-        f"library rules, {findings.false_alarm_audits} of right rules in all, {len(findings.condemned)} condemned"
+        f"library rules, {findings.false_alarm_audits} of right rules in all, {len(findings.rejected)} wrongly rejected"
     ]
     if findings.mutants:
         wrong = len(findings.mutants) - len(findings.equivalent)
@@ -122,13 +121,11 @@ def verdict_of(findings: Findings) -> list[str]:
     return lines + [f"FAILED: {text}" for text in findings.failures]
 
 
-def print_findings(findings: Findings) -> None:
-    print(text_table(table_of(findings)))
-    print("\nworst error as a fraction of its bound; – means not tested\n")
-    for report in findings.audits:
-        if not report.passed:
-            print(f"{report}\n")
-    print("\n".join(verdict_of(findings)))
+def account_of(findings: Findings) -> str:
+    """All of it for a terminal: the table, the audits that failed, the sentences."""
+    failed = [f"{report}\n" for report in findings.audits if not report.passed]
+    legend = "\nworst error as a fraction of its bound; – means not tested\n"
+    return "\n".join([text_table(table_of(findings)), legend, *failed, *verdict_of(findings)])
 
 
 def kills_table(findings: Findings) -> list[list[str]]:
@@ -164,28 +161,23 @@ def network_table(findings: Findings) -> list[list[str]]:
 def write_audit(out: Path, findings: Findings) -> list[str]:
     """`audit.json` and `report.html` in `out`. Returns a line for each part that could not be drawn."""
     where = environment()
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(
-        out / "audit.json",
-        dict(
-            environment=where,
-            level=findings.level,
-            seconds=findings.seconds,
-            verdict=verdict_of(findings),
-            audits_of_right_rules=findings.false_alarm_audits,
-            condemned=findings.condemned,
-            survivors=[rule.name for rule in findings.survivors],
-            planted=[asdict(rule) | {"equivalent": rule.equivalent} for rule in findings.planted],
-            ops={op: [report.to_dict() for report in reports] for op, reports in sorted(findings.reports.items())},
-            networks=[report.to_dict() for report in findings.networks],
-            repeated=[dict(name=report.name, seed=report.seed, passed=report.passed) for report in findings.repeated],
-        ),
+    values = dict(
+        level=findings.level,
+        seconds=findings.seconds,
+        verdict=verdict_of(findings),
+        audits_of_right_rules=findings.false_alarm_audits,
+        condemned=findings.rejected,
+        survivors=[rule.name for rule in findings.survivors],
+        planted=[asdict(rule) | {"equivalent": rule.equivalent} for rule in findings.planted],
+        ops={op: [report.to_dict() for report in reports] for op, reports in sorted(findings.reports.items())},
+        networks=[report.to_dict() for report in findings.networks],
+        repeated=[dict(name=report.name, seed=report.seed, passed=report.passed) for report in findings.repeated],
     )
-    facts = {"verdict": ". ".join(verdict_of(findings)), **study.circumstances(where)}
-    return write_report(out / "report.html", "Audit of the hand-derived gradients", facts, _parts(findings))
+    study.write_results(out, "audit.json", values, where)
+    return write_report(out / "report.html", *audit_page(findings, study.circumstances(where)))
 
 
-def _parts(findings: Findings) -> list[Section | Part]:
+def audit_page(findings: Findings, circumstances: dict[str, str]) -> Page:
     parts: list[Section | Part] = [Part("Ops and stages", lambda: _ops_and_stages(findings))]
     if findings.networks:
         text = "Each call of an op, on the numbers it meets in the network, and each parameter."
@@ -196,26 +188,29 @@ def _parts(findings: Findings) -> list[Section | Part]:
         text = "How many wrong rules each stage was the first to notice."
         parts.append(Section("Planted faults", text, table=kills_table(findings)))
         parts.append(Section("Every planted rule", table=planted_table(findings)))
-    return parts
+    facts = {"verdict": ". ".join(verdict_of(findings)), **circumstances}
+    return Page("Audit of the hand-derived gradients", facts, parts)
 
 
 def _ops_and_stages(findings: Findings) -> Section:
     ops = sorted(findings.reports)
     values = np.array([[findings.worst(op, stage) for stage in STAGES] for op in ops])
     values = np.where(np.isinf(values), 10.0, values)
-    return Section(
+    return Section.of(
         "Ops and stages",
-        figure=figures.heat_map(values, ops, list(STAGES), "worst error / bound", failed=1.0),
-        caption="The largest error that a stage found over all cases of an op, as a fraction of what it allows. "
+        figures.heat_map(values, ops, list(STAGES), "worst error / bound", failed=1.0),
+        f"The worst error of {len(ops)} ops in each stage of the audit, as a fraction of its bound.",
+        "The largest error that a stage found over all cases of an op, as a fraction of what it allows. "
         "Grey was not tested, red failed. docs/gradients.md says what each stage proves.",
     )
 
 
 def _errors_by_place(findings: Findings) -> Section:
     errors = {op: findings.errors[op] for op in sorted(findings.errors)}
-    return Section(
+    return Section.of(
         "Errors by place",
-        figure=figures.distributions(errors, "ρ: error of an entry in ulps of its conditioning, float64"),
-        caption="Against the oracles, all cases, five draws each. A rule that is wrong at the border only shows as a "
+        figures.distributions(errors, "ρ: error of an entry in ulps of its conditioning, float64"),
+        f"How the errors of the entries of {len(errors)} gradients are distributed, by their place in the array.",
+        "Against the oracles, all cases, five draws each. A rule that is wrong at the border only shows as a "
         "line of its own.",
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convnet.identity import environment
-from convnet.report import Part, Section, figures, study, write_report
+from convnet.report import Page, Part, Section, figures, study, write_report
 
 WAYS = ("by hand", "jax.grad")
 PRECISIONS = ("float64", "float32")
@@ -95,6 +95,10 @@ def gradients_table(outcomes: list[Outcome]) -> list[list[str]]:
 
 def write_trial(path: Path, outcomes: list[Outcome], facts: dict[str, str]) -> list[str]:
     """The page; what of it could not be made."""
+    return write_report(path, *trial_page(outcomes, facts | study.circumstances(environment())))
+
+
+def trial_page(outcomes: list[Outcome], facts: dict[str, str]) -> Page:
     sections = [
         Section(
             "Results",
@@ -113,7 +117,7 @@ def write_trial(path: Path, outcomes: list[Outcome], facts: dict[str, str]) -> l
         ),
         Part("Training curves", lambda: _curves(outcomes)),
     ]
-    return write_report(path, "Back-propagation by hand", facts | study.circumstances(environment()), sections)
+    return Page("Back-propagation by hand", facts, sections)
 
 
 def _curves(outcomes: list[Outcome]) -> Section:
@@ -126,10 +130,11 @@ def _curves(outcomes: list[Outcome]) -> Section:
             drift = np.array([run.drift for run in o.runs[p]])
             curves.setdefault(f"difference, {p}", {})[o.name] = np.maximum(drift, 1e-18)
     several = any(len(o.runs["float32"]) > 1 for o in outcomes)
-    return Section(
+    return Section.of(
         "Training curves",
-        figure=figures.learning_curves(curves, {o.name: f"{o.name}: loss (log)" for o in outcomes}),
-        caption="Plain gradient descent from the same weights over the same batches: the mean loss of each epoch by "
+        figures.learning_curves(curves, {o.name: f"{o.name}: loss (log)" for o in outcomes}),
+        f"Loss of {', '.join(o.name for o in outcomes)} by hand and by jax.grad over the epochs, and the difference.",
+        "Plain gradient descent from the same weights over the same batches: the mean loss of each epoch by "
         "hand lies on that of jax.grad. Below, the largest difference between the two losses of one step. "
         + ("Thin lines are seeds, thick lines their mean. " if several else "")
         + "A difference of 0 is drawn as 1e-18. Where a float32 difference climbs, rounding has moved a number across "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,30 +14,36 @@ from convnet.ablation.family import Family
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import environment
-from convnet.report import (
-    Part,
-    Section,
-    comparison_table,
-    figures,
-    remark_lines,
-    study,
-    ticks,
-    tiles,
-    write_report,
-)
+from convnet.report import comparison_table, figures, remark_lines, study, text_table, ticks, tiles
+from convnet.report.page import Page, Part, Section, write_report
+from convnet.result import RunResult
 
 ERRORS_SHOWN = 10
 LABEL = 18
 """Characters of a class's name for which there is room above an image."""
 
 
-def summary_table(families: list[Family]) -> list[list[str]]:
-    """The comparison for people, first row headings."""
-    return comparison_table([family.summary() for family in families])
+def write_comparison(out: Path, families: list[Family], dataset: Dataset) -> tuple[str, list[str]]:
+    """Write results.csv, summary.json and report.html; the table, as text, and what could not be made."""
+    rows = [row for family in families for row in family.rows()]
+    study.write_results(out, "summary.json", {"families": _summaries(families)}, environment(), rows)
+    missing = write_report(out / "report.html", *comparison_page(families, dataset))
+    return "\n".join([text_table(comparison_table(_summaries(families))), *_remarks(families)]), missing
 
 
-def write_comparison(path: Path, families: list[Family], dataset: Dataset, *, title: str = "") -> list[str]:
-    """The page: table, curves, confusions, weights, errors, settings. Returns what could not be made."""
+def _summaries(families: list[Family]) -> list[dict[str, Any]]:
+    return [family.summary() for family in families]
+
+
+def _remarks(families: list[Family]) -> list[str]:
+    return remark_lines({family.name: family.remarks for family in families})
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def comparison_page(families: list[Family], dataset: Dataset, title: str = "") -> Page:
+    """Table, curves, confusions, weights, errors, settings."""
     trained = [family for family in families if family.results]
     parts: list[Section | Part] = [_results(families)]
     if trained:
@@ -47,7 +54,7 @@ def write_comparison(path: Path, families: list[Family], dataset: Dataset, *, ti
             Part("Most confident errors", lambda: _errors(trained, dataset)),
         ]
     parts.append(Part("Settings", lambda: study.settings_sections({family.name: family.config for family in families})))
-    return write_report(path, title or _title(families, dataset), _facts(families, dataset), parts)
+    return Page(title or _title(families, dataset), _facts(families, dataset), parts)
 
 
 def _title(families: list[Family], dataset: Dataset) -> str:
@@ -104,8 +111,8 @@ def _results(families: list[Family]) -> Section:
     covers = "" if single else f" {COVERAGE}"
     return Section(
         "Results",
-        text="" if single else "; ".join(remark_lines({family.name: family.remarks for family in families})),
-        table=summary_table(families),
+        text="" if single else "; ".join(_remarks(families)),
+        table=comparison_table(_summaries(families)),
         caption=f"Test accuracy: {accuracy}; {looked}. FLOPs: one image's forward pass, as XLA counts it. Seconds per "
         f"epoch: median over {epochs}, training only. Seconds to the target: training time until the validation "
         f"accuracy first reached it{target}.{covers}",
@@ -115,7 +122,7 @@ def _results(families: list[Family]) -> Section:
 def _one_result(family: Family) -> Section:
     """Of one run, quantity by quantity."""
     line = family.summary()
-    (names, values) = summary_table([family])
+    (names, values) = comparison_table([line])
     table = [["quantity", "value"], *zip(names[1:], values[1:], strict=True)]
     if family.results:
         (result,) = family.results
@@ -135,24 +142,12 @@ def _one_result(family: Family) -> Section:
 
 
 def _curves(families: list[Family]) -> Section:
-    quantities = {
-        "train_loss": "training loss (log)",
-        "validation_loss": "validation loss (log)",
-        "validation_error": "validation error (log)",
-    }
-    curves = {}
-    for family in families:
-        columns = {
-            name: np.array([[getattr(record, name) for record in result.records] for result in family.results])
-            for name in ("train_loss", "validation_loss", "validation_accuracy")
-        }
-        # One example less than the resolution of the split keeps an error of zero on a logarithmic axis.
-        columns["validation_error"] = np.maximum(1 - columns.pop("validation_accuracy"), 1e-4)
-        curves[family.name] = columns
-    return Section(
+    curves = {family.name: study.histories([result.records for result in family.results]) for family in families}
+    return Section.of(
         "Learning curves",
-        figure=figures.learning_curves(curves, quantities),
-        caption=("" if _single(families) else "Thin lines are seeds, thick lines their mean. ")
+        figures.learning_curves(curves, study.CURVES),
+        f"Training loss, validation loss and validation error of {', '.join(curves)} over the epochs.",
+        ("" if _single(families) else "Thin lines are seeds, thick lines their mean. ")
         + "The training loss is the mean over an epoch's steps, "
         "with augmentation and dropout, so it can lie above the validation loss. A wrong picture: a training loss that "
         "falls while the validation loss rises from the first epoch on.",
@@ -164,47 +159,51 @@ def _confusions(families: list[Family], dataset: Dataset) -> Section:
         family.name: sum(analysis.confusion_matrix(r.test_logits, dataset.test.labels) for r in family.results)
         for family in families
     }
-    return Section(
+    return Section.of(
         "Confusion matrices",
-        figure=figures.confusion_matrices(matrices, dataset.class_names),
-        caption=("Test images. " if _single(families) else "Test images, counts added up over the seeds. ")
+        figures.confusion_matrices(matrices, dataset.class_names),
+        f"How often {', '.join(matrices)} took each class (rows) for each other (columns).",
+        ("Test images. " if _single(families) else "Test images, counts added up over the seeds. ")
         + "Colour: square root of the share of the true class.",
     )
 
 
-def _weights(family: Family, dataset: Dataset) -> list[Section]:
-    variables, seed = family.results[0].variables, family.results[0].config.seed
+def _weights(family: Family, dataset: Dataset) -> Section | None:
+    result = family.results[0]
     if family.config.model.name == "linear":
-        height, width, channels = dataset.image_shape
-        crop = family.config.data.crop
-        shape = (crop or height, crop or width, channels)
-        weights = analysis.templates(variables, shape)
-        rows = {
-            "template": tiles.signed_rgb(weights),
-            "class mean": tiles.pixel_rgb(analysis.class_means(dataset.train, dataset.num_classes)),
-        }
-        return [
-            Section(
-                f"Templates of the {_called(family)}",
-                figure=figures.labelled_images(rows, {"template": ticks(dataset.class_names, longest=LABEL)}),
-                caption="Weights per class, zero in the middle of the scale (one scale for all, "
-                f"± {np.abs(weights).max():.3g}; where images are grey, red speaks for the class and blue against it), "
-                f"above the mean training image of the class. Seed {seed}. Noise without any structure would mean that "
-                "the model did not train.",
-            )
-        ]
-    if "conv1" in variables["params"]:
-        weights = analysis.first_layer_filters(variables)
-        return [
-            Section(
-                f"First-layer filters of the {_called(family)}",
-                figure=figures.filters(weights),
-                caption=f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
-                f"in the middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {seed}. Many filters "
-                "that only show on their own scale would be filters that did not learn.",
-            )
-        ]
-    return []
+        return _templates(family, result, dataset)
+    return _filters(family, result) if "conv1" in result.variables["params"] else None
+
+
+def _templates(family: Family, result: RunResult, dataset: Dataset) -> Section:
+    height, width, channels = dataset.image_shape
+    crop, title = family.config.data.crop, f"Templates of the {_called(family)}"
+    weights = analysis.templates(result.variables, (crop or height, crop or width, channels))
+    rows = {
+        "template": tiles.signed_rgb(weights),
+        "class mean": tiles.pixel_rgb(analysis.class_means(dataset.train, dataset.num_classes)),
+    }
+    return Section.of(
+        title,
+        figures.labelled_images(rows, {"template": ticks(dataset.class_names, longest=LABEL)}),
+        "What the linear model looks for in an image of each class, above the mean image of that class.",
+        "Weights per class, zero in the middle of the scale (one scale for all, "
+        f"± {np.abs(weights).max():.3g}; where images are grey, red speaks for the class and blue against it), "
+        f"above the mean training image of the class. Seed {result.config.seed}. Noise without any structure would "
+        "mean that the model did not train.",
+    )
+
+
+def _filters(family: Family, result: RunResult) -> Section:
+    weights, title = analysis.first_layer_filters(result.variables), f"First-layer filters of the {_called(family)}"
+    return Section.of(
+        title,
+        figures.filters(weights),
+        f"The {len(weights)} kernels of the first convolution, on one scale for all and on one scale each.",
+        f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
+        f"in the middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {result.config.seed}. Many filters "
+        "that only show on their own scale would be filters that did not learn.",
+    )
 
 
 def _called(family: Family) -> str:
@@ -213,7 +212,7 @@ def _called(family: Family) -> str:
     return kind if family.name == family.config.model.name else f"{kind} {family.name}"
 
 
-def _errors(families: list[Family], dataset: Dataset) -> list[Section]:
+def _errors(families: list[Family], dataset: Dataset) -> Section | None:
     rows, titles, names = {}, {}, ticks(dataset.class_names, longest=LABEL)
     arrow = " → " if max(map(len, names)) < LABEL // 2 else "\n→ "
     for family in families:
@@ -223,13 +222,12 @@ def _errors(families: list[Family], dataset: Dataset) -> list[Section]:
         rows[family.name] = tiles.pixel_rgb(dataset.test.images[[m.index for m in mistakes]])
         titles[family.name] = [f"{names[m.label]}{arrow}{names[m.predicted]}\n{m.probability:.0%}" for m in mistakes]
     if not rows:
-        return []
+        return None
     who = "the run" if _single(families) else "the first seed"
-    return [
-        Section(
-            "Most confident errors",
-            figure=figures.labelled_images(rows, titles),
-            caption=f"Test images that {who} got wrong with the highest probability: true class → answer, and the "
-            "softmax probability of that answer.",
-        )
-    ]
+    return Section.of(
+        "Most confident errors",
+        figures.labelled_images(rows, titles),
+        f"Test images that {', '.join(rows)} got wrong, each with its true class, the answer and its probability.",
+        f"Test images that {who} got wrong with the highest probability: true class → answer, and the softmax "
+        "probability of that answer.",
+    )

@@ -10,10 +10,10 @@ import re
 import struct
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jinja2
 from matplotlib.figure import Figure
@@ -27,14 +27,31 @@ WRITTEN = ".written.json"
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure on a page, and under `figures/` in a file that is named after its key."""
+
+    key: str
+    """In words. Of pictures whose keys come to the same file name, the later ones get a number."""
+    figure: Figure
+    alt: str
+    """What it shows, for those who do not see it."""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A heading, an introduction, then a table (first row: headings) or a figure with its caption."""
+    """A heading, an introduction, a table (first row: headings) with its caption, and any number of pictures."""
 
     title: str
     text: str = ""
     table: Table | None = None
-    figure: Figure | None = None
     caption: str = ""
+    pictures: Sequence[Picture] = ()
+
+    @classmethod
+    def of(cls, title: str, figure: Figure, alt: str, caption: str = "") -> Section:
+        """Of one picture, with the title for its key."""
+        return cls(title, pictures=[Picture(title, figure, alt, caption)])
 
 
 @dataclass(frozen=True)
@@ -45,55 +62,75 @@ class Part:
     make: Callable[[], Section | Sequence[Section] | None]
 
 
+class Page(NamedTuple):
+    """What `write_report` makes a file of."""
+
+    title: str
+    facts: Mapping[str, str]
+    """What the page's card lists, name -> value."""
+    parts: Sequence[Section | Part]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture for the template: what is in its place, if it could not be drawn, is `failure`."""
+
+    picture: Picture
+    image: bytes = b""
+    failure: str = ""
+
+    @property
+    def data(self) -> str:
+        return base64.b64encode(self.image).decode()
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is too much so for a phone."""
+        width, height = struct.unpack(">II", self.image[16:24])
+        return width > 1.8 * height
+
+
 def write_report(path: Path, title: str, facts: Mapping[str, str], parts: Sequence[Section | Part]) -> list[str]:
     """Write `path` (HTML with its pictures inside), and each figure as a PNG under `figures/` beside it.
-
-    facts: what the page's card lists, name -> value.
 
     What cannot be made or drawn costs no more than its place on the page: returned is a line for each. Pictures that
     an earlier report of that path wrote and this one lacks are removed; no other file is.
     """
     failures: list[str] = []
-    drawn = [_drawn(section, failures) for part in parts for section in _made(part, failures)]
-    sections = dict(zip(slugs(section.title for section, _ in drawn), drawn, strict=True))
+    sections = made(parts, failures)
+    drawn = [[_drawn(picture, section, failures) for picture in section.pictures] for section in sections]
     template = resources.files("convnet.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(
         title=title,
         facts=facts,
-        sections={slug: (section, image and _embedded(image)) for slug, (section, image) in sections.items()},
+        sections=list(zip(slugs(section.title for section in sections), sections, drawn, strict=True)),
     )
-    pictures = {f"{slug}.png": image for slug, (_, image) in sections.items() if image}
+    images = [one for of_section in drawn for one in of_section]
+    files = zip(slugs(one.picture.key for one in images), images, strict=True)
     with _Pictures(path.parent / "figures", path.name) as folder:
-        folder.write(pictures)
+        folder.write({f"{name}.png": one.image for name, one in files if one.image})
         write_atomically(path, html.encode("utf-8", "backslashreplace"))
     return failures
 
 
-def _embedded(image: bytes) -> dict[str, Any]:
-    """For the template; wide: too much so for a phone."""
-    width, height = struct.unpack(">II", image[16:24])
-    return {"base64": base64.b64encode(image).decode(), "wide": width > 1.8 * height}
+def made(parts: Sequence[Section | Part], failures: list[str]) -> list[Section]:
+    """The sections of all `parts`; what cannot be made says so in its place, and adds a line to `failures`."""
+    sections: list[Section] = []
+    for part in parts:
+        try:
+            found = part if isinstance(part, Section) else part.make()
+        except Exception as error:
+            found = Section(part.title, _failure(part.title, error, failures))
+        sections += [found] if isinstance(found, Section) else found or []
+    return sections
 
 
-def _made(part: Section | Part, failures: list[str]) -> Sequence[Section]:
-    if isinstance(part, Section):
-        return [part]
+def _drawn(picture: Picture, section: Section, failures: list[str]) -> _Drawn:
     try:
-        made = part.make()
-        return [made] if isinstance(made, Section) else made or []
+        return _Drawn(picture, png(picture.figure))
     except Exception as error:
-        return [Section(part.title, _failure(part.title, error, failures))]
-
-
-def _drawn(section: Section, failures: list[str]) -> tuple[Section, bytes | None]:
-    if section.figure is None:
-        return section, None
-    try:
-        return section, png(section.figure)
-    except Exception as error:
-        text = f"{section.text} {_failure(section.title, error, failures)}".strip()
-        return replace(section, text=text, figure=None), None
+        return _Drawn(picture, failure=_failure(section.title, error, failures))
 
 
 def _failure(title: str, error: Exception, failures: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the reports of all studies say alike, and whose directory one is.
+"""What the reports of all studies have alike, and whose directory one is.
 
 A study is one question with its settings: a comparison, an ablation, a trial. Its directory holds `plan.json`, which
 says what was asked, so that no other study's results are written over these.
@@ -10,12 +10,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from convnet.config import RunConfig
-from convnet.record import check_writable, write_json
+from convnet.record import check_writable, write_atomically, write_json
 from convnet.report.page import Section
+from convnet.report.tables import csv_text
 from convnet.settings import content_hash, differences, to_dict
+
+if TYPE_CHECKING:  # which would load all that training needs
+    from convnet.train import EpochRecord
 
 PLAN = "plan.json"
 NAMED = 3
@@ -83,6 +89,22 @@ def directory(usual: Path, settings: dict[str, Any], standard: dict[str, Any]) -
     return usual if same else usual.with_name(f"{usual.name}-{content_hash(settings)}")
 
 
+def write_results(
+    out: Path, file: str, values: Mapping[str, Any], where: Mapping[str, Any], rows: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Write `values` for programs, with the environment `where` they were found, and `rows` as results.csv."""
+    out.mkdir(parents=True, exist_ok=True)
+    if rows:
+        write_atomically(out / "results.csv", csv_text(rows))
+    write_json(out / file, {"environment": where, **values})
+
+
+def conclude(out: Path, text: str, missing: Sequence[str]) -> int:
+    """Print `text` and where the report is. Returns the exit code that `tell` does."""
+    print(f"{text}\n\nreport: {out / 'report.html'}")
+    return tell(missing)
+
+
 def tell(missing: Sequence[str]) -> int:
     """Say on standard error what a report lacks. Returns the exit code: 1 if anything, else 0."""
     for line in missing:
@@ -101,6 +123,25 @@ def circumstances(where: Mapping[str, Any], device: str | None = None) -> dict[s
         "date": where["started"][:10],
         "command": where["command"],
     }
+
+
+CURVES = {
+    "train_loss": "training loss (log)",
+    "validation_loss": "validation loss (log)",
+    "validation_error": "validation error (log)",
+}
+"""Quantities of `histories`, and the labels of their axes."""
+
+
+def histories(runs: Sequence[Sequence[EpochRecord]]) -> dict[str, np.ndarray]:
+    """Quantity -> its values in the records of some runs, [runs, epochs]."""
+
+    def values(name: str) -> np.ndarray:
+        return np.array([[getattr(record, name) for record in records] for records in runs])
+
+    # One example less than the resolution of the split keeps an error of zero on a logarithmic axis.
+    error = np.maximum(1 - values("validation_accuracy"), 1e-4)
+    return {"train_loss": values("train_loss"), "validation_loss": values("validation_loss"), "validation_error": error}
 
 
 def settings_sections(configs: Mapping[str, RunConfig]) -> list[Section]:

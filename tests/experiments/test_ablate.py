@@ -110,7 +110,7 @@ def test_a_picture_that_cannot_be_drawn_costs_its_place(finished, monkeypatch, c
         raise RuntimeError("no such colour")
 
     with monkeypatch.context() as patch:
-        patch.setattr("convnet.report.effects.interaction", fail)
+        patch.setattr("convnet.report.figures.interaction", fail)
         assert run(*GRID, out=finished) == 1
     printed = capsys.readouterr()
     assert "Interaction: could not be made (RuntimeError: no such colour)" in printed.err

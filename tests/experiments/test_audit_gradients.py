@@ -66,9 +66,9 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
 
     def results(tasks, jobs):
         for task in (task for task in tasks if task.kind == "case"):
-            judged = suite.auditor_of(broken.build(), (broken.cases or EVIDENCE["relu"].cases)[0], kinks=True)
+            audited = suite.auditor_of(broken.build(), (broken.cases or EVIDENCE["relu"].cases)[0], kinks=True)
             args = (broken.cases or EVIDENCE["relu"].cases)[0].draw(np.random.default_rng(0))
-            yield task, (judged.audit(args, level="quick"), [])
+            yield task, (audited.audit(args, level="quick"), [])
 
     monkeypatch.setattr(audit_gradients, "results_of", results)
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path) == 1
@@ -127,5 +127,5 @@ def test_help_reads_right_in_both_forms(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "--help")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "--planted, --no-planted Whether planted wrong rules are judged" in shown
+    assert "--planted, --no-planted Whether planted wrong rules are audited" in shown
     assert "--quick, --no-quick Whether only three ops" in shown

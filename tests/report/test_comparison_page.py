@@ -10,7 +10,8 @@ from convnet.ablation.family import Family
 from convnet.architectures import CNN, Linear
 from convnet.config import RunConfig
 from convnet.data import Dataset, Split
-from convnet.report.comparison_page import summary_table, write_comparison
+from convnet.report import comparison_table, write_report
+from convnet.report.comparison_page import comparison_page
 from convnet.run import RunResult
 from convnet.train import EpochRecord
 
@@ -48,7 +49,7 @@ def family(name, data, seeds=2, epochs=3, **changes):
 
 
 def page_of(tmp_path, data, *families):
-    assert write_comparison(tmp_path / "report.html", list(families), data) == []
+    assert write_report(tmp_path / "report.html", *comparison_page(list(families), data)) == []
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -140,7 +141,7 @@ def test_an_interval_stays_within_what_an_accuracy_can_be():
         runs = [replace(run, result=replace(run.result, test_hits=n, test_logits=logits))
                 for run, n in zip(found.runs, hits, strict=False)]  # fmt: skip
         told = replace(found, runs=tuple(runs))
-        return summary_table([told])[1][1], told.remarks
+        return comparison_table([told.summary()])[1][1], told.remarks
 
     assert shown(800, 960) == ("88.00% (0.00 … 100.00)", ())
     assert shown(950, 951) == ("95.05% (94.41 … 95.69)", ())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from convnet.report import Part, Section, csv_text, figures, text_table, write_report
+from convnet.report import Part, Picture, Section, csv_text, figures, text_table, write_report
 from convnet.report.page import slugs
 
 TABLE = [["model", "accuracy"], ["linear", "95.60%"], ["cnn <b>", "99%"]]
@@ -20,7 +20,7 @@ def page(tmp_path):
     curves = {"cnn": {"loss": np.array([[1.0, 0.5], [0.8, 0.4]])}}
     sections = [
         Section("Results", table=TABLE, caption="95 % interval"),
-        Section("Learning curves", figure=figures.learning_curves(curves, {"loss": "loss (log)"}), caption="of <two>"),
+        Section.of("Learning curves", figures.learning_curves(curves, {"loss": "loss (log)"}), "curves", "of <two>"),
     ]
     write_report(tmp_path / "report.html", "A & B", {"data": "digits"}, sections)
     return tmp_path
@@ -49,7 +49,7 @@ def test_figures_are_the_same_bytes_every_time(tmp_path):
     for name in ("a", "b"):
         figure = figures.confusion_matrices({"m": np.eye(3, dtype=int)}, ["x", "y", "z"])
         (tmp_path / name).mkdir()
-        write_report(tmp_path / name / "r.html", "t", {}, [Section("S", figure=figure)])
+        write_report(tmp_path / name / "r.html", "t", {}, [Section.of("S", figure, "a matrix")])
     assert (tmp_path / "a" / "r.html").read_bytes() == (tmp_path / "b" / "r.html").read_bytes()
 
 
@@ -110,8 +110,9 @@ def pictures(folder):
 
 
 def test_sections_of_one_title_show_their_own_pictures(tmp_path):
-    sections = [Section("Curves", figure=drawing(value)) for value in (1.0, 2.0)] + [
-        Section("curves", figure=drawing(3.0))
+    sections = [
+        Section.of(title, drawing(value), "a line")
+        for title, value in (("Curves", 1.0), ("Curves", 2.0), ("curves", 3.0))
     ]
     assert write_report(tmp_path / "report.html", "t", {}, sections) == []
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -125,7 +126,7 @@ def test_sections_of_one_title_show_their_own_pictures(tmp_path):
 
 
 def test_only_wide_pictures_scroll_on_a_phone(tmp_path):
-    sections = [Section(name, figure=Figure(figsize=size)) for name, size in {"a": (6, 1), "b": (3, 3)}.items()]
+    sections = [Section.of(name, Figure(figsize=size), name) for name, size in {"a": (6, 1), "b": (3, 3)}.items()]
     write_report(tmp_path / "report.html", "t", {}, sections)
     found = re.findall(r"<img( class=\"wide\")? alt=\"(.)\"", (tmp_path / "report.html").read_text(encoding="utf-8"))
     assert found == [(' class="wide"', "a"), ("", "b")]
@@ -151,8 +152,8 @@ class Undrawable:
 def test_what_cannot_be_made_says_so_in_its_place(tmp_path):
     parts = [
         Part("First", broken),
-        Section("Second", "Of two.", figure=Undrawable(), caption="below"),
-        Part("Third", lambda: Section("Third", figure=drawing(1.0))),
+        Section("Second", "Of two.", pictures=[Picture("second", Undrawable(), "nothing", "below")]),
+        Part("Third", lambda: Section.of("Third", drawing(1.0), "a line")),
         Part("None", lambda: None),
     ]
     failures = write_report(tmp_path / "report.html", "t", {}, parts)
@@ -162,7 +163,7 @@ def test_what_cannot_be_made_says_so_in_its_place(tmp_path):
     ]
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "This part could not be made (KeyError: &#39;no such run&#39;)." in html
-    assert "Of two. This part could not be made (RuntimeError: no such colour)." in html
+    assert "<p>Of two.</p>\n<figure>\n<p>This part could not be made (RuntimeError: no such colour).</p>" in html
     assert re.findall("<h2>(.*)</h2>", html) == ["First", "Second", "Third"]
     assert pictures(tmp_path) == ["third.png"]
 
@@ -184,7 +185,7 @@ def test_a_byte_that_is_no_letter_costs_nothing(tmp_path):
 
 
 def report(folder, *titles, name="report.html"):
-    write_report(folder / name, "t", {}, [Section(title, figure=drawing(1.0)) for title in titles])
+    write_report(folder / name, "t", {}, [Section.of(title, drawing(1.0), "a line") for title in titles])
 
 
 def test_pictures_that_a_report_has_no_more_are_removed(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from convnet.report import effects, figures, png
+from convnet.report import figures, png
 from convnet.report.picture import LONGEST, shown, ticks
 
 LITERAL = ("$5 or $6", "cost in $", r"$\frac{1}$ $x_{$", r"\$5", r"a_b^c{d}%~&#\e", "_hidden", "")
@@ -36,10 +36,10 @@ FIGURES = {
     "ratios": lambda: figures.ratio_bars({"$": every((2.0, 1.0, 3.0))}, "time"),
     "names of ratios": lambda: figures.ratio_bars(every({"a": (2.0, 1.0, 3.0)}), "time"),
     "scaling": lambda: figures.scaling(every(SIZES), "batch", "ms"),
-    "bands": lambda: effects.bands(every({"loss": LINE}), {"loss": "loss (log)"}, "epoch"),
-    "forest": lambda: effects.forest(every(EFFECT), "minus caf\udce9 $x_{$"),
-    "interaction": lambda: effects.interaction(np.ones((len(NAMES), 1)), NAMES, ["a"], ("$x_{$", "_b")),
-    "costs": lambda: effects.costs(every(np.ones(2)), "seconds"),
+    "bands": lambda: figures.bands(every({"loss": LINE}), {"loss": "loss (log)"}, "epoch"),
+    "forest": lambda: figures.forest(every(EFFECT), "minus caf\udce9 $x_{$"),
+    "interaction": lambda: figures.interaction(np.ones((len(NAMES), 1)), NAMES, ["a"], ("$x_{$", "_b")),
+    "costs": lambda: figures.costs(every(np.ones(2)), "seconds"),
 }
 
 
@@ -56,7 +56,7 @@ def test_every_figure_shows_any_name_as_it_is(make):
 
 def test_no_line_is_missing_in_a_legend():
     line = (np.arange(3),) * 4
-    figure = effects.bands({name: {"loss": line} for name in ("_a", "b", "_c")}, {"loss": "loss"}, "epoch")
+    figure = figures.bands({name: {"loss": line} for name in ("_a", "b", "_c")}, {"loss": "loss"}, "epoch")
     (found,) = figure.legends
     assert [text.get_text() for text in found.get_texts()] == ["_a", "b", "_c"]
     colours = [handle.get_color() for handle in found.legend_handles]
