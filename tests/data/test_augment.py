@@ -77,6 +77,12 @@ def test_shift_by_more_than_the_image_leaves_only_fill_or_pixels():
     assert set(shifted.ravel().tolist()) == {3, 9}
 
 
+@pytest.mark.parametrize("moved", [lambda x: shift(KEY, x, pixels=5), lambda x: augment(KEY, x, shift_pixels=5)])
+def test_the_border_is_black_unless_said_otherwise(moved):
+    shifted = np.asarray(moved(np.full((200, 2, 2, 1), 9, np.uint8)))
+    assert set(shifted.ravel().tolist()) == {0, 9}
+
+
 def test_shift_by_nothing_is_the_identity():
     images = _coordinates(3)
     np.testing.assert_array_equal(shift(KEY, images, pixels=0, fill=99), images)
