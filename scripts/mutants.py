@@ -20,6 +20,8 @@ class Area(NamedTuple):
     nearest: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 (never written to)
 
 
+FROZEN = "tests/test_frozen.py"
+"""Whatever the source, last."""
 CELLS = ("tests/experiments/test_ablate_resumed.py", "tests/experiments/test_ablate.py")
 COMPARED = ("tests/report/test_comparison_page.py", "tests/experiments/test_compare.py")
 RUNS = ("tests/test_run.py", "tests/test_run_directory.py", "tests/test_same_run.py")
@@ -169,4 +171,4 @@ def tests_of(root: Path, area: Area, path: str) -> list[str]:
     package, name = Path(path).parent, Path(path).stem
     mirrored = Path("tests", *package.parts[package.parts[:1] == ("convnet",) :], f"test_{name}.py").as_posix()
     tests = area.nearest.get(name) or ([mirrored] if (root / mirrored).exists() else area.tests)
-    return [test for test in tests if (root / test).exists()]
+    return [test for test in (*tests, FROZEN) if (root / test).exists()]

@@ -81,6 +81,13 @@ def test_equal_differences_of_one_image_are_no_discovery(exact):
         assert all(math.isnan(x) for x in (*effect.difference[1:], effect.p, effect.p_holm, effect.detectable))
 
 
+@pytest.mark.parametrize(("roundings", "told_apart"), [(0, False), (1.5, False), (2, False), (2.5, True)])
+def test_differences_of_floats_are_equal_within_the_rounding_of_both_scores(roundings, told_apart):
+    """Each score is off by up to one rounding of float32, so two differences part by two."""
+    base, arm = {0: 0.5, 1: 0.5}, {0: 1.0, 1: 1.0 - roundings * 2.0**-23}
+    assert math.isnan(paired_effects(base, {"arm": arm})["arm"].p) != told_apart
+
+
 def test_exact_differences_are_rounded_once():
     base, arm = {0: Fraction(1, 359), 1: Fraction(340, 359)}, {0: Fraction(3, 359), 1: Fraction(343, 359)}
     found = paired_effects(base, {"arm": arm})["arm"]
