@@ -18,12 +18,24 @@ def examples(text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [*examples(README), *examples(EXTENDING)],
-                         ids=["README", "table", "flax module", "parts", "op", "data", "fine-tuning"])  # fmt: skip
+                         ids=["README", "table", "flax module", "parts", "op", "data", "picture", "fine-tuning"])  # fmt: skip
 def test_example_runs_and_learns(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "example"}
     exec(code, scope)
     assert scope["result"].test_accuracy > 0.7
+
+
+def test_an_op_stands_in_the_files_that_are_listed():
+    listed = re.findall(r"^- \[.*?\]\(\.\./(.*?)\)", EXTENDING[EXTENDING.index("stands in five files") :], re.MULTILINE)
+    holding = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("convnet", "experiments", "benchmarks", "scripts", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if "hard_swish" in path.read_text(encoding="utf-8") and path != Path(__file__)
+    ]
+    assert sorted(holding) == sorted(listed)
+    assert len(listed) == 5
 
 
 def test_example_of_an_audit_passes(capsys):
