@@ -97,6 +97,14 @@ SETTINGS = {
 }
 
 
+def test_settings_of_jax_stay_what_they_are():
+    """None, numbers and words, not the texts of them: JSON gives them back as themselves."""
+    settings = environment()["jax"]
+    assert settings == json.loads(json.dumps(settings))
+    assert (settings["jax_enable_x64"], settings["jax_default_matmul_precision"]) == (False, None)
+    assert settings["jax_default_prng_impl"] == "threefry2x32"
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_of_jax_that_changes_numbers_is_seen(name):
     then, before = environment(), jax.config.values[name]

@@ -209,8 +209,9 @@ def test_a_run_that_can_go_on_to_the_same_bits(tmp_path, monkeypatch):
     with pytest.raises(OtherRun, match="another run"):
         can_go_on(tmp_path, OTHERS["data"][0])
     monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
-    with pytest.warns(RuntimeWarning, match=r"begins anew, its bits would be others: flags\.XLA_FLAGS"):
+    with pytest.warns(RuntimeWarning, match=r"begins anew, its bits would be others: flags\.XLA_FLAGS") as warned:
         assert not can_go_on(tmp_path, IDENTITY)
+    assert [warning.filename for warning in warned] == [__file__]  # whoever asked
 
 
 # --- a full disk ------------------------------------------------------------------------------------------------------
@@ -412,6 +413,17 @@ def test_a_run_that_ends_early_says_how(error, status, tmp_path):
     assert manifest["status"] == status
     assert ("not finite at step 4" if status == "diverged" else "Interrupted('why')") in manifest["reason"]
     assert not is_finished(tmp_path, IDENTITY)
+
+
+def test_what_fails_after_the_end_does_not_undo_it(tmp_path):
+    log = Journal(tmp_path, IDENTITY)
+    end = fit(log.begin(start()), epoch_of_noise, validate, 1, keep=log.keep)
+    log.finish(end.best_variables)
+    with pytest.raises(Interrupted), log:
+        raise Interrupted
+    assert read_manifest(tmp_path)["status"] == "finished"
+    assert "reason" not in read_manifest(tmp_path)
+    assert is_finished(tmp_path, IDENTITY)
 
 
 def test_a_finished_run_is_one_of_the_same_config_and_environment(tmp_path, monkeypatch):

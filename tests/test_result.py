@@ -62,6 +62,17 @@ def test_a_damaged_result_is_computed_again_from_the_last_checkpoint(tmp_path):
         assert fingerprint(load_result(BASE, tmp_path)) == fingerprint(first)
 
 
+@pytest.mark.parametrize(("said", "told"), [("x" * 999, "x" * 200), ("two\nlines", "two lines"), ("", "ValueError()")])
+def test_why_a_result_cannot_be_read_is_one_short_line(said, told, tmp_path, monkeypatch):
+    def fail(path):
+        raise ValueError(said) if said else ValueError
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(DamagedResult) as caught:
+        load_result(BASE, tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'result.npz'} cannot be read ({told})"
+
+
 def test_parameters_in_bfloat16_come_back(tmp_path):
     variables = {"params": {"dense": {"kernel": jnp.arange(6, dtype="bfloat16").reshape(2, 3) / 3}}}
     save_result(replace(base_result(), variables=variables), tmp_path)
