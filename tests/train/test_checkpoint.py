@@ -139,6 +139,7 @@ def test_nothing_saved_is_none(checkpoints):
     with checkpoints() as store:
         assert store.restore(state_of(0)) is None
         assert store.epochs() == []
+        assert not store.saving
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4])])
@@ -155,6 +156,16 @@ def test_a_run_that_starts_anew_removes_them(saved, checkpoints):
         assert store.restore(state_of(0)) is None
         store.clear()
     assert names(saved) == []
+
+
+def test_files_and_links_among_them_are_removed_and_what_a_link_points_to_stays(saved, checkpoints, tmp_path):
+    (saved / "a file").write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (saved / "a link").symlink_to(tmp_path / "elsewhere")
+    with checkpoints() as store:
+        store.clear()
+    assert names(saved) == []
+    assert (tmp_path / "elsewhere").is_dir()
 
 
 def test_a_directory_that_is_a_link_stays_one(saved, checkpoints, tmp_path):
@@ -378,6 +389,44 @@ def test_a_full_disk_is_one_line_and_older_checkpoints_stay(error, saved, checkp
         assert "\n" not in str(caught.value)
         assert store.restore(state_of(0)).epoch == 4
     assert names(saved) == ["00000003", "00000004"]
+
+
+@pytest.fixture
+def unremovable(monkeypatch):
+    """Directories that cannot be removed, as where the disk fails or somebody else works in them."""
+
+    def fail(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(shutil, "rmtree", fail)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_costs_nothing(checkpoints, tmp_path, unremovable):
+    with checkpoints(keep=1) as store:
+        for epoch in (3, 4):
+            store.save(fit_of(epoch), {})
+    with checkpoints() as store:
+        assert store.epochs() == [4]
+        assert store.restore(state_of(0)).epoch == 4
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_what_a_failed_save_has_written_is_removed_where_that_is_possible(
+    busy, saved, checkpoints, monkeypatch, request
+):
+    def half(path, **options):
+        (saved / "00000005.orbax-checkpoint-tmp-1").mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if busy:
+        request.getfixturevalue("unremovable")
+    with checkpoints() as store:
+        monkeypatch.setattr(store._checkpointer, "save", half)
+        store.save(fit_of(5), {})
+        with pytest.raises(OSError, match="no space left for this checkpoint"):
+            store.wait()
+    assert ("00000005.orbax-checkpoint-tmp-1" in names(saved)) == busy
 
 
 def test_a_save_that_cannot_be_read_back_is_an_error_at_once(saved, checkpoints, monkeypatch):
