@@ -34,6 +34,13 @@ def test_page_is_self_contained(page):
     assert base64.b64decode(image).startswith(b"\x89PNG")
 
 
+def test_every_cell_stands_below_its_heading(page):
+    html = (page / "report.html").read_text()
+    assert "<thead><tr><th>model</th><th>accuracy</th></tr></thead>" in html
+    assert "<tr><td>linear</td><td>95.60%</td></tr>" in html
+    assert "<dt>data</dt><dd>digits</dd>" in html
+
+
 def test_text_is_escaped_and_complete(page):
     html = (page / "report.html").read_text()
     for text in ("A &amp; B", "cnn &lt;b&gt;", "of &lt;two&gt;", "95.60%", "digits"):
@@ -123,6 +130,58 @@ def test_sections_of_one_title_show_their_own_pictures(tmp_path):
     assert len(set(files)) == 3
     anchors = re.findall(r'section id="([^"]+)"', html)
     assert anchors == re.findall(r'href="#([^"]+)"', html) == ["curves", "curves-2", "curves-3"]
+
+
+def test_a_section_shows_all_its_pictures_each_with_its_own_words(tmp_path):
+    """The same key again, in another section, is another picture."""
+    one = [Picture(f"Loss of {name}", drawing(value), f"alt {name} <", f"caption {name} &")
+           for name, value in (("a", 1.0), ("b", 2.0), ("c", 3.0))]  # fmt: skip
+    sections = [Section("Curves", "text", TABLE, "below the table", one),
+                Section("Curves", pictures=[Picture("loss of A", drawing(4.0), "alt d")])]  # fmt: skip
+    assert write_report(tmp_path / "report.html", "t", {}, sections) == []
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(
+        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)">(?:\n<figcaption>(.*?)</figcaption>)?', html
+    )
+    files = {"loss-of-a": 0, "loss-of-b": 1, "loss-of-c": 2, "loss-of-a-2": 3}
+    images = {name: (tmp_path / "figures" / f"{name}.png").read_bytes() for name in files}
+    assert pictures(tmp_path) == sorted(f"{name}.png" for name in files)
+    assert {alt: base64.b64decode(data) for alt, data, _ in shown} == {
+        "alt a &lt;": images["loss-of-a"],
+        "alt b &lt;": images["loss-of-b"],
+        "alt c &lt;": images["loss-of-c"],
+        "alt d": images["loss-of-a-2"],
+    }
+    assert len(set(images.values())) == 4
+    assert {alt: caption for alt, _, caption in shown} == {
+        "alt a &lt;": "caption a &amp;", "alt b &lt;": "caption b &amp;", "alt c &lt;": "caption c &amp;", "alt d": "",
+    }  # fmt: skip
+    assert html.index("below the table") < html.index("caption a")
+
+
+def test_files_keep_their_names_when_other_pictures_come_and_go(tmp_path):
+    """They are those of the keys, not of places."""
+    few, many = (
+        [Section("S", pictures=[Picture(key, drawing(float(len(key))), key) for key in keys])]
+        for keys in (["bb"], ["a", "bb", "ccc"])
+    )
+    write_report(tmp_path / "report.html", "t", {}, few)
+    alone = (tmp_path / "figures" / "bb.png").read_bytes()
+    write_report(tmp_path / "report.html", "t", {}, many)
+    assert (tmp_path / "figures" / "bb.png").read_bytes() == alone
+    assert pictures(tmp_path) == ["a.png", "bb.png", "ccc.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_its_neighbours(tmp_path):
+    shown = [
+        Picture("first", drawing(1.0), "1"),
+        Picture("second", Undrawable(), "2"),
+        Picture("third", drawing(3.0), "3"),
+    ]
+    failures = write_report(tmp_path / "report.html", "t", {}, [Section("Three", pictures=shown)])
+    assert failures == ["Three: could not be made (RuntimeError: no such colour)"]
+    assert pictures(tmp_path) == ["first.png", "third.png"]
+    assert re.findall('<img alt="(.)"', (tmp_path / "report.html").read_text(encoding="utf-8")) == ["1", "3"]
 
 
 def test_only_wide_pictures_scroll_on_a_phone(tmp_path):

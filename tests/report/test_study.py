@@ -8,6 +8,7 @@ import pytest
 from convnet.architectures import MLP, Linear
 from convnet.config import DataConfig, OptimConfig, RunConfig
 from convnet.report import study
+from tests.report.handmade import CARD, WHERE, records
 
 SETTINGS = {"seeds": 5, "runs": {"cnn": {"train": {"epochs": 40}}, "mlp": {"train": {"epochs": 40}}}}
 
@@ -90,6 +91,40 @@ def test_other_settings_have_a_directory_of_their_own(tmp_path):
 def test_an_incomplete_report_shows_in_the_exit_code(capsys):
     assert (study.tell([]), study.tell(["Curves: could not be made"])) == (0, 1)
     assert capsys.readouterr().err == "the report is not complete: Curves: could not be made\n"
+
+
+def test_the_end_of_a_study_tells_where_the_report_is(tmp_path, capsys):
+    assert study.conclude(tmp_path, "a table", []) == 0
+    assert study.conclude(tmp_path, "a table", ["Curves: no"]) == 1
+    told = capsys.readouterr()
+    assert told.out == 2 * f"a table\n\nreport: {tmp_path / 'report.html'}\n"
+    assert told.err == "the report is not complete: Curves: no\n"
+
+
+def test_results_are_written_with_where_they_were_found(tmp_path):
+    out = tmp_path / "new" / "out"
+    study.write_results(out, "found.json", {"a": [1, None]}, {"device": "abacus"}, [{"x": 1, "y": None}])
+    assert json.loads((out / "found.json").read_text()) == {"environment": {"device": "abacus"}, "a": [1, None]}
+    assert (out / "results.csv").read_text() == "x,y\n1,\n"
+    study.write_results(tmp_path / "other", "found.json", {}, {})
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["found.json"]
+
+
+# --- the card ---------------------------------------------------------------------------------------------------------
+
+
+def test_circumstances_are_those_of_the_environment():
+    assert study.circumstances(WHERE) == CARD
+    assert study.circumstances(WHERE, "two devices")["machine"] == "two devices, 7 CPU cores, Linux-6"
+
+
+def test_histories_are_runs_by_epochs():
+    runs = [records((4.0, 3.0, 0.5, 9.0), (2.0, 1.0, 1.0, 9.0)), records((5.0, 6.0, 0.25, 9.0), (7.0, 8.0, 0.75, 9.0))]
+    found = study.histories(runs)
+    assert list(found) == list(study.CURVES)
+    assert found["train_loss"].tolist() == [[4, 2], [5, 7]]
+    assert found["validation_loss"].tolist() == [[3, 1], [6, 8]]
+    assert found["validation_error"].tolist() == [[0.5, 1e-4], [0.75, 0.25]]
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

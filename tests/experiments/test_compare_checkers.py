@@ -1,0 +1,155 @@
+"""Which checker noticed what: every number beside its checker, and times of what they are said to be."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import pytest
+from convnet.experiments import compare_checkers
+from convnet.experiments.compare_checkers import CompareCheckers, Verdict, checkers_page, rule_table, table_of, verdict
+
+from tests.report.drawn import bars, cells, ticks_of, titled
+from tests.report.handmade import CARD, WHERE, picture_of, sections_of
+
+VERDICTS = [
+    Verdict("ours", "halved", "wrong", True, 1.0),
+    Verdict("theirs", "halved", "wrong", True, 10.0),
+    Verdict("ours", "shifted", "wrong", True, 2.0),
+    Verdict("theirs", "shifted", "wrong", False, 20.0),
+    Verdict("ours", "vmap", "wrong", True, 9.0),
+    Verdict("theirs", "vmap", "wrong", False, 90.0),
+    Verdict("ours", "in two steps", "right", False, 3.0),
+    Verdict("theirs", "in two steps", "right", True, 30.0),
+]
+
+
+def test_one_line_per_checker():
+    """Seconds: medians of 1, 2, 9 and 3, and of ten times as many."""
+    assert table_of(VERDICTS) == [
+        ["checker", "wrong rules noticed", "right rules rejected", "median s / rule"],
+        ["ours", "3 of 3", "0 of 1", "2.5"],
+        ["theirs", "1 of 3", "1 of 1", "25"],
+    ]
+
+
+def test_one_line_per_rule_with_mistakes_in_capitals():
+    assert rule_table(VERDICTS) == [
+        ["rule", "in truth", "ours", "theirs"],
+        ["halved", "wrong", "rejected", "rejected"],
+        ["shifted", "wrong", "rejected", "BELIEVED"],
+        ["vmap", "wrong", "rejected", "BELIEVED"],
+        ["in two steps", "right", "believed", "REJECTED"],
+    ]
+
+
+def test_the_page():
+    page = checkers_page(VERDICTS, CARD)
+    assert page.facts == CARD
+    sections = sections_of(page)
+    assert sections["Checkers"].table == table_of(VERDICTS)
+    assert sections["Every rule"].table == rule_table(VERDICTS)
+    panels = titled(picture_of(sections["Noticed and wrongly rejected"]).figure)
+    assert bars(panels["wrong rules noticed"]) == {0: (0, 1), 1: (0, pytest.approx(1 / 3))}
+    assert bars(panels["right rules rejected"]) == {0: (0, 0), 1: (0, 1)}
+    assert ticks_of(panels["wrong rules noticed"].yaxis) == {0: "ours", 1: "theirs"}
+    assert {row: text for (row, _), text in cells(panels["wrong rules noticed"]).items()} == {0: "3 of 3", 1: "1 of 3"}
+
+
+def test_the_json(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare_checkers, "environment", lambda: WHERE)
+    monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
+    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda settings, checkers: VERDICTS)
+    assert compare_checkers.main(["--out", str(tmp_path)]) == 0
+    stored = json.loads((tmp_path / "checkers.json").read_text(encoding="utf-8"))
+    assert stored == {
+        "environment": WHERE,
+        "table": table_of(VERDICTS),
+        "misjudged": [asdict(v) for v in VERDICTS if (v.checker, v.rule) in MISTAKES],
+        "verdicts": [asdict(v) for v in VERDICTS],
+    }
+    assert len(stored["misjudged"]) == 3
+    assert str(tmp_path / "report.html") in capsys.readouterr().out
+
+
+MISTAKES = {("theirs", "shifted"), ("theirs", "vmap"), ("theirs", "in two steps")}
+
+
+# --- one verdict ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Rule:
+    """A planted rule of two cases. What it builds is itself."""
+
+    name: str = "halved"
+    cases: tuple[str, ...] = ("a", "b")
+
+    def build(self):
+        return self
+
+
+class Clock:
+    """Ten seconds past, and then as many more as were spent."""
+
+    def __init__(self, monkeypatch):
+        self.now = 10.0
+        monkeypatch.setattr(compare_checkers.time, "perf_counter", lambda: self.now)
+
+
+def checker(clock, answers, seen, cost=1.0):
+    def check(rule, case, seed):
+        clock.now += cost
+        seen.append((case, seed))
+        answer = answers[case, seed]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return check
+
+
+ALL = {("a", 0): False, ("a", 1): False, ("b", 0): False, ("b", 1): False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers", "rejected", "asked"),
+    [
+        ("wrong", ALL, False, 4),
+        ("wrong", ALL | {("a", 1): True}, True, 2),  # a wrong rule once noticed needs no other case
+        ("right", ALL | {("a", 0): True}, True, 1),  # nor is a rule that is rejected already asked about again
+        ("right", ALL | {("b", 1): ValueError("cannot")}, True, 4),
+        ("wrong", ALL | {("a", 0): ValueError("cannot")}, True, 1),
+    ],
+)
+def test_a_rule_is_rejected_where_it_is_at_any_case_and_seed(kind, answers, rejected, asked, monkeypatch, capsys):
+    seen, clock = [], Clock(monkeypatch)
+    found = verdict("ours", checker(clock, answers, seen), Rule(), kind, 2)
+    assert found == Verdict("ours", "halved", kind, rejected, float(asked))
+    assert seen == list(ALL)[:asked]
+    broken = any(isinstance(answer, Exception) for answer in answers.values())
+    assert ("ours on halved: ValueError: cannot" in capsys.readouterr().err) == broken
+
+
+def test_seeds_are_those_that_were_asked_for(monkeypatch):
+    seen = []
+    verdict("ours", checker(Clock(monkeypatch), ALL, seen), Rule(), "right", 1)
+    assert seen == [("a", 0), ("b", 0)]
+
+
+def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatch):
+    monkeypatch.setattr(
+        compare_checkers,
+        "verdict",
+        lambda name, checker, rule, kind, seeds: Verdict(name, rule.name, kind, True, seeds),
+    )
+    quick = compare_checkers.all_verdicts(CompareCheckers(quick=True, seeds=7), {"ours": None, "theirs": None})
+    assert {(v.checker, v.kind): sum(w.checker == v.checker and w.kind == v.kind for w in quick) for v in quick} == {
+        ("ours", "wrong"): 2, ("theirs", "wrong"): 2, ("ours", "right"): 1, ("theirs", "right"): 1,
+    }  # fmt: skip
+    assert {v.seconds for v in quick} == {7}
+    everything = compare_checkers.all_verdicts(CompareCheckers(), {"ours": None})
+    wrong = {v.rule for v in everything if v.kind == "wrong"}
+    right = {v.rule for v in everything if v.kind == "right"}
+    assert wrong == {rule.name for rule in compare_checkers.MUTANTS if not rule.equivalent}
+    assert right == {rule.name for rule in compare_checkers.CONTROLS} | {
+        rule.name for rule in compare_checkers.MUTANTS if rule.equivalent
+    }
