@@ -32,14 +32,16 @@ AREAS = {
         ("tests/train", "tests/test_run.py"),
         {
             "checkpoint": ("tests/train/test_checkpoint.py", "tests/test_journal.py"),
-            "host": ("tests/train/test_checkpoint.py", "tests/train/test_state.py"),
+            "host": ("tests/train/test_checkpoint.py", "tests/test_journal.py"),
+            "programs": ("tests/test_run.py", "tests/test_same_run.py"),
+            "progress": ("tests/train/test_loop.py",),
         },
     ),
     "task": Area(
         ("convnet/task.py", "convnet/optim.py", "convnet/config.py", "convnet/recipes.py"),
         ("tests/test_config.py", "tests/test_optim.py", "tests/test_task.py", "tests/test_trained.py"),
         {
-            "task": ("tests/test_task.py", "tests/test_config.py", "tests/test_trained.py"),
+            "task": ("tests/test_task.py", "tests/test_trained.py"),
             "recipes": ("tests/test_recipes.py", "tests/experiments/test_compare.py"),
         },
     ),
@@ -47,10 +49,10 @@ AREAS = {
         ("convnet/ablation/*.py",),
         ("tests/ablation", *CELLS, "tests/experiments/test_ablate_refused.py", "tests/experiments/test_presets.py"),
         {
-            "cells": ("tests/ablation/test_cells.py", *CELLS, "tests/experiments/test_ablate_refused.py"),
-            "plan": ("tests/ablation/test_plan.py", "tests/experiments/test_presets.py", *CELLS),
-            "results": ("tests/ablation/test_results.py", *CELLS),
-            "summary": ("tests/ablation/test_summary.py", "tests/scripts/test_update_ablations.py", *CELLS),
+            "cells": ("tests/ablation/test_cells.py", *CELLS),
+            "plan": ("tests/ablation/test_plan.py", "tests/experiments/test_presets.py"),
+            "results": CELLS,
+            "summary": ("tests/ablation/test_summary.py", "tests/scripts/test_update_ablations.py"),
             "twins": ("tests/ablation/test_grid.py", "tests/experiments/test_ablate_refused.py"),
             "family": ("tests/ablation/test_family.py", *COMPARED),
             "stats": ("tests/ablation/test_stats.py", "tests/ablation/test_outcomes.py"),
