@@ -28,27 +28,19 @@ ALWAYS = {  # once broken, and where the reasons differ
     *((loss, flag) for loss in ("softmax_cross_entropy", "weston_watkins_hinge", "crammer_singer_hinge")
       for flag in ("debug_nans", "debug_infs")),
     *(("max_pool", "debug_infs"), ("logsumexp", "debug_infs"), ("gelu", "weak types"), ("batch_norm", "export")),
+    # one op where no other test has the feature
+    *(("silu", "disable_jit"), ("local_response_norm", "eval_shape"), ("avg_pool", "NumPy arrays")),
+    *(("layer_norm", "donation"), ("softmax_cross_entropy", "custom_vmap"), ("conv_transpose2d", "sequential_vmap")),
+    *(("logsumexp", "linear_transpose"), ("softplus", "checkpoint"), ("group_norm", "export")),
 }  # fmt: skip
 
 
-ELSEWHERE = {
-    "jit",
-    "eager",
-    "vmap",
-    "scan",
-    "jvp",
-    "linearize",
-    "hessian",
-    "grad of grad",
-}  # tests/ops/test_primitive.py
-
-
 def sampled(names):
-    """Every op under every feature. By default what is in ALWAYS, and one op where no other test has the feature."""
-    ops = list(EVIDENCE)
-    chosen = ALWAYS | {(ops[7 * i % len(ops)], name) for i, name in enumerate(names) if name not in ELSEWHERE}
+    """Every op under every feature: ALWAYS in every run, the others in the sweep."""
     return [
-        pytest.param(op, name, marks=() if (op, name) in chosen else pytest.mark.sweep) for op in ops for name in names
+        pytest.param(op, name, marks=() if (op, name) in ALWAYS else pytest.mark.sweep)
+        for op in EVIDENCE
+        for name in names
     ]
 
 

@@ -69,17 +69,34 @@ def smallest(op, condition):
     return hypothesis.find(EVIDENCE[op].calls(), lambda call: condition(*call), settings=budget, random=Random(0))
 
 
+DRAWN_OTHERWISE = {  # no two of them by the same function
+    *(
+        "conv2d",
+        "conv_transpose2d",
+        "dense",
+        "avg_pool",
+        "global_avg_pool",
+        "relu",
+        "dropout",
+        "batch_norm",
+        "group_norm",
+    ),
+    *("local_response_norm", "logsumexp", "softmax_cross_entropy", "crammer_singer_hinge", "squared_error"),
+    *("total_variation", "gram_matrix"),
+}
+
+
 def test_every_op_has_a_strategy():
     assert set(EVIDENCE) == set(OPS)
 
 
 @pytest.mark.parametrize(
-    "op", [pytest.param(op, marks=() if i % 3 == 0 else pytest.mark.sweep) for i, op in enumerate(OPS)]
+    "op", [pytest.param(op, marks=() if op in DRAWN_OTHERWISE else pytest.mark.sweep) for op in OPS]
 )
 def test_draws_are_valid_calls(op, x64):
     """The op accepts them, and has the shape and finite values that its definition says."""
     calls = drawn(op, 300) if op in {*WINDOWED, *SETTINGS} else drawn(op, 20)
-    for args, settings in calls[:: len(calls) // 20]:
+    for args, settings in Random(0).sample(calls, 20):
         y = jax.eval_shape(lambda args, settings=settings: getattr(HAND, op)(*args, **settings), args)
         expected = EVIDENCE[op].oracle.value(*args, **settings)
         assert jax.tree.map(lambda leaf: leaf.shape, y) == jax.tree.map(np.shape, expected)
