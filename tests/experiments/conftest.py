@@ -1,5 +1,8 @@
 """One finished ablation for the tests of all that becomes of one."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from convnet.ablation import Replicates
@@ -24,3 +27,11 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(Replicates, "run_all", run_all)
     return cells
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty directory to run in, and a file of settings."""
+    monkeypatch.chdir(tmp_path)
+    Path("settings.json").write_text(json.dumps({"optim": {"learning_rate": 0.375}}), encoding="utf-8")
+    return monkeypatch

@@ -75,6 +75,25 @@ def test_a_failure_is_exit_code_1(tmp_path, monkeypatch, capsys):
     assert "FAILED" in capsys.readouterr().out
 
 
+def test_seconds_are_those_of_the_tasks(here, monkeypatch):
+    """Not those of planning before, or of writing after them."""
+    now = [100.0]
+
+    def passing(seconds, function):
+        def call(*args):
+            now.append(now.pop() + seconds)
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(audit_gradients.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(audit_gradients, "tasks_of", passing(1000.0, audit_gradients.tasks_of))
+    monkeypatch.setattr(audit_gradients, "results_of", passing(7.0, lambda tasks, jobs: iter(())))
+    monkeypatch.setattr(audit_gradients, "write_audit", passing(1000.0, audit_gradients.write_audit))
+    run(monkeypatch, "--op", "relu", "--out", "a")
+    assert json.loads(Path("a", "audit.json").read_text(encoding="utf-8"))["seconds"] == 7.0
+
+
 # --- where results go -------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,75 @@
+"""What the commands do where nothing is said, pinned: the defaults of their options, and all that is done."""
+
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, predict, reproduce, train
+
+from convnet import trial
+from convnet.gradcheck.evidence import EVIDENCE
+from tests.experiments.would_do import ablated, audited, checked, compared, trained, tried
+
+FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
+
+DEFAULTS = {
+    compare.Data: {"name": None, "limit": None},
+    compare.Train: {"epochs": None},
+    compare.Compare: {"models": ("linear", "mlp", "cnn"), "seeds": 5, "gradient": None, "target": None, "config": None,
+                      "out": None, "resume": False, "quick": False},
+    train.Train: {"config": None, "out": None, "resume": False, "accept_changes": False, "every_epoch": False,
+                  "quick": False},
+    ablate.Ablate: {"factor": (), "preset": None, "config": None, "design": None, "sample": None, "reference": None,
+                    "seeds": None, "max_cells": 1000, "shard": None, "replicates": "auto", "chunk": 16, "workers": None,
+                    "traced": False, "accept_versions": False, "report_only": False, "out": None, "list": False,
+                    "quick": False},
+    audit_gradients.Audit: {"op": (), "level": "standard", "seeds": 8, "planted": True, "out": None, "quick": False},
+    trial.Trial: {"models": ("linear", "mlp", "cnn", "cnn_smooth"), "seeds": 3, "epochs": 10, "reference": "hand",
+                  "out": None, "quick": False},
+    compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
+    predict.Predict: {"top": 5},
+    reproduce.Reproduce: {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", DEFAULTS, ids=lambda settings: settings.__name__)
+def test_defaults(settings):
+    found = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
+    assert found == DEFAULTS[settings]
+
+
+USUAL = {
+    compared: {"data": "digits", "images": 1079, "epochs": [40], "seeds": (0, 1, 2, 3, 4), "gradient": "hand",
+               "target": 0.95, "rates": [0.02, 0.05], "resume": False, "out": Path("runs/compare/digits")},
+    trained: {"seed": None, "resume": False, "accept_changes": False, "every_epoch": False, "epochs": 40,
+              "limit": None},
+    ablated: {"seeds": 10, "cells": 20, "trained": 20, "vmapped": "None", "chunk": "16", "workers": "None",
+              "traced": "()", "checked": True, "accepted": False},
+    tried: {"models": ["linear", "mlp", "cnn", "cnn_smooth"], "reference": "hand", "budget": (3, 10),
+            "compared": "ops with hand-derived rules", "out": Path("runs/backprop_by_hand"),
+            "told": "digits; 3 seeds; 10 epochs of batch 32, gradient descent of rate 0.05"},
+    checked: {"seeds": 1, "rules": True, "out": Path("runs/checkers")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", USUAL, ids=lambda command: command.__name__)
+def test_what_is_done_without_options(command, workplace):
+    seen = command(workplace, FACTOR if command is ablated else [])
+    assert {name: seen[name] for name in USUAL[command]} == USUAL[command]
+
+
+def test_all_of_the_library_is_audited_unless_ops_are_named(workplace):
+    seen = audited(workplace, [])
+    assert seen["ops"] == sorted(EVIDENCE)
+    assert seen["networks"] == [
+        "linear", "mlp", "cnn", "cnn, average pooling, tanh", "cnn, batch norm", "lenet5", "alexnet", "zfnet", "vgg11",
+        "vgg16", "resnet8", "resnet18", "resnet34",
+    ]  # fmt: skip
+    assert seen["kinds"] == ["case", "control", "errors", "formulations", "mutant", "network"]
+    assert (seen["seeds"], seen["level"], seen["out"]) == ((8, [8]), ("standard", "standard"), Path("runs/audit"))
+
+
+def test_replicates_are_asked_for_in_all_ways(workplace):
+    for way, vmapped in {"auto": "None", "vmapped": "True", "threads": "False"}.items():
+        with workplace.context() as patch:
+            assert ablated(patch, [*FACTOR, "--replicates", way])["vmapped"] == vmapped

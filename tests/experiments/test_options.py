@@ -1,0 +1,141 @@
+"""Every option of every command changes what the command does."""
+
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, predict, reproduce, train
+
+from convnet import trial
+from convnet.config import RunConfig
+from convnet.task import TRACEABLE
+from tests.experiments.would_do import ablated, audited, checked, compared, predicted, reproduced, trained, tried
+
+FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
+TWO = ["--factor", "optim.name=sgd,adam", "--factor", "model.kernel=3,5"]
+FILE = ["--config", "settings.json"]
+
+COMMANDS = {
+    compared: (compare.Compare, []),
+    trained: (train.Train, []),
+    ablated: (ablate.Ablate, FACTOR),
+    audited: (audit_gradients.Audit, ["--op", "relu"]),
+    tried: (trial.Trial, []),
+    checked: (compare_checkers.CompareCheckers, []),
+    predicted: (predict.Predict, ["run", "black.png"]),
+    reproduced: (reproduce.Reproduce, ["run"]),
+}
+"""What the command would do -> its settings, and the arguments that are there without the option."""
+
+# (command, option): the arguments with it, and what it is seen by.
+OPTIONS = {
+    (compared, "data.name"): (["--data.name", "mnist"], {"data": "mnist", "target": 0.97}),
+    (compared, "data.limit"): (["--data.limit", "100"], {"images": 100}),
+    (compared, "train.epochs"): (["--train.epochs", "3"], {"epochs": [3]}),
+    (compared, "models"): (["--models", "cnn", "linear"], {"models": ["cnn", "linear"]}),
+    (compared, "seeds"): (["--seeds", "3"], {"seeds": (0, 1, 2)}),
+    (compared, "gradient"): (["--gradient", "auto"], {"gradient": "auto"}),
+    (compared, "target"): (["--target", "0.625"], {"target": 0.625}),
+    (compared, "config"): (FILE, {"rates": [0.375]}),
+    (compared, "out"): (["--out", "mine"], {"out": Path("mine")}),
+    (compared, "resume"): (["--resume"], {"resume": True}),
+    (compared, "quick"): (
+        ["--quick"], {"epochs": [2], "seeds": (0, 1), "out": Path("runs/compare/digits-quick")},
+    ),
+    (trained, "config"): (FILE, {"rate": 0.375}),
+    (trained, "out"): (["--out", "mine"], {"directory": Path("mine")}),
+    (trained, "resume"): (["--resume"], {"resume": True}),
+    (trained, "accept_changes"): (["--accept-changes"], {"accept_changes": True}),
+    (trained, "every_epoch"): (["--every-epoch"], {"every_epoch": True}),
+    (trained, "quick"): (["--quick"], {"epochs": 2}),
+    (ablated, "factor"): (["--factor", "optim.momentum=0.5,0.75,0.875"], {"arms": ["0.5", "0.75", "0.875"]}),
+    (ablated, "preset"): (["--preset", "depth"], {"arms": ["1", "2", "3", "4"]}),
+    (ablated, "config"): ([*TWO, *FILE], {"rates": [0.375]}),
+    (ablated, "design"): (
+        [*TWO, "--design", "one-at-a-time"], {"arms": ["base", "optim sgd", "optim adam", "kernel 5"]},
+    ),
+    (ablated, "sample"): ([*TWO, "--design", "random", "--sample", "3"], {"cells": 30}),
+    (ablated, "reference"): ([*FACTOR, "--reference", "0.5"], {"arms": ["0.5", "0.25"]}),
+    (ablated, "seeds"): ([*FACTOR, "--seeds", "3"], {"seeds": 3, "cells": 6}),
+    (ablated, "max_cells"): ([*FACTOR, "--max-cells", "19"], {"code": 2}),
+    (ablated, "shard"): ([*FACTOR, "--shard", "2/4"], {"trained": 5, "rates": [0.25]}),
+    (ablated, "replicates"): ([*FACTOR, "--replicates", "vmapped"], {"vmapped": "True"}),
+    (ablated, "chunk"): ([*FACTOR, "--chunk", "3"], {"chunk": "3"}),
+    (ablated, "workers"): ([*FACTOR, "--workers", "5"], {"workers": "5"}),
+    (ablated, "traced"): ([*FACTOR, "--traced"], {"traced": str(TRACEABLE)}),
+    (ablated, "accept_versions"): ([*FACTOR, "--accept-versions"], {"checked": False, "accepted": True}),
+    (ablated, "report_only"): ([*FACTOR, "--report-only"], {"trained": 0}),
+    (ablated, "out"): ([*FACTOR, "--out", "mine"], {"out": Path("mine")}),
+    (ablated, "list"): ([*FACTOR, "--list"], {"reported": False, "trained": False}),
+    (ablated, "quick"): ([*FACTOR, "--quick"], {"seeds": 2, "cells": 4, "epochs": [2]}),
+    (audited, "op"): (["--op", "relu", "tanh"], {"ops": ["relu", "tanh"]}),
+    (audited, "level"): (["--op", "relu", "--level", "exhaustive"], {"level": ("exhaustive", "exhaustive")}),
+    (audited, "seeds"): (["--op", "relu", "--seeds", "3"], {"seeds": (3, [3])}),
+    (audited, "planted"): (["--op", "relu", "--no-planted"], {"kinds": ["case", "errors"]}),
+    (audited, "jobs"): (["--op", "relu", "--jobs", "3"], {"jobs": 3}),
+    (audited, "out"): (["--op", "relu", "--out", "mine"], {"out": Path("mine")}),
+    (audited, "quick"): (
+        ["--quick"],
+        {"ops": ["dense", "gelu", "max_pool"], "level": ("quick", "quick"), "kinds": ["case", "network"],
+         "networks": ["linear", "mlp", "cnn"], "out": Path("runs/audit-quick")},
+    ),
+    (tried, "models"): (["--models", "mlp", "linear"], {"models": ["mlp", "linear"]}),
+    (tried, "seeds"): (["--seeds", "2"], {"budget": (2, 10)}),
+    (tried, "epochs"): (["--epochs", "4"], {"budget": (3, 4)}),
+    (tried, "reference"): (["--reference", "auto"], {"reference": "auto", "compared": "plain forward passes"}),
+    (tried, "out"): (["--out", "mine"], {"out": Path("mine")}),
+    (tried, "quick"): (["--quick"], {"budget": (1, 2), "out": Path("runs/backprop_by_hand-quick")}),
+    (checked, "seeds"): (["--seeds", "4"], {"seeds": 4}),
+    (checked, "out"): (["--out", "mine"], {"out": Path("mine")}),
+    (checked, "quick"): (["--quick"], {"rules": False, "out": Path("runs/checkers-quick")}),
+    (predicted, "run"): (["other", "black.png"], {"run": Path("other")}),
+    (predicted, "images"): (
+        ["run", "white.png", "black.png"],
+        {"table": [["white.png", "owl", "50.0%", "cat", "37.5%", "dog", "12.5%"],
+                   ["black.png", "dog", "50.0%", "owl", "37.5%", "cat", "12.5%"]]},
+    ),
+    (predicted, "top"): (["run", "black.png", "--top", "1"], {"table": [["black.png", "dog", "50.0%"]]}),
+    (reproduced, "run"): (["other"], {"run": Path("other")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "expected"),
+    [
+        pytest.param(command, args, expected, id=f"{command.__name__}, {option}")
+        for (command, option), (args, expected) in OPTIONS.items()
+    ],
+)
+def test_the_option_changes_something(command, args, expected, workplace):
+    with workplace.context() as patch:
+        seen = command(patch, args)
+    assert {name: seen.get(name) for name in expected} == expected
+    usual = COMMANDS[command][1]
+    with workplace.context() as patch:
+        without = command(patch, [*usual, *([] if command in (predicted, reproduced) else ["--out", "usual"])])
+    assert [name for name, value in expected.items() if without.get(name) == value] == []
+
+
+def options_of(settings):
+    """Names of the options, those of sections as section.name; the settings of a run are not the command's own."""
+    names = set()
+    for name, kind in get_type_hints(settings).items():
+        if kind is RunConfig or getattr(kind, "__origin__", None) is RunConfig:
+            continue
+        names |= {f"{name}.{inner}" for inner in options_of(kind)} if is_dataclass(kind) else {name}
+    return names
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+def test_no_option_is_forgotten(command):
+    settings, _ = COMMANDS[command]
+    assert options_of(settings) == {option for of, option in OPTIONS if of is command}
+
+
+def test_no_command_is_forgotten():
+    folder = Path(compare.__file__).parent
+    commands = {path.stem for path in folder.glob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8")}
+    homes = {"trial": "backprop_by_hand"}
+    found = {settings.__module__.rpartition(".")[2] for settings, _ in COMMANDS.values()}
+    assert {homes.get(name, name) for name in found} == commands

@@ -1,0 +1,215 @@
+"""What a command would do, by command: nothing is trained, and what would be is written down.
+
+Each takes a monkeypatch and the arguments, and returns what was seen, by name.
+"""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from convnet.experiments import (
+    ablate,
+    audit_gradients,
+    backprop_by_hand,
+    compare,
+    compare_checkers,
+    predict,
+    reproduce,
+    train,
+)
+from PIL import Image
+
+from convnet import trial
+from convnet.ablation import cells
+from convnet.config import RunConfig
+from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
+from tests.report import handmade
+
+
+def load_only_train(name, limit=None):
+    return SimpleNamespace(name=name, train=range(limit or 1079), facts={})
+
+
+class FakeTrainer:
+    """Keeps what it is asked to run."""
+
+    made: list
+
+    def __init__(self, config, dataset):
+        self.config, self.dataset, self.runs = config, dataset, []
+        self.made.append(self)
+
+    def identity(self, config):
+        return {}
+
+    def run(self, seed=None, on_epoch=None, **options):
+        self.runs.append({"seed": seed, **options})
+        return handmade.result(handmade.CONFIG, 0, [(1.0, 1.0, 1.0, 1.0)], [0, 0, 1, 2], 0.5, 1, {"params": {}})
+
+
+def only(values):
+    (value,) = set(values)
+    return value
+
+
+def compared(patch, args):
+    trainers, written = [], []
+    patch.setattr(compare, "Trainer", type("Trainer", (FakeTrainer,), {"made": trainers}))
+    patch.setattr(compare.data, "load", load_only_train)
+    patch.setattr(compare, "can_go_on", lambda path, identity: True)
+    patch.setattr(compare, "take_threads", lambda path: None)
+    patch.setattr(compare.Family, "of", lambda name, trainer, runs, target: handmade.replace(
+        handmade.linear_family(), name=name, config=trainer.config, runs=runs, target=target))  # fmt: skip
+    patch.setattr(compare, "write_comparison", lambda *given: written.append(given) or ("", []))
+    assert compare.main(args) == 0
+    ((out, families, _),) = written
+    return {
+        "data": only(t.dataset.name for t in trainers),
+        "images": only(len(t.dataset.train) for t in trainers),
+        "epochs": sorted({t.config.train.epochs for t in trainers}),
+        "models": [family.name for family in families],
+        "seeds": only(tuple(run["seed"] for run in t.runs) for t in trainers),
+        "gradient": only(t.config.gradient for t in trainers),
+        "target": only(family.target for family in families),
+        "rates": sorted({t.config.optim.learning_rate for t in trainers}),
+        "resume": only(run["resume"] for t in trainers for run in t.runs),
+        "out": out,
+    }
+
+
+def trained(patch, args):
+    trainers, written = [], []
+    patch.setattr(train, "Trainer", type("Trainer", (FakeTrainer,), {"made": trainers}))
+    patch.setattr(train.data, "load", lambda name, limit: handmade.PETS)
+    patch.setattr(train, "take_threads", lambda path: None)
+    patch.setattr(train.Family, "of", lambda *given: handmade.linear_family())
+    patch.setattr(train, "write_report", lambda path, *page: written.append(path) or [])
+    assert train.main(args) == 0
+    (trainer,) = trainers
+    ((run,), (report,)) = trainer.runs, written
+    assert report.parent == run["directory"]
+    return {**run, "rate": trainer.config.optim.learning_rate, "epochs": trainer.config.train.epochs,
+            "limit": trainer.config.data.limit}  # fmt: skip
+
+
+def ablated(patch, args):
+    done, reported = [], []
+
+    class FakeReplicates:
+        def __init__(self, config, dataset, **settings):
+            self.config, self.settings = config, settings
+
+        def run_all(self, configs, on_epoch, directory):
+            done.extend((one, self.settings, directory(one)) for one in configs)
+            return iter(())
+
+    patch.setattr(cells, "Replicates", FakeReplicates)
+    patch.setattr(ablate, "use_threads", lambda n: None)
+    patch.setattr(ablate, "check_comparable", lambda found: done.append("checked") or list(found))
+    patch.setattr(ablate, "report", lambda *given: reported.append(given) or ("", []))
+    code = ablate.main(args)
+    if code or not reported:
+        return {"code": code, "trained": bool(done), "reported": bool(reported)}
+    ((out, plan, everything, accepted),) = reported
+    runs = [one for one in done if one != "checked"]
+    return {
+        "code": code,
+        "reported": True,
+        "out": out,
+        "arms": [arm["name"] for arm in plan["arms"]],
+        "question": plan["question"],
+        "seeds": plan["seeds"],
+        "cells": len(everything),
+        "trained": len(runs),
+        "checked": "checked" in done,
+        "accepted": accepted,
+        "rates": sorted({config.optim.learning_rate for config, _, _ in runs}),
+        "epochs": sorted({config.train.epochs for config, _, _ in runs}),
+        **{name: only(str(settings[name]) for _, settings, _ in runs) if runs else None
+           for name in ("vmapped", "chunk", "workers", "traced")},
+    }  # fmt: skip
+
+
+def audited(patch, args):
+    given, written = [], []
+    patch.setattr(audit_gradients.sys, "argv", ["audit_gradients.py", *args])
+    patch.setattr(audit_gradients, "results_of", lambda tasks, jobs: given.append((tasks, jobs)) or iter(()))
+    patch.setattr(audit_gradients, "write_audit", lambda out, findings: written.append((out, findings.level)) or [])
+    assert audit_gradients.main() == 0
+    ((tasks, jobs),), ((out, level),) = given, written
+    ours = [task for task in tasks if task.kind == "case"]
+    return {
+        "ops": sorted({task.name for task in ours}),
+        "level": (level, only(task.level for task in ours)),
+        "seeds": (only(task.seeds for task in ours), sorted({task.seeds for task in tasks if task.kind == "control"})),
+        "kinds": sorted({task.kind for task in tasks}),
+        "networks": [task.name for task in tasks if task.kind == "network"],
+        "jobs": jobs,
+        "out": out,
+    }
+
+
+def tried(patch, args):
+    seen, written = [], []
+    ones = {way: np.ones((1, 1)) for way in WAYS}
+    runs = {precision: [Run({"w": 0.0}, ones, ones)] for precision in PRECISIONS}
+
+    def try_model(name, reference, by_hand, dataset, orders, bar):
+        seen.append((name, reference, orders.shape[:2]))
+        return Outcome(name, {"w": (1,)}, runs)
+
+    patch.setattr(trial, "try_model", try_model)
+    patch.setattr(trial, "write_trial", lambda *given: written.append(given) or [])
+    assert backprop_by_hand.main(args) == 0
+    ((path, _, facts),) = written
+    return {
+        "models": [name for name, _, _ in seen],
+        "reference": only(reference for _, reference, _ in seen),
+        "compared": facts["compared"].rpartition("through ")[2],
+        "budget": only(shape for _, _, shape in seen),
+        "told": facts["budget"],
+        "out": path.parent,
+    }
+
+
+def checked(patch, args):
+    written, asked = [], []
+    patch.setattr(compare_checkers, "installed", lambda: {"ours": None})
+    patch.setattr(compare_checkers, "verdict", lambda name, checker, rule, kind, seeds: asked.append(seeds) or (
+        compare_checkers.Verdict(name, rule.name, kind, kind == "wrong", 1.0)))  # fmt: skip
+    patch.setattr(compare_checkers, "write_report", lambda path, *page: written.append(path) or [])
+    assert compare_checkers.main(args) == 0
+    (path,) = written
+    return {"seeds": only(asked), "rules": len(asked) > 3, "out": path.parent}
+
+
+def predicted(patch, args):
+    shares = np.array([0.125, 0.5, 0.375])
+    network = SimpleNamespace(
+        image_shape=(8, 8, 1),
+        class_names=("cat", "dog", "owl"),
+        config=RunConfig(),
+        epoch=7,
+        probabilities=lambda images: np.array([np.roll(shares, int(image.max() == 255)) for image in images]),
+    )
+    asked, printed = [], []
+    patch.setattr(predict, "load", lambda run: asked.append(run) or network)
+    patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words))))
+    for name, grey in (("black", 0), ("white", 255)):
+        Image.new("L", (8, 8), grey).save(f"{name}.png")
+    assert predict.main(args) == 0
+    (table,) = (text for text in printed if "image" in text.splitlines()[0])
+    return {"run": only(asked), "table": [line.split() for line in table.splitlines()[2:]]}
+
+
+def reproduced(patch, args):
+    seen, manifest = [], {"parameter_hash": "0"}
+    patch.setattr(reproduce, "stored_run", lambda path: seen.append(path) or (RunConfig(), manifest))
+    patch.setattr(reproduce, "take_threads", seen.append)
+    program = SimpleNamespace(trainer=SimpleNamespace(identity=lambda *_: {}))
+    patch.setattr(reproduce, "replicates_of", lambda *_: program)
+    patch.setattr(reproduce, "train_again", lambda *_: Path("again"))
+    patch.setattr(reproduce, "read_manifest", lambda path: manifest)
+    patch.setattr(reproduce, "differing_results", lambda stored, *_: seen.append(stored) or [])
+    assert reproduce.main(args) == 0
+    return {"run": only(seen)}
