@@ -110,7 +110,6 @@ def measure(
         for key, function in asked.items()
     }
     seconds, gaps = interleaved(programs, timing, on_program=lambda key: on_form(" ".join(filter(None, key))))
-    picked = chosen(question, cpu=cpu)
     results = [
         dict(
             label=question.layer.label,
@@ -120,7 +119,7 @@ def measure(
             pairs=question.pairs,
             batch=question.batch,
             precision=question.precision,
-            chosen=(name, way) == picked,
+            chosen=(name, way) == chosen(question, cpu=cpu),
             seconds=seconds[name, way],
             gap=gaps.get((name, way)),
             flops=question.layer.flops(question.batch),

@@ -37,27 +37,8 @@ ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "scaling", "replicate
 ON_ACCELERATORS = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
 """Those that say "not measured" where they were not; the others are left out."""
 
-INTRODUCTION = """# Benchmarks
-
-`make bench` measures and rewrites this page; `python -m benchmarks` lists the commands behind it.
-
-Every peer runs in a process of its own, and in each round they are asked one after the other about the same task. While
-a sample is taken, the others sleep; a sample during which other processes kept more than a quarter of a core busy is
-taken again, and a star marks a median of which all samples stayed disturbed.
-
-- A ratio is the peer's median over ours under the same setting of the memory allocator, with the quartiles of the
-  rounds' ratios in brackets: **above 1, ours is faster**.
-- GFLOP/s count the arithmetic of the definition; the matrix product beside them was measured in the same minutes.
-- Compile time is what the first call took longer than the second.
-- Memory is the process's peak, compilation included, less what it held after importing its framework.
-- `default` is the allocator as it comes; `tuned` keeps what it once got from the system (glibc's M_MMAP_MAX at 0,
-  M_TRIM_THRESHOLD at -1, M_TOP_PAD large); peers on JAX then also compute in the thread that asks, as every run of this
-  library does.
-- A precision stands beside what is not float32. `tf32`: an accelerator rounds the factors of a product to 10 bits.
-- `ours-repeatable` is our step compiled as runs are on a GPU, for equal bits.
-- Our own step also reports accuracy and the gradient's norm; the other peers' do not. Flax, Keras and torch also keep
-  running statistics where they normalise batches.
-"""
+INTRODUCTION = Path(__file__).with_name("introduction.md").read_text(encoding="utf-8")
+"""What stands before the tables."""
 
 Row = list[str]
 Result = dict[str, Any]

@@ -17,6 +17,27 @@ SHRINKING = 150
 """Calls after the first failing one, each compiled, after which the smallest found so far is reported."""
 
 
+class Search:
+    """Whether a call fails, as `hypothesis` asks it; remembers how many passed, and how the last one failed."""
+
+    def __init__(self, subject: Subject):
+        self.subject, self.passed, self.failures = subject, 0, []
+        self._left: int | None = None
+
+    def fails(self, call) -> bool:
+        if self._left == 0:
+            return False
+        checks = check_call(self.subject, *call)
+        self.passed += any(check.status == "passed" for check in checks if check.name.startswith("gradient"))
+        failed = [check for check in checks if check.status == "failed"]
+        if self._left is not None:
+            self._left -= 1
+        elif failed:
+            self._left = SHRINKING
+        self.failures = failed or self.failures
+        return bool(failed)
+
+
 def fuzz(subject: Subject) -> Iterator[Check]:
     """`hypothesis` draws calls and, where one fails, shrinks it."""
     if subject.strategy is None:
@@ -26,22 +47,6 @@ def fuzz(subject: Subject) -> Iterator[Check]:
     from hypothesis import HealthCheck, Phase, find, settings
     from hypothesis.errors import NoSuchExample
 
-    worst: list[Check] = []
-    tried, left = 0, None
-
-    def fails(call) -> bool:
-        nonlocal tried, left
-        if left == 0:
-            return False
-        left = None if left is None else left - 1
-        checks = check_call(subject, *call)
-        tried += any(check.status == "passed" for check in checks if check.name.startswith("gradient"))
-        failed = [check for check in checks if check.status == "failed"]
-        if failed and left is None:
-            left = SHRINKING
-        worst[:] = failed or worst
-        return bool(failed)
-
     budget = settings(
         max_examples=subject.level.fuzz,
         database=None,
@@ -49,15 +54,15 @@ def fuzz(subject: Subject) -> Iterator[Check]:
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
-    seed = int(subject.rng.integers(2**32))
+    search, seed = Search(subject), int(subject.rng.integers(2**32))
     try:
-        args, keywords = find(subject.strategy, fails, settings=budget, random=random.Random(seed))
+        args, keywords = find(subject.strategy, search.fails, settings=budget, random=random.Random(seed))
     except NoSuchExample:
-        if not tried:
+        if not search.passed:
             raise Untested("the function refused every call, or nothing affordable could check one") from None
-        yield Check("fuzz", "random calls", "passed", note=f"{tried} calls")
+        yield Check("fuzz", "random calls", "passed", note=f"{search.passed} calls")
         return
-    failed = [check for check in check_call(subject, args, keywords) if check.status == "failed"] or worst
+    failed = [check for check in check_call(subject, args, keywords) if check.status == "failed"] or search.failures
     name = getattr(subject.program.fn, "__name__", "fn")
     call = reproduction(name, args, keywords)
     yield Check("fuzz", "random calls", "failed", failed[0].error, failed[0].bound, f"{failed[0].worst}; {call}")
