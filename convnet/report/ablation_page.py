@@ -148,7 +148,7 @@ def _curves(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | Non
     return Section.of(
         "Curves",
         figures.bands(curves, study.CURVES, over),
-        f"Training loss, validation loss and validation error of {len(curves)} arms over {over}.",
+        f"Training loss, validation loss and validation error of {len(curves)} arms, by {over}.",
         "Geometric mean over the seeds that did not diverge, and the band from the lowest to the highest of them. The "
         "training loss is the mean over an epoch's steps, with augmentation and dropout.",
     )

@@ -38,7 +38,8 @@ def test_distributions_are_cumulative_shares_of_each_class():
     assert [x for x, _ in lines(conv, colours["corner"])] == [[5.0]]
     assert [x for x, _ in lines(relu, colours["edge"])] == [[1.0, 1.0]]
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("ρ", "share of the entries")
-    assert (conv.get_xscale(), conv.get_xlim()[0]) == ("symlog", 0)
+    assert conv.get_xscale() == "symlog"
+    assert conv.get_xlim()[0] < 0
     assert conv.get_xlim()[1] >= 5
 
 

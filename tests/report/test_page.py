@@ -141,7 +141,7 @@ def test_a_section_shows_all_its_pictures_each_with_its_own_words(tmp_path):
     assert write_report(tmp_path / "report.html", "t", {}, sections) == []
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     shown = re.findall(
-        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)">(?:\n<figcaption>(.*?)</figcaption>)?', html
+        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"></div>(?:\n<figcaption>(.*?)</figcaption>)?', html
     )
     files = {"loss-of-a": 0, "loss-of-b": 1, "loss-of-c": 2, "loss-of-a-2": 3}
     images = {name: (tmp_path / "figures" / f"{name}.png").read_bytes() for name in files}

@@ -54,6 +54,35 @@ def test_every_figure_shows_any_name_as_it_is(make):
     assert not any(is_formula for text, is_formula in texts.items() if "mathdefault" not in text and "$" in text)
 
 
+SMALL = {
+    "curves": lambda: figures.learning_curves({"a": {"loss": np.ones((1, 2))}}, {"loss": "training loss (log)"}),
+    "confusions": lambda: figures.confusion_matrices({"linear": np.eye(2, dtype=int)}, ["no", "yes, of course"]),
+    "images": lambda: figures.labelled_images({"linear": IMAGES[:1]}, {"linear": ["cat → dog\n99%"]}),
+    "filters": lambda: figures.filters(np.ones((1, 3, 3, 1))),
+    "heat map": lambda: figures.heat_map(np.ones((1, 2)), ["conv2d"], ["elementwise", "taylor"], ERROR, failed=1.0),
+    "distributions": lambda: figures.distributions({"conv2d": dict.fromkeys(PLACES, np.zeros(3))}, RHO),
+    "shares": lambda: figures.shares({"wrong rules noticed": {"torch gradcheck, slow": (198, 198)}}),
+    "ratios": lambda: figures.ratio_bars({"3×3 convolution, forward": {"flax": (2.0, 1.0, 3.0)}}, "time ÷ convnet"),
+    "scaling": lambda: figures.scaling({"convnet": SIZES}, "images per batch", "milliseconds"),
+    "bands": lambda: figures.bands({"sgd": {"loss": LINE}}, {"loss": "training loss (log)"}, "updates"),
+    "forest": lambda: figures.forest({"wide": EFFECT}, "test accuracy − that of narrow, in percentage points"),
+    "interaction": lambda: figures.interaction(np.ones((1, 1)), ["sgd"], ["glorot_uniform"], ("optimiser", "start")),
+    "costs": lambda: figures.costs({"sgd": np.ones(2)}, "seconds of training per run"),
+}
+ERROR, RHO = "worst error / bound", "ρ: error of an entry in ulps of its conditioning, float64"
+PLACES = ("corner", "edge", "interior", "vectors, matrices")
+
+
+@pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
+def test_nothing_is_cut_off_in_the_smallest_of_figures(make):
+    figure = make()
+    png(figure)
+    (width, height), drawn, pixels = figure.get_size_inches(), figure.get_tightbbox(), 0.03
+    assert min(drawn.x0, drawn.y0) >= -pixels
+    assert drawn.x1 <= width + pixels
+    assert drawn.y1 <= height + pixels
+
+
 def test_no_line_is_missing_in_a_legend():
     line = (np.arange(3),) * 4
     figure = figures.bands({name: {"loss": line} for name in ("_a", "b", "_c")}, {"loss": "loss"}, "epoch")

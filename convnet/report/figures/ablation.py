@@ -79,7 +79,8 @@ def _spread(panel: Axes, intervals: np.ndarray) -> None:
 
 def interaction(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> Figure:
     """Mean scores [rows, columns] in percent as a heat map; NaN (no cell) is grey. names: of the two factors."""
-    figure = Figure(figsize=(2.4 + 0.95 * len(columns), 1.5 + 0.5 * len(rows)), layout="constrained")
+    height = max(1.5 + 0.5 * len(rows), 2.5)  # the least that the label of the colours needs
+    figure = Figure(figsize=(2.4 + 0.95 * len(columns), height), layout="constrained")
     panel = figure.subplots()
     colours = matplotlib.colormaps["viridis"].with_extremes(bad=MISSING)
     image = panel.imshow(values, cmap=colours, aspect="auto")

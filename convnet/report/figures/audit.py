@@ -15,7 +15,8 @@ from convnet.report.picture import shown, ticks
 
 def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, *, failed: float) -> Figure:
     """A matrix [rows, columns] on a logarithmic scale from 10⁻⁴ to 1; NaN is grey, and `failed` and more is red."""
-    figure = Figure(figsize=(1.6 + 0.85 * len(columns), 1.2 + 0.27 * len(rows)), layout="constrained")
+    height = max(1.2 + 0.27 * len(rows), 2.4)  # the least that the label of the colours needs
+    figure = Figure(figsize=(1.6 + 0.85 * len(columns), height), layout="constrained")
     panel = figure.subplots()
     colours = matplotlib.colormaps["Blues"].with_extremes(bad=MISSING, over="#d62728")
     drawn = np.where(np.isnan(values), np.nan, np.maximum(values, 1e-4))
@@ -23,7 +24,7 @@ def heat_map(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], la
     texts = np.vectorize(lambda value: "" if np.isnan(value) else f"{value:.2g}", otypes=[object])(values)
     write_cells(panel, texts, values > 0.03 * failed, 6.5)
     matrix_ticks(panel, ticks(rows), ticks(columns), angle=30, fontsize=8)
-    figure.colorbar(image, ax=panel, label=label, extend="max", shrink=0.6)
+    figure.colorbar(image, ax=panel, label=label, extend="max", shrink=max(0.6, 2 / height))
     return figure
 
 
@@ -31,7 +32,7 @@ def distributions(groups: Mapping[str, Mapping[str, np.ndarray]], label: str) ->
     """Cumulative shares, one panel per group, one line per class: group -> class -> non-negative values."""
     columns = min(5, len(groups))
     rows = -(-len(groups) // columns)
-    figure = Figure(figsize=(2.6 * columns, 2.1 * rows), layout="constrained")
+    figure = Figure(figsize=(max(2.6 * columns, 6.5), max(2.1 * rows, 2.6)), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
@@ -43,7 +44,7 @@ def distributions(groups: Mapping[str, Mapping[str, np.ndarray]], label: str) ->
             (lines[labels[name]],) = panel.step(np.sort(values), levels, color=colour(names.index(name)), where="post")
         panel.set_title(ticks([group])[0], fontsize=8)
         panel.set_xscale("symlog", linthresh=0.1)
-        panel.set_xlim(left=0)
+        panel.set_xlim(-0.02, max(1, panel.get_xlim()[1]))  # errors that are all 0 are a line beside the axis
         panel.tick_params(labelsize=7)
         bare(panel)
     legend_above(figure, lines)

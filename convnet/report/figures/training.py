@@ -81,7 +81,7 @@ def filters(weights: np.ndarray, *, columns: int = 16) -> Figure:
     own = np.abs(weights).max(axis=(1, 2, 3))
     panels = {"one scale for all": signed_rgb(weights), "one scale each": signed_rgb(weights, own)}
     rows = -(-len(weights) // columns)
-    figure = Figure(figsize=(min(columns, len(weights)) * 0.5, 2 * (rows * 0.5 + 0.5)), layout="constrained")
+    figure = Figure(figsize=(max(min(columns, len(weights)) * 0.5, 2), 2 * (rows * 0.5 + 0.5)), layout="constrained")
     for panel, (title, tiles) in zip(figure.subplots(2, 1), panels.items(), strict=True):
         panel.imshow(grid(tiles, columns=min(columns, len(tiles))), interpolation="nearest")
         panel.set_title(title, fontsize=9, loc="left")
