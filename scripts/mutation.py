@@ -43,7 +43,7 @@ from scripts.mutants import AREAS, Area, draw, tests_of
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path("docs/mutation.md")
 PATIENCE, AT_LEAST = 3, 30
-"""A mutant gets so many times the seconds that the area's tests take without one, and no fewer than AT_LEAST."""
+"""A mutant gets so many times the seconds that its tests take without one, and no fewer than AT_LEAST."""
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,17 @@ def judge(free: queue.Queue, area: Area, mutant: dict[str, Any], patience: float
 
 def run_area(free: queue.Queue, area: Area, todo: list[dict[str, Any]], workers: int, keep: Callable) -> None:
     """Judge the mutants `todo` and `keep` what becomes of each. Raises ValueError where tests fail without a mutant."""
-    copy = free.get()
-    tests = sorted({test for mutant in todo for test in tests_of(copy, area, mutant["path"])})
-    outcome, seconds, output = run_tests(copy, tests, None)
+    copy, patience = free.get(), {}
+    for mutant in todo:
+        tests = tests_of(copy, area, mutant["path"])
+        if mutant["path"] not in patience:
+            outcome, seconds, output = run_tests(copy, tests, None)
+            if outcome != "passed":
+                raise ValueError(f"tests fail without any mutant: {' '.join(tests)}\n{output[-2000:]}")
+            patience[mutant["path"]] = max(PATIENCE * seconds, AT_LEAST)
     free.put(copy)
-    if outcome != "passed":
-        raise ValueError(f"tests fail without any mutant: {' '.join(tests)}\n{output[-2000:]}")
     with progress(len(todo), "mutant") as bar, ThreadPoolExecutor(workers) as pool:
-        patience = max(PATIENCE * seconds, AT_LEAST)
-        for done in pool.map(lambda mutant: judge(free, area, mutant, patience), todo):
+        for done in pool.map(lambda mutant: judge(free, area, mutant, patience[mutant["path"]]), todo):
             keep(done)
             bar.update()
 
