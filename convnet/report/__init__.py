@@ -1,11 +1,10 @@
 """Figures and the HTML page. The only home of Matplotlib and of the template."""
 
 from convnet.report import figures, study, tiles
-from convnet.report.ablation import ABLATION_HEAD, ablation_cells, differences_figure, remark_lines
-from convnet.report.comparison import comparison_table
+from convnet.report.figures import differences_figure
 from convnet.report.page import Page, Part, Picture, Section, write_report
 from convnet.report.picture import png, ticks
-from convnet.report.tables import csv_text, text_table
+from convnet.report.tables import ABLATION_HEAD, ablation_cells, comparison_table, csv_text, remark_lines, text_table
 
 __all__ = [
     "ABLATION_HEAD",

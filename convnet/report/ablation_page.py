@@ -14,9 +14,9 @@ from convnet.ablation.cells import Done
 from convnet.ablation.results import ArmResult, analyse, rows_of
 from convnet.config import recorded
 from convnet.identity import environment
-from convnet.report import figures, study, text_table
-from convnet.report.ablation import ABLATION_HEAD, LEVEL, ablation_cells, differences_figure, remark_lines
+from convnet.report import figures, study
 from convnet.report.page import Page, Part, Section, write_report
+from convnet.report.tables import ABLATION_HEAD, ablation_cells, remark_lines, text_table
 
 SCORE = (
     "Test accuracy: mean over all seeds, with its 95 % interval by Student's t; the test images were looked at once "
@@ -116,13 +116,17 @@ def _results(results: Sequence[ArmResult]) -> Section:
 
 def _divergences(results: Sequence[ArmResult]) -> str:
     """Who diverged more often than the base, beyond chance."""
-    found = [f"{r.name} (p = {r.said.divergence_p:.2g})" for r in results if r.diverged and r.said.divergence_p < LEVEL]
+    found = [
+        f"{r.name} (p = {r.said.divergence_p:.2g})"
+        for r in results
+        if r.diverged and r.said.divergence_p < figures.LEVEL
+    ]
     listed = ", ".join(found)
     return f" Diverged more or less often than the base, by McNemar's exact test: {listed}." if found else ""
 
 
 def _differences(plan: dict[str, Any], results: Sequence[ArmResult]) -> Section | None:
-    figure = differences_figure([r.summary() for r in results])
+    figure = figures.differences_figure([r.summary() for r in results])
     if figure is None:
         return None
     return Section.of(

@@ -76,12 +76,14 @@ def test_the_page_holds_tables_and_figures(finished):
     assert "<td>data.limit</td><td>200</td>" in page
 
 
-NAMES = """
+TINY = """
 seeds = 2
 [base]
 model.name = "linear"
 data.limit = 200
 train.epochs = 2
+"""
+NAMES = """
 [factors."$x_{$, 'a' \\"b\\" 数 =1+1"]
 "_hidden" = {optim.learning_rate = 0.1}
 "$\\\\frac{1}$ 😀" = {optim.learning_rate = 0.2}
@@ -94,7 +96,7 @@ train.epochs = 2
 
 @pytest.mark.sweep
 def test_any_name_is_shown_as_it_is(tmp_path):
-    (tmp_path / "names.toml").write_text(NAMES, encoding="utf-8")
+    (tmp_path / "names.toml").write_text(TINY + NAMES, encoding="utf-8")
     assert run("--preset", str(tmp_path / "names.toml"), out=tmp_path / "out") == 0
     factor, second = tomllib.loads(NAMES)["factors"]
     rows = rows_of(tmp_path / "out")
@@ -150,11 +152,6 @@ def test_traced_arms_share_a_program(tmp_path, monkeypatch):
 # --- what it says of intervals ----------------------------------------------------------------------------------------
 
 SAME = """
-seeds = 2
-[base]
-model.name = "linear"
-data.limit = 200
-train.epochs = 2
 [factors.f]
 "whole" = {optim.name = "sgd"}
 "cropped to all" = {data.crop = 8, optim.name = "sgd"}
@@ -166,7 +163,7 @@ train.epochs = 2
 @pytest.mark.sweep
 def test_a_setting_without_effect_is_no_difference_and_no_test(tmp_path, capsys):
     """A crop of 8 pixels of images of 8: the same bits, by another program."""
-    (tmp_path / "same.toml").write_text(SAME)
+    (tmp_path / "same.toml").write_text(TINY + SAME)
     assert run("--preset", str(tmp_path / "same.toml"), out=tmp_path / "out") == 0
     remarks = [f"{arm}: the same run as {other}, bit for bit: data.crop has no effect here"
                for arm, other in (("cropped to all", "whole"), ("other, cropped to all", "other"))]  # fmt: skip

@@ -1,14 +1,16 @@
 """Matplotlib figures of arrays that were computed elsewhere, by subject."""
 
-from convnet.report.figures.ablation import bands, costs, forest, interaction
+from convnet.report.figures.ablation import LEVEL, bands, costs, differences_figure, forest, interaction
 from convnet.report.figures.audit import distributions, heat_map, shares
 from convnet.report.figures.benchmarks import ratio_bars, scaling
 from convnet.report.figures.training import confusion_matrices, filters, labelled_images, learning_curves
 
 __all__ = [
+    "LEVEL",
     "bands",
     "confusion_matrices",
     "costs",
+    "differences_figure",
     "distributions",
     "filters",
     "forest",

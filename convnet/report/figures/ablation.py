@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,6 +23,7 @@ from convnet.report.figures.panels import (
 )
 from convnet.report.picture import shown, ticks
 
+LEVEL = 0.05
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -75,6 +78,17 @@ def _spread(panel: Axes, intervals: np.ndarray) -> None:
         panel.set_xscale("symlog", linthresh=linear, linscale=1.2)
         panel.xaxis.set_major_formatter("{x:g}")
         panel.set_xlim(*(1.6 * end for end in panel.get_xlim()))
+
+
+def differences_figure(arms: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """The paired differences of the `arms` of a `summary.json`, those whose p < LEVEL marked; None without any."""
+    lines = {}
+    for arm in arms:
+        if (effect := arm["effect"]) is not None:
+            points = (math.nan if x is None else 100 * x for x in (*effect["difference"], effect["detectable"]))
+            lines[arm["arm"]] = (*points, effect["p_holm"] is not None and effect["p_holm"] < LEVEL)
+    label = f"test accuracy − that of {ticks([arms[0]['arm']])[0]}, in percentage points"
+    return forest(lines, label) if lines else None
 
 
 def interaction(values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> Figure:
