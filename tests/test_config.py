@@ -298,3 +298,23 @@ def test_a_config_of_an_older_version_is_not_read_as_anything():
         recorded(older(name="two_looks"))
     with pytest.raises(ValueError, match=r"model\.name is \['cnn'\]"):
         recorded(older(name=["cnn"]))
+
+
+def test_the_usual_settings_are_pinned():
+    """Whoever changes one changes every run that does not name it."""
+    usual = to_dict(RunConfig())
+    assert usual["data"] == {"name": "digits", "limit": None, "shift": 0, "flip": False, "crop": None}
+    assert usual["optim"] == {
+        "name": "nesterov",
+        "learning_rate": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "decoupled": False,
+        "clip_norm": None,
+        "schedule": "cosine",
+        "warmup": 0.0,
+        "step_at": [0.5, 0.75],
+        "step_factor": 0.1,
+    }
+    assert usual["train"] == {"epochs": 20, "batch_size": 64, "loss": "softmax", "label_smoothing": 0.0}
+    assert (usual["model"]["name"], usual["gradient"], usual["seed"]) == ("cnn", "hand", 0)

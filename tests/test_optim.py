@@ -290,3 +290,22 @@ def test_the_optimizer_follows_the_schedule_one_step_per_update(after, rng, x64)
     path = [0.0] + [float(p["w"][0, 0]) for p in trajectory(config, {"w": np.zeros((1, 1))}, grads)]
     rate = schedule(config, STEPS)
     np.testing.assert_allclose(-np.diff(path), [float(rate(t)) for t in range(STEPS)], rtol=1e-6)
+
+
+FALLS = {"step_at": "schedule", "step_factor": "schedule"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "unused"),
+    [
+        (dict(name="sgd"), {"momentum": "name", **FALLS, "decoupled": "weight_decay"}),
+        (dict(name="sgd", weight_decay=0.1, schedule="step"), {"momentum": "name"}),
+        (dict(name="nesterov", weight_decay=0.1), FALLS),
+        (dict(name="adamw", schedule="step"), {"decoupled": "weight_decay"}),
+        (dict(name="adamw", schedule="step", weight_decay=0.1), {"decoupled": "name"}),
+        (dict(name="adam", schedule="step", weight_decay=0.1), {}),
+        (dict(name="unknown", schedule="linear", weight_decay=0.1), FALLS),
+    ],
+)
+def test_settings_that_decide_nothing_are_named_with_their_reason(settings, unused):
+    assert optim.unused_settings(OptimConfig(**settings)) == unused
