@@ -53,10 +53,14 @@ def layer(x, w, settings):
 FORMS = [(which, form) for tables in (ON_CPU, ON_ACCELERATORS) for which, table in tables.items() for form in table]
 
 
+FEW = ("3x3, cropped below, strips of four", "5x4, strips of two", "7x5", "depthwise, two each, dilated")
+"""Layers at which every formulation that fits is tried in every run."""
+
+
 def fitting():
     """Every formulation at every layer it can compute, in float64; at the first of them in all precisions, and at one
-    with a stride that leaves its phases different lengths. Of the others every third; the rest is for the sweep."""
-    seen: dict[str, int] = {}
+    with a stride that leaves its phases different lengths. Of the others those of FEW; the rest is for the sweep."""
+    seen = set()
     for name, case in LAYERS.items():
         for which, form in FORMS:
             if form.fits(layer(*case)):
@@ -64,8 +68,8 @@ def fitting():
                 label = f"{which} {form.name}{where}"
                 usual = label in seen and name != "5x4, stride (2, 3)"
                 dtypes = ("float64",) if usual else ("float64", "float32", "bfloat16")
-                seen[label] = seen.get(label, 0) + 1
-                marks = pytest.mark.sweep if usual and seen[label] % 3 else ()
+                seen.add(label)
+                marks = pytest.mark.sweep if usual and name not in FEW else ()
                 yield pytest.param(which, form, *case, dtypes, id=f"{label}: {name}", marks=marks)
 
 
@@ -113,7 +117,7 @@ def test_sums_in_low_precision_are_rounded_once(which, name, x, w, settings, rng
     *_, pair = operands(rng, which, x, w, at)
     pair = [jnp.asarray(abs(a), "bfloat16") for a in pair]
     form = next(form for map_, form in FORMS if (map_, form.name) == (which, name))
-    compute = partial(form.compute, rows=at.rows, cols=at.cols, groups=at.groups)
+    compute = jax.jit(partial(form.compute, rows=at.rows, cols=at.cols, groups=at.groups))
     with jax.enable_x64(True):
         exact = np.asarray(compute(*(a.astype("float64") for a in pair)))
     np.testing.assert_allclose(compute(*pair).astype("float32"), exact, rtol=1.01 * UNIT["bfloat16"])
@@ -139,7 +143,8 @@ def test_what_padding_crops_is_not_read(form, rng, x64):
     x, w, g, _ = operands(rng, which, *shapes, at)
     x[:, [0, 10, 11]] = np.nan
     pair = (x, w) if which == "correlate" else (x, g)
-    assert np.isfinite(form.compute(*pair, rows=at.rows, cols=at.cols, groups=groups)).all()
+    compute = jax.jit(partial(form.compute, rows=at.rows, cols=at.cols, groups=groups))
+    assert np.isfinite(compute(*pair)).all()
 
 
 def test_the_layers_reach_every_formulation():
@@ -168,13 +173,17 @@ def test_chunks_of_any_size_give_the_same_sums(n, which, module, name, budget, r
     x, w = (n, 5, 4, 2), (3, 3, 2, 3)
     at = layer(x, w, {})
     *_, pair = operands(rng, which, x, w, at)
-    form, places = choose(which, at, name), dict(rows=at.rows, cols=at.cols, groups=1)
-    whole = form.compute(*pair, **places)
+    form = choose(which, at, name)
+
+    def sums():  # compiled anew, as the budget is read while it is traced
+        return jax.jit(partial(form.compute, rows=at.rows, cols=at.cols, groups=1))(*pair)
+
+    whole = sums()
     sizes = []
     monkeypatch.setattr(module, budget, 200)
     chunk_size = chunks.chunk_size
     monkeypatch.setattr(module, "chunk_size", lambda *args: sizes.append(chunk_size(*args)) or sizes[-1])
-    np.testing.assert_allclose(form.compute(*pair, **places), whole, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(sums(), whole, rtol=1e-12, atol=1e-12)
     assert sizes[0] < n or n == 1
     assert n % sizes[0] == 0
 
@@ -184,7 +193,7 @@ def test_depthwise_sums_over_images_in_chunks_of_any_size(n, rng, x64):
     at = layer((n, 4, 3, 2), (3, 3, 1, 4), {"groups": 2, "stride": 2})
     *_, pair = operands(rng, "kernel_gradient", (n, 4, 3, 2), (3, 3, 1, 4), at)
     depthwise, separate = (
-        choose("kernel_gradient", at, name).compute(*pair, rows=at.rows, cols=at.cols, groups=2)
+        jax.jit(partial(choose("kernel_gradient", at, name).compute, rows=at.rows, cols=at.cols, groups=2))(*pair)
         for name in ("depthwise", "separate")
     )
     np.testing.assert_allclose(depthwise, separate, rtol=1e-12, atol=1e-12)
@@ -211,7 +220,7 @@ def test_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(x, w, 
         for name in (None, "direct")
     )
     assert str(jax.make_jaxpr(phases)(*pair)).count("conv_general_dilated") == convolutions
-    np.testing.assert_allclose(phases(*pair), direct(*pair), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(jax.jit(phases)(*pair), jax.jit(direct)(*pair), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("inner", ["winograd", pytest.param("eigen", marks=pytest.mark.sweep), "direct"])
@@ -242,10 +251,9 @@ def test_phases_by_any_convolution(name, inner, rng, x64):
         for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
     )
     # In float32 XLA:CPU errs by anything where it crops and pads (`_crop_low`): a hundred roundings more are little.
+    phases = jax.jit(partial(products.phases, rows=at.rows, cols=at.cols, correlate=correlate))
     for dtype in ("float64", "float32"):
-        actual = products.phases(
-            *(jnp.asarray(a, dtype) for a in pair), rows=at.rows, cols=at.cols, correlate=correlate
-        )
+        actual = phases(*(jnp.asarray(a, dtype) for a in pair))
         assert_sums(actual, expected, np.full_like(scale, 100 * scale.max()), terms.max())
 
 
@@ -357,32 +365,36 @@ def test_elsewhere_small_pairs_are_computed_at_once(x, w, names, at_once):
     assert tuple(form.vmapped(pair) for form in forms) == at_once
 
 
-def sampled(names, every):
-    """The rest is for the sweep."""
-    return [pytest.param(name, marks=() if i % every == 0 else pytest.mark.sweep) for i, name in enumerate(names)]
+ELSEWHERE = [  # the rest is for the sweep
+    pytest.param(name, marks=() if name in {*FEW, "1x1, stride 2", "5x4, stride (2, 3)"} else pytest.mark.sweep)
+    for name in LAYERS
+]
 
 
-@pytest.mark.parametrize("name", sampled(LAYERS, 3))
+def computing(which, at, *, cpu, **settings):
+    """The map as the table for CPUs, or for other devices, has it; compiled."""
+    compute = partial(formulations.compute, which, rows=at.rows, cols=at.cols, groups=at.groups, cpu=cpu, **settings)
+    return jax.jit(compute)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_elsewhere_the_same_is_computed(name, rng, x64):
     x, w, settings = LAYERS[name]
     at = layer(x, w, settings)
     for which in MAPS:
         *_, pair = operands(rng, which, x, w, at)
-        here, there = (
-            formulations.compute(which, *pair, rows=at.rows, cols=at.cols, groups=at.groups, cpu=cpu)
-            for cpu in (True, False)
-        )
+        here, there = (computing(which, at, cpu=cpu)(*pair) for cpu in (True, False))
         np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sampled(LAYERS, 4))
+@pytest.mark.parametrize("name", ELSEWHERE)
 def test_elsewhere_pairs_give_what_each_gives(name, rng, x64):
     x, w, settings = LAYERS[name]
     at = layer(x, w, settings)
     for which in MAPS:
         pairs = [operands(rng, which, x, w, at)[-1] for _ in range(2)]
-        compute = partial(formulations.compute, which, rows=at.rows, cols=at.cols, groups=at.groups, cpu=False)
-        together = compute(*(np.stack(operand) for operand in zip(*pairs, strict=True)), paired=True)
+        stacked = [np.stack(operand) for operand in zip(*pairs, strict=True)]
+        together, compute = computing(which, at, cpu=False, paired=True)(*stacked), computing(which, at, cpu=False)
         np.testing.assert_allclose(together, np.stack([compute(*pair) for pair in pairs]), rtol=1e-12, atol=1e-12)
 
 
