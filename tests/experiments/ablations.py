@@ -19,5 +19,12 @@ def run(*args, out):
     return ablate.main([*args, "--out", str(out)])
 
 
+def row_of(out, optimizer, start, seed):
+    """The row of one cell of GRID."""
+    wanted = (optimizer, start, str(seed))
+    (row,) = (r for r in rows_of(out) if (r["optim.name"], r["model.initializer"], r["seed"]) == wanted)
+    return row
+
+
 def last_line(capsys):
     return capsys.readouterr().err.strip().splitlines()[-1]

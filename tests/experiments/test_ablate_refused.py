@@ -6,7 +6,7 @@ import json
 import pytest
 
 from convnet.record import RunDirectory
-from tests.experiments.ablations import BASE, FACTORS, GRID, last_line, rows_of, run
+from tests.experiments.ablations import BASE, FACTORS, GRID, last_line, row_of, rows_of, run
 
 # --- bad input --------------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ def test_cells_of_other_code_are_not_mixed_in_silently(finished, tmp_path, capsy
 
     out = tmp_path / "out"
     shutil.copytree(finished, out)
-    path = out / "cells" / rows_of(out)[0]["cell"] / "manifest.json"
+    path = out / "cells" / row_of(out, "sgd", "zeros", 0)["cell"] / "manifest.json"
     manifest = json.loads(path.read_text())
     path.write_text(json.dumps(manifest | {"packages": manifest["packages"] | {"jax": "0.1"}}))
     assert run(*GRID, out=out) == 2

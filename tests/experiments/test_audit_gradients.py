@@ -143,7 +143,7 @@ def test_the_processes_are_those_that_may_run(monkeypatch):
 
 
 def test_help_reads_right_in_both_forms(monkeypatch, capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match=r"^0$"):
         run(monkeypatch, "--help")
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--planted, --no-planted Whether planted wrong rules are audited" in shown

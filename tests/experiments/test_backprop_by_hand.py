@@ -283,6 +283,31 @@ def test_the_exit_code_tells_and_the_parameter_is_named(difference, code, line, 
     assert line in capsys.readouterr().out.splitlines()
 
 
+def test_seconds_are_those_of_the_epochs_of_each_way(monkeypatch):
+    """Per step; not those of the other way, nor of the progress that is told between them."""
+    now = [1000.0]
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: now[0])
+
+    def passing(seconds, loss):
+        def epoch(params, images, labels, batches):
+            now[0] += seconds
+            return params + 1, np.full(len(batches), loss)
+
+        return epoch
+
+    class Bar:
+        def update(self):
+            now[0] += 500.0
+
+    epochs = {"by hand": passing(8.0, 0.5), "jax.grad": passing(2.0, 0.25)}
+    end, losses, seconds = trial.race(epochs, 0, None, None, np.zeros((3, 4, 32), int), Bar())
+    assert end == 3
+    assert {way: values.tolist() for way, values in seconds.items()} == {"by hand": [2.0] * 3, "jax.grad": [0.5] * 3}
+    assert {way: values.tolist() for way, values in losses.items()} == {
+        "by hand": [[0.5] * 4] * 3, "jax.grad": [[0.25] * 4] * 3,
+    }  # fmt: skip
+
+
 # --- the experiment ---------------------------------------------------------------------------------------------------
 
 TINY = {"cnn": architectures.CNN(widths=(4,), head_width=0, activation="tanh", pool="avg")}

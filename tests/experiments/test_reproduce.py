@@ -144,7 +144,7 @@ def test_accuracies_that_an_older_version_rounded_are_compared_as_rounded(run, c
 @pytest.mark.sweep
 def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
     config = RunConfig(model=Linear(), optim=OptimConfig(learning_rate=1e38), train=TrainConfig(epochs=2), seed=3)
-    with pytest.raises(NonFiniteLoss):
+    with pytest.raises(NonFiniteLoss, match=r"is not finite at step"):
         Trainer(config, data.load("digits")).run(directory=tmp_path / "run")
     assert reproduce.main([str(tmp_path / "run")]) == 0
     assert "is not finite at step" in capsys.readouterr().out

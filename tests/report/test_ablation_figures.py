@@ -13,7 +13,6 @@ def test_bands_draw_a_line_and_a_band_per_arm():
     figure = figures.bands({"a": {"loss": line}, "b": {"loss": line}}, {"loss": "loss (log)"}, "updates")
     (panel,) = figure.axes
     assert len(panel.lines) == len(panel.collections) == 2
-    np.testing.assert_array_equal(panel.lines[1].get_ydata(), x / 2)
     assert (panel.get_yscale(), panel.get_ylabel(), panel.get_xlabel()) == ("log", "loss", "updates")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
@@ -33,8 +32,8 @@ def test_forest_marks_what_is_significant():
     assert len(panel.patches) == 1  # what could not be detected, where it is known
     intervals = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != 0]
     assert [list(line.get_xdata()) for line in intervals] == [[0.5, 1.5]]
-    dots = [line for line in panel.lines if line.get_marker() == "o"]
-    assert dots[0].get_markerfacecolor() != "white" == dots[1].get_markerfacecolor()
+    inside = {line.get_xdata()[0]: line.get_markerfacecolor() for line in panel.lines if line.get_marker() == "o"}
+    assert inside[1] != "white" == inside[0.2]
 
 
 def test_interaction_writes_every_value_and_leaves_gaps_empty():

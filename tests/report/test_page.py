@@ -229,9 +229,9 @@ def test_what_cannot_be_made_says_so_in_its_place(tmp_path):
 
 def test_an_interruption_is_no_missing_picture(tmp_path):
     def interrupted():
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("by hand")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="by hand"):
         write_report(tmp_path / "report.html", "t", {}, [Part("First", interrupted)])
 
 
