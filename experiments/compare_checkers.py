@@ -59,6 +59,10 @@ class Verdict:
     rejected: bool
     seconds: float
 
+    @property
+    def right(self) -> bool:
+        return self.rejected == (self.kind == "wrong")
+
 
 Checker = Callable[[Callable, Case, int], bool]
 """(rule, case, seed) -> whether it rejects the rule."""
@@ -164,18 +168,11 @@ def table_of(verdicts: list[Verdict]) -> list[list[str]]:
 
 def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
     """Rule × checker; where a checker was wrong, its word is in capitals."""
-    checkers = list(dict.fromkeys(v.checker for v in verdicts))
-    said = {(v.rule, v.checker): v for v in verdicts}
-    rows = [["rule", "in truth", *checkers]]
-    for rule in dict.fromkeys(v.rule for v in verdicts):
-        kind = next(v.kind for v in verdicts if v.rule == rule)
-        cells = []
-        for checker in checkers:
-            rejected = said[rule, checker].rejected
-            word = "rejected" if rejected else "believed"
-            cells.append(word if rejected == (kind == "wrong") else word.upper())
-        rows.append([rule, kind, *cells])
-    return rows
+    rows: dict[str, list[str]] = {}
+    for v in verdicts:
+        word = "rejected" if v.rejected else "believed"
+        rows.setdefault(v.rule, [v.rule, v.kind]).append(word if v.right else word.upper())
+    return [["rule", "in truth", *dict.fromkeys(v.checker for v in verdicts)], *rows.values()]
 
 
 def compare_checkers(settings: CompareCheckers) -> int:
@@ -189,7 +186,7 @@ def compare_checkers(settings: CompareCheckers) -> int:
     verdicts = all_verdicts(settings, checkers)
     study.claim(out, "compare_checkers", plan)
     where, table = environment(), table_of(verdicts)
-    misjudged = [asdict(v) for v in verdicts if v.rejected != (v.kind == "wrong")]
+    misjudged = [asdict(v) for v in verdicts if not v.right]
     values = {"table": table, "misjudged": misjudged, "verdicts": [asdict(v) for v in verdicts]}
     study.write_results(out, "checkers.json", values, where)
     missing = write_report(out / "report.html", *checkers_page(verdicts, study.circumstances(where)))

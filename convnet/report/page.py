@@ -108,9 +108,8 @@ def write_report(path: Path, title: str, facts: Mapping[str, str], parts: Sequen
     )
     images = [one for of_section in drawn for one in of_section]
     files = zip(slugs(one.picture.key for one in images), images, strict=True)
-    with _Pictures(path.parent / "figures", path.name) as folder:
-        folder.write({f"{name}.png": one.image for name, one in files if one.image})
-        write_atomically(path, html.encode("utf-8", "backslashreplace"))
+    pictures = {f"{name}.png": one.image for name, one in files if one.image}
+    _publish(path, html.encode("utf-8", "backslashreplace"), pictures)
     return failures
 
 
@@ -152,38 +151,25 @@ def slugs(titles: Iterable[str]) -> list[str]:
     return found
 
 
-class _Pictures:
-    """The pictures of one report in a folder that others, and people, may keep theirs in. What is written is listed
-    before it is, so that an interruption leaves nothing that no list knows."""
-
-    def __init__(self, folder: Path, report: str):
-        self._folder, self._report, self._new = folder, report, {}
-        try:
-            self._lists = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._lists = {}
-        self._old = self._lists.get(report, {})
-
-    def __enter__(self) -> _Pictures:
-        return self
-
-    def write(self, pictures: Mapping[str, bytes]) -> None:
-        self._new = {name: hashlib.sha256(image).hexdigest() for name, image in pictures.items()}
-        if not (self._old or self._new):
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._list(self._old | self._new)
-        for name, image in pictures.items():
-            write_atomically(self._folder / name, image)
-
-    def __exit__(self, kind, *_) -> None:
-        if kind is None and (self._old or self._new):
-            others = {name for report, files in self._lists.items() if report != self._report for name in files}
-            for name in self._old.keys() - self._new.keys() - others:
-                path = self._folder / name
-                if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == self._old[name]:
-                    path.unlink()
-            self._list(self._new)
-
-    def _list(self, files: dict[str, str]) -> None:
-        write_json(self._folder / WRITTEN, self._lists | {self._report: files})
+def _publish(path: Path, html: bytes, pictures: Mapping[str, bytes]) -> None:
+    """Write the page and its pictures, in a folder that others, and people, may keep theirs in. What is written is
+    listed before it is, so that an interruption leaves nothing that no list knows."""
+    folder, report = path.parent / "figures", path.name
+    try:
+        lists = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        lists = {}
+    old, new = lists.get(report, {}), {name: hashlib.sha256(image).hexdigest() for name, image in pictures.items()}
+    if old or new:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / WRITTEN, lists | {report: old | new})
+    for name, image in pictures.items():
+        write_atomically(folder / name, image)
+    write_atomically(path, html)
+    others = {name for other, files in lists.items() if other != report for name in files}
+    for name in old.keys() - new.keys() - others:
+        picture = folder / name
+        if picture.is_file() and hashlib.sha256(picture.read_bytes()).hexdigest() == old[name]:
+            picture.unlink()
+    if old or new:
+        write_json(folder / WRITTEN, lists | {report: new})
