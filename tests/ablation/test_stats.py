@@ -217,6 +217,8 @@ def test_divergence_counts_discordant_pairs():
     assert divergence_p(always, never) == pytest.approx(2 / 2**6)
     assert divergence_p(always, always) == 1
     assert divergence_p([False, True], [True, False]) == 1
+    base, arm = [False, False, False, True, True], [True, True, True, False, True]
+    assert divergence_p(base, arm) == pytest.approx(2 * (4 + 1) / 2**4)  # 3 or 4 of 4, or 0 or 1
 
 
 def test_divergence_of_unequal_seeds_is_refused():
