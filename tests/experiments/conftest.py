@@ -35,3 +35,17 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("settings.json").write_text(json.dumps({"optim": {"learning_rate": 0.375}}), encoding="utf-8")
     return monkeypatch
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """`refused(main, *args)`: the one line that the command says of bad input, which leaves nothing."""
+
+    def line(main, *args):
+        assert main([*args, "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert error.startswith("error: ")
+        assert not (tmp_path / "out").exists()
+        return error
+
+    return line

@@ -57,14 +57,18 @@ def columns_of(table):
 # --- a comparison -----------------------------------------------------------------------------------------------------
 
 
-def _split(labels):
+def _split(labels, darkest):
     """Images [N, 2, 3, 1] of one grey each, 10 more than the one before."""
-    greys = 10 * np.arange(1, len(labels) + 1, dtype=np.uint8)
+    greys = darkest + 10 * np.arange(len(labels), dtype=np.uint8)
     return Split(np.tile(greys[:, None, None, None], (1, 2, 3, 1)), np.array(labels))
 
 
 PETS = Dataset(
-    "pets", _split([0, 1, 2, 0, 1, 2, 0]), _split([0, 1, 2, 1, 0]), _split([0, 0, 1, 2]), ("cat", "dog", "owl")
+    "pets",
+    train=_split([0, 1, 2, 0, 1, 2, 0], 10),
+    validation=_split([0, 1, 2, 1, 0], 100),
+    test=_split([0, 0, 1, 2], 150),
+    class_names=("cat", "dog", "owl"),
 )
 """7 training, 5 validation and 4 test images."""
 CONFIG = RunConfig(
