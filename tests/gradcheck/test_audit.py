@@ -69,7 +69,7 @@ def rounded(v):
 
 
 def test_a_reference_that_rounds_in_forward_mode_condemns_nobody():
-    """As JAX does on accelerators with the maximum over windows; a rule that rounds so is condemned all the same."""
+    """As JAX does on accelerators with the maximum over windows; a rule that rounds so is rejected all the same."""
     report = audit(cube, (X,), reference=with_tangent(rounded), stages=["elementwise", "adjoint"])
     assert report.failures == []
     (check,) = (check for check in report.checks if check.name == "forward mode")
