@@ -1,6 +1,5 @@
 """The A/A test: its arms are disjoint, its count is right, and a test that is too eager is seen."""
 
-import runpy
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convnet.cli import run_command
 from scripts import aa_test
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,5 +71,5 @@ def test_equal_differences_are_no_test(script, monkeypatch, capsys):
 def test_bad_input_is_one_line(args, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scripts.aa_test", *args])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_module("scripts.aa_test", run_name="__main__")
+        sys.exit(run_command(aa_test.AATest, aa_test.aa_test))
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {message}: expected")

@@ -1,13 +1,13 @@
 """The measurement of coverage counts right, and sees an interval that is too short."""
 
 import json
-import runpy
 import sys
 
 import numpy as np
 import pytest
 
 from convnet.ablation import Interval
+from convnet.cli import run_command
 from scripts import coverage
 
 
@@ -69,5 +69,5 @@ def test_what_has_no_interval_is_not_counted(script, rng):
 def test_bad_input_is_one_line(args, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scripts.coverage", *args])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_module("scripts.coverage", run_name="__main__")
+        sys.exit(run_command(coverage.Coverage, coverage.coverage))
     assert capsys.readouterr().err.strip().splitlines()[-1] == f"error: {message}"

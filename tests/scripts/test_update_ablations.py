@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import runpy
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from convnet.experiments import ablate
 
 from convnet.ablation import recomputed
-from convnet.cli import parse_command
+from convnet.cli import parse_command, run_command
 from scripts import update_ablations
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +165,7 @@ def test_bad_input_is_one_line(args, message, tmp_path, docs, monkeypatch, capsy
     args = [str(tmp_path) if arg == "SOME" else arg for arg in args]
     monkeypatch.setattr(sys, "argv", ["scripts.update_ablations", *args, "--docs", str(docs)])
     with pytest.raises(SystemExit, match=r"^2$"):
-        runpy.run_module("scripts.update_ablations", run_name="__main__")
+        sys.exit(run_command(update_ablations.Update, update_ablations.update))
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {message}")
     assert (docs / "ablations.md").read_text() == before
 
