@@ -24,6 +24,7 @@ FROZEN = "tests/test_frozen.py"
 """Whatever the source, last."""
 CELLS = ("tests/experiments/test_ablate_resumed.py", "tests/experiments/test_ablate.py")
 COMPARED = ("tests/report/test_comparison_page.py", "tests/experiments/test_compare.py")
+COMMANDS = ("tests/experiments/test_options.py", "tests/experiments/test_defaults.py")
 RUNS = ("tests/test_run.py", "tests/test_run_directory.py", "tests/test_same_run.py")
 AREAS = {
     "data": Area(("convnet/data/*.py",), ("tests/data",)),
@@ -69,8 +70,38 @@ AREAS = {
             "identity": ("tests/test_identity.py", "tests/test_same_run.py"),
         },
     ),
-    "report": Area(("convnet/report/*.py",), ("tests/report",)),
-    "experiments": Area(("experiments/*.py",), ("tests/experiments",)),
+    "report": Area(
+        ("convnet/report/*.py", "convnet/report/figures/*.py"),
+        ("tests/report", "tests/experiments/test_compare_checkers.py"),
+        {
+            "ablation_page": ("tests/report/test_ablation.py", "tests/report/test_ablation_published.py"),
+            "audit_page": ("tests/report/test_audit_published.py", "tests/experiments/test_audit_gradients.py"),
+            "backprop_page": ("tests/report/test_trial_published.py", "tests/experiments/test_trial.py"),
+            "comparison_page": ("tests/report/test_comparison_published.py", "tests/report/test_comparison_page.py"),
+            "page": ("tests/report/test_page.py",),
+            "ablation": ("tests/report/test_ablation_figures.py", "tests/report/test_ablation_published.py"),
+            "audit": ("tests/report/test_audit_figures.py", "tests/report/test_picture.py"),
+            "benchmarks": ("tests/report/test_benchmark_figures.py", "tests/report/test_picture.py"),
+            "training": ("tests/report/test_training_figures.py", "tests/report/test_picture.py"),
+        },
+    ),
+    "experiments": Area(
+        ("experiments/*.py",),
+        ("tests/experiments",),
+        {
+            name: (*(f"tests/experiments/{test}.py" for test in tests), *COMMANDS)
+            for name, tests in {
+                "ablate": ("test_ablate", "test_ablate_refused", "test_ablate_resumed", "test_presets"),
+                "audit_gradients": ("test_audit_gradients",),
+                "backprop_by_hand": ("test_backprop_by_hand", "test_trial"),
+                "compare": ("test_compare",),
+                "compare_checkers": ("test_compare_checkers", "test_every_experiment"),
+                "predict": ("test_predict",),
+                "reproduce": ("test_reproduce",),
+                "train": ("test_train",),
+            }.items()
+        },
+    ),
 }
 
 
