@@ -318,3 +318,9 @@ def test_the_usual_settings_are_pinned():
     }
     assert usual["train"] == {"epochs": 20, "batch_size": 64, "loss": "softmax", "label_smoothing": 0.0}
     assert (usual["model"]["name"], usual["gradient"], usual["seed"]) == ("cnn", "hand", 0)
+
+
+def test_every_seed_of_32_bits_is_one():
+    assert [RunConfig(seed=seed).seed for seed in (0, 35, 2**32 - 1)] == [0, 35, 2**32 - 1]
+    with pytest.raises(ValueError, match=r"^seed is 4294967296: expected less than 2\*\*32"):
+        RunConfig(seed=2**32)
