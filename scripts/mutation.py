@@ -3,7 +3,7 @@
     python -m scripts.mutation --area data             45 mutants of convnet/data, drawn at random; minutes
     python -m scripts.mutation --out mutants.jsonl     every area; the same command again goes on where it stopped
     python -m scripts.mutation --out mutants.jsonl --again     those that survived once more, after new tests
-    python -m scripts.mutation --list                  only counts what there is to draw from
+    python -m scripts.mutation --out mutants.jsonl --list      only counts: what there is, and what has been run
 
 The mutants are those of cosmic-ray (pip install "convnet-lab[mutation]"). Tests run in a clone of the last commit, so
 this checkout is never mutated, and changes in it that are not committed are not seen. What is drawn are places, each
@@ -63,7 +63,7 @@ class Mutation:
     workers: int = 1
     """Mutants under test at a time, each in a copy of its own."""
     list: bool = False
-    """Count the mutants and run nothing."""
+    """Run nothing: count the mutants, and what `out` holds of those drawn."""
 
 
 @contextmanager
@@ -190,13 +190,13 @@ def mutation(settings: Mutation) -> None:
         equivalent = unnoticeable(root / PAGE)
         for name, area in ((name, AREAS[name]) for name in settings.area):
             paths = sorted(path.relative_to(root).as_posix() for one in area.sources for path in root.glob(one))
-            drawn[name] = draw(root, paths, 0 if settings.list else settings.sample, settings.seed)
+            drawn[name] = draw(root, paths, settings.sample, settings.seed)
             todo = [one for one in drawn[name][1] if results.get(one["id"], {}).get("outcome") in due]
-            if todo:
+            if todo and not settings.list:
                 run_area(free, area, todo, settings.workers, keep)
     print(text_table(table(drawn, results, equivalent)))
-    mutants = (mutant for _, mutants in drawn.values() for mutant in mutants)
-    left = [m for m in mutants if results[m["id"]]["outcome"] == "survived" and m["id"] not in equivalent]
+    mutants = (mutant for _, mutants in drawn.values() for mutant in mutants if mutant["id"] not in equivalent)
+    left = [mutant for mutant in mutants if results.get(mutant["id"], {}).get("outcome") == "survived"]
     print("".join(f"\n{show(mutant)}\n" for mutant in left), end="")
 
 

@@ -75,6 +75,8 @@ def test_the_untested_function_is_found_until_it_is_called_equivalent_or_tested(
         in printed
     )
 
+    mutation.mutation(mutation.Mutation(area=("toy",), out=out, list=True))
+    assert capsys.readouterr().out == printed
     mutation.mutation(settings)  # has nothing left to do
     assert len(out.read_text(encoding="utf-8").splitlines()) == len(results)
     assert (tmp_path / "toy.py").read_text(encoding="utf-8") == SOURCE
@@ -111,6 +113,14 @@ def test_the_draw_is_seeded_takes_a_place_once_and_survives_an_edit_elsewhere(tm
     assert drawn != mutants.draw(tmp_path, ["one.py"], 10, seed=1)[1]
     (tmp_path / "one.py").write_text("import math\n\n\n" + body, encoding="utf-8")
     assert [one["id"] for one in mutants.draw(tmp_path, ["one.py"], 10, seed=0)[1]] == [one["id"] for one in drawn]
+
+
+def test_a_list_runs_nothing(toy, tmp_path, capsys):
+    mutation.mutation(mutation.Mutation(area=("toy",), out=tmp_path / "out.jsonl", list=True))
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert int(row[1]) > 3
+    assert row[2:] == ["0", "0", "0", "0"]
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_failure_without_any_mutant_is_an_error(toy):
