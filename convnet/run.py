@@ -56,7 +56,7 @@ class Trainer:
         compiled: bool = True,
     ):
         self.dataset, self.traced = dataset, tuple(traced)
-        self.config = self.named(config)
+        self.config = self.with_data_name(config)
         n, batch = len(dataset.train), config.train.batch_size
         require(batch == "full" or batch <= n, "train.batch_size", batch, f"at most the {n} training examples")
         self.task = self._task(task, opset)
@@ -76,7 +76,7 @@ class Trainer:
         if own is not None:
             if opset is not None:
                 raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
-            if changed := differences(to_dict(self.config), to_dict(self.named(own.config))):
+            if changed := differences(to_dict(self.config), to_dict(self.with_data_name(own.config))):
                 raise ValueError(f"task is of another config: {next(iter(changed))} differs")
             if changed := differences(asdict(facts), asdict(own.facts)):
                 raise ValueError(f"task is of other data: {next(iter(changed))} differs")
@@ -89,7 +89,7 @@ class Trainer:
     def model(self) -> Any:
         return self.task.model
 
-    def named(self, config: RunConfig) -> RunConfig:
+    def with_data_name(self, config: RunConfig) -> RunConfig:
         """`config` with the name of the data that are trained on, which may be the user's own."""
         return replace(config, data=replace(config.data, name=self.dataset.name))
 
@@ -158,7 +158,7 @@ class Trainer:
         Stopped; ValueError for another config than the programs are of, and (OtherRun) where `directory` holds another
         run, or one that would have other bits now, naming each field with its value then and now.
         """
-        config = self.named(config)
+        config = self.with_data_name(config)
         self.check_shared(config)
         if directory is None:
             return self._fit(config, on_epoch)
@@ -188,7 +188,7 @@ class Trainer:
 
     def check_shared(self, config: RunConfig) -> None:
         """ValueError for a config that these programs cannot run, naming what differs."""
-        others = differences(to_dict(self.config), to_dict(self.named(config)))
+        others = differences(to_dict(self.config), to_dict(self.with_data_name(config)))
         if others := sorted(others.keys() - {"seed", *self.traced}):
             raise ValueError(f"{others[0]} is not as in the compiled program: expected only the seed to differ")
 
@@ -198,8 +198,8 @@ class Trainer:
         replicates: how many are trained in one program with it; 0: none.
         """
         return {
-            "config": to_dict(self.named(config)),
-            "data": self.dataset.facts,
+            "config": to_dict(self.with_data_name(config)),
+            "data": self.dataset.description,
             "computes": self.task.computes(),
             "replicates": replicates,
             "traced": list(self.traced),

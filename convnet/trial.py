@@ -209,7 +209,7 @@ def run_trial(settings: Trial, by_hand: ByHand) -> int:
     total = len(settings.models) * len(PRECISIONS) * seeds * epochs * len(WAYS)
     with progress(total, "epoch") as bar:
         outcomes = [try_model(name, settings.reference, by_hand, dataset, orders, bar) for name in settings.models]
-    study.claim(out, "backprop_by_hand", settings.settings)
+    study.reserve(out, "backprop_by_hand", settings.settings)
     write_json(out / "summary.json", {"environment": environment(), "models": [o.summary() for o in outcomes]})
     missing = write_trial(out / "report.html", outcomes, _facts(settings.reference, seeds, epochs))
     print(text_table(gradients_table(outcomes)), text_table(results_table(outcomes)), sep="\n\n")
@@ -217,7 +217,7 @@ def run_trial(settings: Trial, by_hand: ByHand) -> int:
     worst = max(o.worst("float64") for o in outcomes)
     print(f"\nWRONG in float64: {', '.join(wrong)}" if wrong else f"\nall agree: float64 to {worst:.1e}")
     print(f"report: {out / 'report.html'}")
-    return max(study.tell(missing), 1 if wrong else 0)
+    return max(study.report_missing(missing), 1 if wrong else 0)
 
 
 def _facts(reference: str, seeds: int, epochs: int) -> dict[str, str]:

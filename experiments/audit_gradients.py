@@ -186,7 +186,7 @@ def audit_all(settings: Audit) -> int:
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
     out, tasks = settings.directory(), tasks_of(settings)
-    study.claim(out, "audit", settings.asked())
+    study.reserve(out, "audit", settings.asked())
     start = time.perf_counter()
     findings = Findings(settings.resolved().level)
     for task, result in results_of(tasks, settings.jobs):

@@ -181,7 +181,7 @@ def compare(settings: Compare) -> int:
         for family, run in runs.items():
             bar.set_postfix_str(f"compiling {family}")
             trainers[family] = Trainer(run, datasets[run.data.limit])
-        study.claim(out, "compare", plan.settings)
+        study.reserve(out, "compare", plan.settings)
         for family, trainer in trainers.items():
             trained = tuple(run_family(family, trainer, plan.seeds, out, settings.resume, bar))
             families.append(Family.of(family, trainer, trained, plan.recipe.target))

@@ -184,7 +184,7 @@ def compare_checkers(settings: CompareCheckers) -> int:
     out = settings.out or study.directory(Path("runs", "checkers" + ("-quick" if settings.quick else "")), plan, usual)
     study.check_same(out, "compare_checkers", plan)
     verdicts = all_verdicts(settings, checkers)
-    study.claim(out, "compare_checkers", plan)
+    study.reserve(out, "compare_checkers", plan)
     where, table = environment(), table_of(verdicts)
     misjudged = [asdict(v) for v in verdicts if not v.right]
     values = {"table": table, "misjudged": misjudged, "verdicts": [asdict(v) for v in verdicts]}

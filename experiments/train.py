@@ -93,14 +93,14 @@ def train(settings: Train) -> int:
     print(f"test accuracy   {result.test_accuracy:.4%} (loss {result.test_loss:.4f}; epoch {result.best_epoch}'s)")
     print(f"parameter hash  {parameter_hash(result.variables)}")
     print(f"report          {out / 'report.html'}")
-    return study.tell(missing)
+    return study.report_missing(missing)
 
 
 def _check_directory(out: Path, resume: bool) -> None:
     """ValueError where `out` holds a run that is not to be resumed, or something else, or cannot be written."""
     check_writable(out)
     if not any((out / name).exists() for name in OURS):
-        study.check_no_strangers(out)
+        study.check_empty(out)
     elif not resume:
         raise ValueError(f"out is {str(out)!r}: holds a run already; go on with it (--resume) or choose another")
 

@@ -128,7 +128,7 @@ def _sources(done: Done) -> dict[str, Any]:
     """What a cell would say of its data today. Nothing where they are not on this machine, which only writes the report
     then."""
     try:
-        return {"data": dataset_of(done.cell.arm.config).facts}
+        return {"data": dataset_of(done.cell.arm.config).description}
     except data.DatasetNotPrepared:
         return {}
 

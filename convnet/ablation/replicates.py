@@ -221,7 +221,7 @@ class _Run:
         """variables: the best on validation; info, logits: of the test images."""
         if self.failure is not None:
             return self.failure
-        config = self.trainer.named(self.config)
+        config = self.trainer.with_data_name(self.config)
         result = self.trainer.result(config, self.records, variables, self.best.epoch, info, logits)
         if self.journal is not None:
             conclude(self.journal, result)

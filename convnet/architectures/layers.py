@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from convnet.ops.window import Padding, Pair
 from convnet.settings import require
 
-Function = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu"]
+Function = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "softplus", "silu", "hard_swish"]
 FUNCTIONS: tuple[str, ...] = get_args(Function)
 """Activation functions: ops of the same names."""
 

@@ -49,7 +49,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three splits of one image classification task. An own dataset is made with `from_arrays`, or directly.
+    """Three splits of one image classification task. Your own is made with `from_arrays`, or directly.
 
     Raises ValueError if the splits' images differ in H, W or C, or a label is not in [0, len(class_names)).
     """
@@ -82,11 +82,11 @@ class Dataset:
         return {name: getattr(self, name) for name in ("train", "validation", "test")}
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """What tells these data from others, as plain JSON values: name, digest, shape (H, W, C), sizes, classes."""
         sizes = {name: len(split) for name, split in self.splits.items()}
-        facts = {"name": self.name, "digest": self.digest, "shape": list(self.image_shape), "sizes": sizes}
-        return facts | {"classes": self.num_classes}
+        found = {"name": self.name, "digest": self.digest, "shape": list(self.image_shape), "sizes": sizes}
+        return found | {"classes": self.num_classes}
 
     @cached_property
     def digest(self) -> str:

@@ -28,7 +28,7 @@ def conditioning(f: Callable, *inputs: Leaves, probes: int, rng: np.random.Gener
     return [np.maximum(np.sqrt(total / probes), np.abs(value)) for total, value in zip(squares, base, strict=True)]
 
 
-def typical(scales: Leaves) -> list[float]:
+def rms(scales: Leaves) -> list[float]:
     """The root mean square of each array."""
     return [float(np.sqrt(np.mean(scale**2))) if scale.size else 0.0 for scale in scales]
 
@@ -44,7 +44,7 @@ def floored(scales: Leaves, floors: Sequence[float]) -> Leaves:
     return [np.maximum(scale, floor) for scale, floor in zip(scales, floors, strict=True)]
 
 
-def ulps(terms: int, dtype="float64") -> float:
+def tolerance(terms: int, dtype="float64") -> float:
     """16·√terms roundings of float64 and float32; narrow dtypes add up in float32, so there only the ends round."""
     return 16.0 if unit_roundoff(dtype) > 1e-4 else 16.0 * float(np.sqrt(terms))
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.comparison import compare, conditioning, floored, typical, ulps
+from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction, as_float64
 from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, OpSet
@@ -147,7 +147,7 @@ def _check_call(call: Call, g, hand: OpSet, auto: OpSet, title: str, rng) -> Che
         lambda leaves, g: theirs.vjp(leaves, constants, g), leaves, as_float64(g), probes=PROBES, rng=rng
     )
     terms = max(leaf.size for leaf in (*leaves, *g))
-    return compare("ops", title, ours.names, actual, expected, floored(scale, typical(scale)), 2 * ulps(terms))
+    return compare("ops", title, ours.names, actual, expected, floored(scale, rms(scale)), 2 * tolerance(terms))
 
 
 def _check_value(ours: CompiledFunction, theirs: CompiledFunction, leaves, constants, title: str) -> Check | None:
@@ -197,8 +197,8 @@ def _check_parameters(objective: Callable, variables, hand: OpSet, auto: OpSet, 
     leaves, ones = as_float64(jax.tree.leaves(variables)), as_float64(ones)
     actual, expected = as_float64(gradient(leaves)), as_float64(reference(leaves, ones))
     scale = conditioning(reference, leaves, ones, probes=PROBES, rng=rng)
-    scale = floored(scale, typical(scale))
-    bound = 4 * ulps(max(leaf.size for leaf in leaves))  # the roundings of several layers, one after the other
+    scale = floored(scale, rms(scale))
+    bound = 4 * tolerance(max(leaf.size for leaf in leaves))  # the roundings of several layers, one after the other
     return [
         compare("parameters", name, [name], [a], [e], [s], bound)
         for name, a, e, s in zip(names, actual, expected, scale, strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convnet.gradcheck.comparison import conditioning, floored, typical, ulps
+from convnet.gradcheck.comparison import conditioning, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64
 
 
@@ -42,7 +42,7 @@ LEVELS = {
 
 
 FLOOR = 16
-"""An entry counts at least with this fraction of its array's root mean square."""
+"""An entry counts at least with one part in so many of its array's root mean square."""
 
 
 class Untested(Exception):
@@ -106,7 +106,7 @@ class Subject:
     def scales(self) -> list[Leaves]:
         """The conditioning of each of these gradients."""
         raw = [self.raw_conditioning(self.gradient_of, self.leaves, g) for g in self.cotangents]
-        floors = [size / FLOOR for size in typical(raw[0])]  # of the Gaussian one: others are 0 nearly everywhere
+        floors = [size / FLOOR for size in rms(raw[0])]  # of the Gaussian one: others are 0 nearly everywhere
         return [floored(scales, floors) for scales in raw]
 
     def gradient_of(self, leaves: Leaves, g: Leaves) -> Leaves:
@@ -118,7 +118,7 @@ class Subject:
     def conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
         """B of every entry of f(*inputs), no smaller than the floor of its array: see `comparison.conditioning`."""
         raw = self.raw_conditioning(f, *inputs)
-        return floored(raw, [size / FLOOR for size in typical(raw)])
+        return floored(raw, [size / FLOOR for size in rms(raw)])
 
     def entries(self, shape: tuple[int, ...], limit: int | None = None) -> list[tuple[int, ...]]:
         """Entries to look at one by one: all, or the first, the last and random ones."""
@@ -132,10 +132,10 @@ class Subject:
 
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""
-        return ulps(self.terms)
+        return tolerance(self.terms)
 
     def against_autodiff(self, scales: Leaves, like: Leaves | None = None, *, factor: float = 2) -> Leaves:
         """Scales for a comparison with autodiff, whose rules lose digits in the tails that ours and oracles keep: an
         entry counts at least with the root mean square of its array (of `like`, if given), and `factor` times.
         """
-        return [factor * scale for scale in floored(scales, typical(like or scales))]
+        return [factor * scale for scale in floored(scales, rms(like or scales))]

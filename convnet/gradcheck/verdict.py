@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-EVIDENCE = ("elementwise", "differences", "taylor", "kinks", "fuzz", "ops", "parameters")
+INDEPENDENT = ("elementwise", "differences", "taylor", "kinks", "fuzz", "ops", "parameters")
 """Stages that compare a gradient with an independent one, or with values. The others ask whether it is sane, agrees
 with itself, or could have been checked: a zero gradient passes all of those."""
 
@@ -54,7 +54,9 @@ class Report:
     @property
     def passed(self) -> bool:
         """Nothing failed, and the gradient was compared with something else than itself."""
-        return not self.failures and any(check.status == "passed" and check.stage in EVIDENCE for check in self.checks)
+        return not self.failures and any(
+            check.status == "passed" and check.stage in INDEPENDENT for check in self.checks
+        )
 
     @property
     def stages_failed(self) -> list[str]:

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import Array
 
 from convnet.architectures import Architecture, Table, shapes
-from convnet.architectures import layers as table
+from convnet.architectures import layers as kinds
 from convnet.models.layers import Affine, BatchNorm, Weighted
 from convnet.ops import HAND, OpSet
 
@@ -29,11 +29,11 @@ class Model(nn.Module):
     initializer_scale: float | None = None
     precision: str = "float32"
 
-    def run(self, layers: Sequence[table.Layer], x: Array, train: bool = False) -> Array:
+    def run(self, layers: Sequence[kinds.Layer], x: Array, train: bool = False) -> Array:
         """`x` [N, …] through `layers`, one after the other. To be called in a compact method."""
         for layer in layers:
             x = self._layer(layer, x, train)
-            if hasattr(layer, "name") and not isinstance(layer, table.Block):
+            if hasattr(layer, "name") and not isinstance(layer, kinds.Block):
                 self.show(layer.name, x)
         return x
 
@@ -43,32 +43,32 @@ class Model(nn.Module):
             self.sow("activations", "in_order", {name: x})
         return x
 
-    def _layer(self, layer: table.Layer, x: Array, train: bool) -> Array:
+    def _layer(self, layer: kinds.Layer, x: Array, train: bool) -> Array:
         ops, name = self.ops, getattr(layer, "name", None)
         match layer:
-            case table.Conv() | table.Dense():
+            case kinds.Conv() | kinds.Dense():
                 return Weighted(layer, **self._settings(), name=name)(x)
-            case table.Pool(kind=kind):
+            case kinds.Pool(kind=kind):
                 pool = ops.max_pool if kind == "max" else ops.avg_pool
                 return pool(x, layer.window, stride=layer.stride, padding=layer.padding)
-            case table.GlobalAvgPool():
+            case kinds.GlobalAvgPool():
                 return ops.global_avg_pool(x)
-            case table.BatchNorm():
+            case kinds.BatchNorm():
                 return BatchNorm(ops, name=name)(x, train=train)
-            case table.LayerNorm():
+            case kinds.LayerNorm():
                 return Affine(ops.layer_norm, name=name)(x)
-            case table.GroupNorm(groups=groups):
+            case kinds.GroupNorm(groups=groups):
                 return Affine(partial(ops.group_norm, groups=groups), name=name)(x)
-            case table.LocalResponseNorm():
+            case kinds.LocalResponseNorm():
                 settings = dict(size=layer.size, k=layer.k, alpha=layer.alpha, beta=layer.beta)
                 return ops.local_response_norm(x, **settings)
-            case table.Activation(function=function):
+            case kinds.Activation(function=function):
                 return getattr(ops, function)(x)
-            case table.Dropout(rate=rate):
+            case kinds.Dropout(rate=rate):
                 return self._drop(x, rate) if train and rate else x
-            case table.Flatten():
+            case kinds.Flatten():
                 return x.reshape(x.shape[0], -1)
-            case table.Block() | table.Residual():
+            case kinds.Block() | kinds.Residual():
                 return Scope(**self._settings(), layer=layer, name=name)(x, train)
         raise ValueError(f"layer {layer!r} is none of convnet.architectures.layers")
 
@@ -83,11 +83,11 @@ class Model(nn.Module):
 class Scope(Model):
     """Layers under one name: its parameters and results go below that."""
 
-    layer: table.Block | table.Residual = field(kw_only=True)
+    layer: kinds.Block | kinds.Residual = field(kw_only=True)
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        if isinstance(self.layer, table.Block):
+        if isinstance(self.layer, kinds.Block):
             return self.run(self.layer.layers, x, train)
         x = self.show("sum", self.run(self.layer.body, x, train) + self.run(self.layer.shortcut, x, train))
         return getattr(self.ops, self.layer.function)(x)
@@ -107,7 +107,7 @@ class Network(Model):
     architecture: Architecture | Table = field(kw_only=True)
     num_classes: int = field(kw_only=True)
 
-    def table(self, image_shape: tuple[int, int, int]) -> tuple[table.Layer, ...]:
+    def table(self, image_shape: tuple[int, int, int]) -> tuple[kinds.Layer, ...]:
         """The layers on images [H, W, C]."""
         layers = self.architecture.layers(image_shape, self.num_classes)
         for _ in shapes.walk(layers, image_shape):  # raises where one does not fit

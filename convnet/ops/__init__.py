@@ -30,7 +30,7 @@ __all__ += ["receptive_field", "windows"]
 class OpSet:
     """The ops that a model computes with, and the one table of them: by default each has its hand-derived gradient.
 
-    Replacing one changes the network's backward pass and nothing else:
+    One with the same values and another rule changes the network's backward pass and nothing else:
     model.clone(ops=dataclasses.replace(HAND, relu=my_relu))
     """
 

@@ -39,7 +39,7 @@ def read_plan(out: Path, study: str) -> dict[str, Any] | None:
     check_writable(out)
     name, path = f"out is {str(out)!r}", out / PLAN
     if not path.exists():
-        check_no_strangers(out)
+        check_empty(out)
         return None
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
@@ -52,7 +52,7 @@ def read_plan(out: Path, study: str) -> dict[str, Any] | None:
     return plan
 
 
-def check_no_strangers(out: Path) -> None:
+def check_empty(out: Path) -> None:
     """ValueError where `out` holds any file that can be seen: it may be somebody's."""
     found = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.exists() else []
     if found:
@@ -76,7 +76,7 @@ def _brief(value: Any) -> str:
     return "none" if value is None else "some" if isinstance(value, dict) else repr(value)
 
 
-def claim(out: Path, study: str, settings: dict[str, Any]) -> None:
+def reserve(out: Path, study: str, settings: dict[str, Any]) -> None:
     """Make `out` the directory of these results. Raises ValueError as `check_same` does."""
     check_same(out, study, settings)
     out.mkdir(parents=True, exist_ok=True)
@@ -102,10 +102,10 @@ def write_results(
 def conclude(out: Path, text: str, missing: Sequence[str]) -> int:
     """Print `text` and where the report is. Returns the exit code that `tell` does."""
     print(f"{text}\n\nreport: {out / 'report.html'}")
-    return tell(missing)
+    return report_missing(missing)
 
 
-def tell(missing: Sequence[str]) -> int:
+def report_missing(missing: Sequence[str]) -> int:
     """Say on standard error what a report lacks. Returns the exit code: 1 if anything, else 0."""
     for line in missing:
         print(f"the report is not complete: {line}", file=sys.stderr)

@@ -33,7 +33,7 @@ def make_epoch(train_step: Callable, batch_size: int) -> Callable[[TrainState, A
     return epoch
 
 
-def make_evaluate(model, loss: Callable, prepare: Callable[[Array], Array], batch_size: int) -> Callable:
+def make_evaluate(model, loss: Callable, preprocess: Callable[[Array], Array], batch_size: int) -> Callable:
     """`evaluate(variables, images uint8 [N, H, W, C], labels [N]) -> (info, logits [N, K])`: every image once.
 
     variables: the model's, such as `TrainState.variables`; any N.
@@ -43,7 +43,7 @@ def make_evaluate(model, loss: Callable, prepare: Callable[[Array], Array], batc
     """
 
     def evaluate(variables, images: Array, labels: Array) -> tuple[Info, Array]:
-        logits = batched_map(lambda batch: model.apply(variables, prepare(batch)), images, batch_size)
+        logits = batched_map(lambda batch: model.apply(variables, preprocess(batch)), images, batch_size)
         hits = jnp.argmax(logits, axis=1) == labels
         return {"loss": jnp.mean(loss(logits, labels)), "hits": jnp.sum(hits)}, logits
 

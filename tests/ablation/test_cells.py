@@ -131,7 +131,7 @@ def test_a_cell_is_known_by_what_it_computed_and_by_what_came_of_it():
 @pytest.fixture(scope="module")
 def here():
     """What a cell that was finished here and now says of itself."""
-    return decisive() | {"data": dataset_of(BASE).facts}
+    return decisive() | {"data": dataset_of(BASE).description}
 
 
 def test_cells_of_here_and_now_are_comparable(here, tmp_path):

@@ -15,14 +15,14 @@ SETTINGS = {"seeds": 5, "runs": {"cnn": {"train": {"epochs": 40}}, "mlp": {"trai
 
 @pytest.fixture
 def claimed(tmp_path):
-    study.claim(tmp_path / "new" / "out", "compare", SETTINGS)
+    study.reserve(tmp_path / "new" / "out", "compare", SETTINGS)
     return tmp_path / "new" / "out"
 
 
 def test_the_same_settings_may_come_again(claimed):
     (claimed / "results.csv").write_text("1")
     study.check_same(claimed, "compare", json.loads(json.dumps(SETTINGS)))
-    study.claim(claimed, "compare", SETTINGS)
+    study.reserve(claimed, "compare", SETTINGS)
     assert sorted(path.name for path in claimed.iterdir()) == ["plan.json", "results.csv"]
 
 
@@ -39,7 +39,7 @@ OTHERS = {
 @pytest.mark.parametrize(("settings", "message"), OTHERS.values(), ids=OTHERS)
 def test_other_settings_are_named(claimed, settings, message):
     before = (claimed / "plan.json").read_bytes()
-    for action in (study.check_same, study.claim):
+    for action in (study.check_same, study.reserve):
         with pytest.raises(ValueError, match=message):
             action(claimed, "compare", settings)
     assert (claimed / "plan.json").read_bytes() == before
@@ -54,7 +54,7 @@ def test_another_command_is_named(claimed):
 def test_a_plan_that_cannot_be_read_is_kept(claimed, text):
     (claimed / "plan.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"its plan\.json cannot be read; choose another --out"):
-        study.claim(claimed, "compare", SETTINGS)
+        study.reserve(claimed, "compare", SETTINGS)
     assert (claimed / "plan.json").read_bytes() == text.encode("latin-1")
 
 
@@ -62,20 +62,20 @@ def test_files_of_somebody_are_named_and_kept(tmp_path):
     for name in "dcba":
         (tmp_path / f"{name}.txt").write_text(name)
     with pytest.raises(ValueError, match=r"holds files of something else \(a\.txt, b\.txt, c\.txt, …\); choose"):
-        study.claim(tmp_path, "compare", SETTINGS)
+        study.reserve(tmp_path, "compare", SETTINGS)
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_hidden_files_stand_in_nobodys_way(tmp_path):
     (tmp_path / ".gitignore").write_text("*")
-    study.claim(tmp_path, "compare", SETTINGS)
+    study.reserve(tmp_path, "compare", SETTINGS)
     assert (tmp_path / ".gitignore").read_text() == "*"
 
 
 def test_a_file_is_no_directory(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ValueError, match=r"out is .* cannot be written"):
-        study.claim(tmp_path / "out", "compare", SETTINGS)
+        study.reserve(tmp_path / "out", "compare", SETTINGS)
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -89,7 +89,7 @@ def test_other_settings_have_a_directory_of_their_own(tmp_path):
 
 
 def test_an_incomplete_report_shows_in_the_exit_code(capsys):
-    assert (study.tell([]), study.tell(["Curves: could not be made"])) == (0, 1)
+    assert (study.report_missing([]), study.report_missing(["Curves: could not be made"])) == (0, 1)
     assert capsys.readouterr().err == "the report is not complete: Curves: could not be made\n"
 
 

@@ -1,4 +1,4 @@
-"""The stages of an audit, in the order in which they are run: each takes an `Subject` and yields `Check`s."""
+"""The stages of an audit, in the order in which they are run: each takes a `Subject` and yields `Check`s."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from convnet.gradcheck.checks.first_order import (
     oracle_is_affordable,
     worst_of,
 )
-from convnet.gradcheck.comparison import compare, ulps
+from convnet.gradcheck.comparison import compare, tolerance
 from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
@@ -50,7 +50,7 @@ def _precision(subject: Subject, dtype: str) -> Check:
         if _overflows([*there.outputs, *expected], narrow):
             return Check("precisions", dtype, "untested", note=f"values or gradients overflow {dtype} at this point")
         scale = there.conditioning(there.gradient_of, there.leaves, as_float64(rounded))
-        bound = ulps(subject.terms, dtype)
+        bound = tolerance(subject.terms, dtype)
         check = compare("precisions", dtype, subject.program.names, as_float64(actual), expected, scale, bound, dtype)
         checks.append(replace(check, note=check.note or note))
     return worst_of(checks)
