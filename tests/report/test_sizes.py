@@ -13,7 +13,8 @@ SHARES = {"noticed": {"ours": (1, 2), "theirs": (1, 3)}, "rejected": {"ours": (0
 SIZES = {
     "a row of 0.27 per op": (
         lambda: figures.heat_map(np.ones((10, 3)), ROWS, ["a", "b", "c"], "error", failed=1.0), (4.15, 3.9)),
-    "a colour bar needs 2.4": (lambda: figures.heat_map(np.ones((1, 1)), ["op"], ["a"], "error", failed=1.0), (2.45, 2.4)),
+    "a colour bar needs 2.4": (
+        lambda: figures.heat_map(np.ones((1, 1)), ["op"], ["a"], "error", failed=1.0), (2.45, 2.4)),
     "five groups a row": (lambda: figures.distributions(DISTRIBUTIONS, "error"), (13.0, 4.2)),
     "one group": (lambda: figures.distributions({"g": DISTRIBUTIONS["group 0"]}, "error"), (6.5, 2.6)),
     "a panel per quantity": (lambda: figures.shares(SHARES), (9.2, 1.6)),
