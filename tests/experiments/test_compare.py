@@ -230,6 +230,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(args, message, refused):
     assert message in refused(compare.main, *args)
 
 
+def test_the_ends_of_what_is_allowed_are_allowed():
+    plan = plan_of(Compare(seeds=1, target=1.0, models=("linear",)))
+    assert (plan.seeds, plan.recipe.target) == (1, 1.0)
+    with pytest.raises(ValueError, match=r"^target is 0\.0: expected an accuracy in \(0, 1\]"):
+        plan_of(Compare(target=0.0))
+
+
 BAD_FILES = {
     "unknown key": ({"cnn": {"modle": {}}}, "unknown setting 'cnn.modle': did you mean model"),
     "nested unknown key": (
