@@ -247,6 +247,16 @@ def test_a_trainer_compiles_its_four_programs_once_and_seeds_nothing():
     assert fingerprint(same) == fingerprint(base_result())  # and another Trainer of one config gives the same bits
 
 
+def test_an_epoch_consumes_the_state_it_is_given_and_nothing_else():
+    """So that there is room for one state and not for two."""
+    programs, (training, _, _) = trainer().programs(), tiny_dataset().on_device
+    key, values = trainer().inputs([BASE])
+    state = programs.init(key, values)
+    programs.epoch(state, values, *training)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert not any(array.is_deleted() for array in training)
+
+
 def test_the_counter_counts():
     before = len(COMPILED)
     jax.jit(lambda x: x + 12345.0)(np.float32(1))
