@@ -59,7 +59,7 @@ class Mutation:
     out: Path | None = None
     """File of results, a line of JSON per mutant, written as they come; what it holds is not run again."""
     again: bool = False
-    """Run those of `out` that survived once more."""
+    """Run those of `out` that survived once more, but for equivalent ones."""
     workers: int = 1
     """Mutants under test at a time, each in a copy of its own."""
     list: bool = False
@@ -184,14 +184,18 @@ def mutation(settings: Mutation) -> None:
             with settings.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result, ensure_ascii=False) + "\n")
 
-    due = (None, "survived") if settings.again else (None,)
+    def is_due(name: str) -> bool:
+        return name not in results or (
+            settings.again and results[name]["outcome"] == "survived" and name not in equivalent
+        )
+
     with copies(ROOT, settings.workers) as free:
         root = free.queue[0]
         equivalent = unnoticeable(root / PAGE)
         for name, area in ((name, AREAS[name]) for name in settings.area):
             paths = sorted(path.relative_to(root).as_posix() for one in area.sources for path in root.glob(one))
             drawn[name] = draw(root, paths, settings.sample, settings.seed)
-            todo = [one for one in drawn[name][1] if results.get(one["id"], {}).get("outcome") in due]
+            todo = [one for one in drawn[name][1] if is_due(one["id"])]
             if todo and not settings.list:
                 run_area(free, area, todo, settings.workers, keep)
     print(text_table(table(drawn, results, equivalent)))
