@@ -44,7 +44,7 @@ class Worker:
     def __init__(self, variant: Variant, *, seconds: float, timeout: float, threads: int | None = None):
         self.variant, self._seconds, self._timeout, self._threads = variant, seconds, timeout, threads
         self.hello: dict[str, Any] = {}
-        self._process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | None = None
         self._prepared: dict[Task, dict[str, Any]] = {}
         self._absent: str | None = None
         self._pending = b""
@@ -67,24 +67,24 @@ class Worker:
     def forget(self) -> None:
         """Let go of all tasks, and the memory that they take."""
         self._prepared = {}
-        if self._process:
+        if self.process:
             with suppress(Gap):
                 self._ask({"do": "forget"})
 
     def memory(self) -> dict[str, int]:
         """peak_bytes, and idle_bytes before the first task; empty where the worker does not run."""
         try:
-            return self._ask({"do": "memory"}) if self._process else {}
+            return self._ask({"do": "memory"}) if self.process else {}
         except Gap:
             return {}
 
     def close(self) -> None:
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.kill()
-        self._process.communicate()
+        self.process.kill()
+        self.process.communicate()
         self._errors.close()
-        self._process, self._prepared, self._pending = None, {}, b""
+        self.process, self._prepared, self._pending = None, {}, b""
 
     def __enter__(self) -> Worker:
         return self
@@ -96,7 +96,7 @@ class Worker:
         """Start its process unless it runs. Raises Gap where the framework is missing."""
         if self._absent:
             raise Gap(self._absent)
-        if self._process:
+        if self.process:
             return
         tuned, command = self.variant.allocator == "tuned", [sys.executable, "-m", "benchmarks.serve"]
         command += [self.variant.peer, str(self._threads or 0)]
@@ -106,7 +106,7 @@ class Worker:
         environment["CONVNET_KEEP_MEMORY"] = "0" if self.variant.allocator == "default" else "1"
         # Kept open as long as the process runs; closed with it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -121,14 +121,14 @@ class Worker:
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(json.dumps(question).encode() + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
             raise Gap(self._crash()) from None
         return self._answer(self._timeout)
 
     def _answer(self, timeout: float) -> dict[str, Any]:
-        deadline, pipe = monotonic() + timeout, self._process.stdout.fileno()
+        deadline, pipe = monotonic() + timeout, self.process.stdout.fileno()
         while b"\n" not in self._pending:
             if not select.select([pipe], [], [], max(deadline - monotonic(), 0))[0]:
                 self.close()
@@ -144,7 +144,7 @@ class Worker:
 
     def _crash(self) -> str:
         """Why the process ended: the last line it said."""
-        code = self._process.wait()
+        code = self.process.wait()
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         self.close()

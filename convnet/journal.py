@@ -79,11 +79,11 @@ class Journal:
         if resume:
             check_same_run(path, identity, accept_changes=accept_changes)
         what = {name: identity.get(name) for name in WHAT}
-        self._checkpoints = Checkpoints(path / "checkpoints", what, parameter_hash)
+        self.checkpoints = Checkpoints(path / "checkpoints", what, parameter_hash)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock(path)
         if not resume:
-            self._checkpoints.clear()  # before the metrics: a checkpoint must not outlive the lines it counts on
+            self.checkpoints.clear()  # before the metrics: a checkpoint must not outlive the lines it counts on
         self._run = RunDirectory(path, identity, resume=resume, facts=facts)
         self._saved_at, self._saved_epoch = time.perf_counter(), 0
 
@@ -92,7 +92,7 @@ class Journal:
 
         Raises ValueError for metrics or checkpoints that do not belong to this run (see `Checkpoints.restore`).
         """
-        found = self._checkpoints.restore(state) if self._resume else None
+        found = self.checkpoints.restore(state) if self._resume else None
         lines = self._run.rewind(None if found is None else found.position)
         if found is None:
             return state
@@ -112,7 +112,7 @@ class Journal:
         if self.every_epoch or stop or self._due():
             self.save(fit)
         if stop:
-            self._checkpoints.wait()
+            self.checkpoints.wait()
             raise Stopped(epoch, self._epochs, saved=True, signal=stop.signal)
 
     def save(self, fit: Fit) -> None:
@@ -120,7 +120,7 @@ class Journal:
         if self._saved_epoch < len(fit.records):
             self._run.sync()
             self._saved_at, self._saved_epoch = time.perf_counter(), len(fit.records)
-            self._checkpoints.save(fit, self._run.position)
+            self.checkpoints.save(fit, self._run.position)
 
     def write(self, record: EpochRecord, variables: Any) -> None:
         """The line of an epoch, with the hash of the variables after it. Raises OSError as `keep` does."""
@@ -135,12 +135,12 @@ class Journal:
             warnings.warn(message, stacklevel=2)
 
     def _due(self) -> bool:
-        cost = FIRST_COST if self._checkpoints.seconds is None else self._checkpoints.seconds
-        return not self._checkpoints.saving and time.perf_counter() - self._saved_at >= cost / SHARE
+        cost = FIRST_COST if self.checkpoints.seconds is None else self.checkpoints.seconds
+        return not self.checkpoints.saving and time.perf_counter() - self._saved_at >= cost / SHARE
 
     def finish(self, variables: Any, **facts: Any) -> None:
         """The run is complete: its hashes and `facts` join the manifest."""
-        self._checkpoints.wait()
+        self.checkpoints.wait()
         self._ended = True
         self._run.finish(
             "finished",
@@ -168,7 +168,7 @@ class Journal:
     def __exit__(self, kind: type | None, error: BaseException | None, trace) -> None:
         """A run that ended before `finish` says in its manifest how."""
         try:
-            self._checkpoints.__exit__(kind, error, trace)
+            self.checkpoints.__exit__(kind, error, trace)
             if error is not None:
                 self.fail(error)
         finally:

@@ -260,14 +260,14 @@ def test_no_room_for_a_line_of_metrics(tmp_path, undisturbed, monkeypatch):
 
 def test_no_room_for_a_checkpoint(tmp_path, undisturbed, monkeypatch):
     with monkeypatch.context() as patch:
-        write = Checkpoints._write
+        write = Checkpoints.write
 
         def full(self, arrays, facts, begun):
             if facts["epoch"] == 3:
                 raise OSError(errno.ENOSPC, "no space left for this checkpoint")
             write(self, arrays, facts, begun)
 
-        patch.setattr(Checkpoints, "_write", full)
+        patch.setattr(Checkpoints, "write", full)
         with pytest.raises(OSError, match="no space left for this checkpoint"):
             go(tmp_path)
     assert (read_manifest(tmp_path)["status"], len(read_metrics(tmp_path))) == ("failed", 4)
@@ -452,13 +452,13 @@ def test_checkpoints_take_no_more_than_their_share_of_the_time(tmp_path, monkeyp
     monkeypatch.setattr(journal.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(Checkpoints, "save", lambda self, fit, position: saved.append(len(fit.records)))
     with Journal(tmp_path, IDENTITY) as log:
-        log._checkpoints.seconds = None
+        log.checkpoints.seconds = None
         now = fit(log.begin(start()), epoch_of_noise, validate, 1)
         for number in range(1, 16):
             clock[0] += 1.0
             log.keep(replace(now, records=now.records * number))
             if saved:
-                log._checkpoints.seconds = 0.15
+                log.checkpoints.seconds = 0.15
     assert saved == [5, 8, 11, 14]
 
 
@@ -468,11 +468,11 @@ def test_none_is_due_while_one_is_being_written(tmp_path, monkeypatch):
         now = fit(log.begin(start()), epoch_of_noise, validate, 1)
         monkeypatch.setattr(Checkpoints, "saving", True)
         log.keep(now)
-        assert log._checkpoints.epochs() == []
+        assert log.checkpoints.epochs() == []
         monkeypatch.setattr(Checkpoints, "saving", False)
         log.keep(now)
-        log._checkpoints.wait()
-        assert log._checkpoints.epochs() == [1]
+        log.checkpoints.wait()
+        assert log.checkpoints.epochs() == [1]
 
 
 def test_the_metrics_are_on_the_disk_before_the_checkpoint_that_counts_on_them(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def precisely(precision: str, program: Program) -> Program:
 
 def op_program(task: OpTask, opset: OpSet) -> Program:
     """Arguments are drawn by NumPy; every call computes on the same ones."""
-    function, arguments = _function(task, opset), _arguments(task)
+    function, arguments = function_of(task, opset), arguments_of(task)
     if task.context == "scan":
         function = partial(_repeated, function, task.repeats)
     elif task.context == "vmap":
@@ -49,7 +49,7 @@ def gemm_program(task: GemmTask) -> Program:
     return precisely(task.precision, Program(caller(jax.jit(jnp.matmul), (a, b))))
 
 
-def _function(task: OpTask, opset: OpSet) -> Callable[..., Array]:
+def function_of(task: OpTask, opset: OpSet) -> Callable[..., Array]:
     """Of a convolution: (x, w) for the forward pass, (g, w) for dL/dx, (g, x) for dL/dw. Of a pooling: (x,), (g, x).
 
     The gradient of a linear function does not use its value, so no forward pass is left in the compiled program.
@@ -68,7 +68,7 @@ def _function(task: OpTask, opset: OpSet) -> Callable[..., Array]:
     }[task.direction]
 
 
-def _arguments(task: OpTask) -> tuple[Array, ...]:
+def arguments_of(task: OpTask) -> tuple[Array, ...]:
     layer = task.layer
     shapes = {"x": layer.image_shape(task.batch), "g": layer.output_shape(task.batch)}
     if isinstance(layer, ConvLayer):

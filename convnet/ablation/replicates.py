@@ -140,7 +140,7 @@ class Replicates:
 
     def _run_vmapped(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
         trainer = self.trainer
-        for start, width in _chunks(len(configs), self.chunk):
+        for start, width in chunks_of(len(configs), self.chunk):
             chunk = configs[start : start + width]
             trainer.programs(width)
             with trainer.task.precision(), stop_requests() as stop, ExitStack() as stack:
@@ -238,7 +238,7 @@ def _of(tree, i: int):
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
-def _chunks(n: int, largest: int) -> list[tuple[int, int]]:
+def chunks_of(n: int, largest: int) -> list[tuple[int, int]]:
     """(start, width) of the fewest chunks of one width, at most `largest`, that cover n."""
     width = -(-n // max(-(-n // largest), 1))
     return [(start, width) for start in range(0, n, width)] if n else []

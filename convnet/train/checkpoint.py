@@ -110,7 +110,7 @@ class Checkpoints:
             "identity": self.identity,
             "identity_hash": content_hash(self.identity),
         }
-        self._saving = self._writer.submit(self._write, to_host(fit.state, fit.best_variables), facts, start)
+        self._saving = self._writer.submit(self.write, to_host(fit.state, fit.best_variables), facts, start)
 
     def wait(self) -> None:
         """Until no save is under way. Raises OSError if the latest one failed."""
@@ -172,10 +172,10 @@ class Checkpoints:
         return ocp
 
     @cached_property
-    def _checkpointer(self):
+    def checkpointer(self):
         return self._orbax.Checkpointer(self._orbax.PyTreeCheckpointHandler())
 
-    def _write(self, arrays: dict[str, np.ndarray], facts: dict[str, Any], start: float) -> None:
+    def write(self, arrays: dict[str, np.ndarray], facts: dict[str, Any], start: float) -> None:
         path = self.directory / f"{facts['epoch']:08d}"
         proof = {**facts, "digest": self.digest(_sealed(arrays, facts))}
         try:
@@ -184,7 +184,7 @@ class Checkpoints:
                 raise OSError(errno.ENOSPC, "too little room")  # found now, before Orbax's threads stumble over it
             kept = {name: array for name, array in arrays.items() if array.size}  # Orbax refuses the others
             with _plain_name(path) as place:
-                self._checkpointer.save(place, args=self._orbax.args.PyTreeSave(kept), custom_metadata=proof)
+                self.checkpointer.save(place, args=self._orbax.args.PyTreeSave(kept), custom_metadata=proof)
             self._prove(path)
         except Exception as error:
             for remains in self.directory.glob(f"{path.name}{REMAINS[0]}"):
@@ -206,7 +206,7 @@ class Checkpoints:
         """Arrays (but for those of size zero) and facts. Raises what a damaged file makes a reader raise."""
         ocp = self._orbax
         with _plain_name(path) as place:
-            metadata = self._checkpointer.metadata(place)
+            metadata = self.checkpointer.metadata(place)
             facts = dict(metadata.custom_metadata)
             digest, identity = facts.pop("digest"), facts["identity"]
             if content_hash(identity) != facts["identity_hash"]:
@@ -215,7 +215,7 @@ class Checkpoints:
                 differing = describe_differences(identity, self.identity, "then", "now")
                 raise OtherRun(f"{path} is a checkpoint of another run: {differing}")
             kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in metadata.item_metadata}
-            arrays = self._checkpointer.restore(place, args=ocp.args.PyTreeRestore(restore_args=kinds))
+            arrays = self.checkpointer.restore(place, args=ocp.args.PyTreeRestore(restore_args=kinds))
         if self.digest(_sealed(arrays, facts)) != digest:
             raise ValueError("its content is not what was written")
         return arrays, facts

@@ -113,9 +113,9 @@ def test_scanned_epochs_learn_too(gradient):
 @pytest.mark.parametrize("layer", QUICK_LAYERS.values(), ids=QUICK_LAYERS)
 def test_hand_and_autodiff_time_the_same_arrays(layer, context):
     for task in tasks_of(layer, context, batch=2, precision="float32", repeats=2):
-        arguments, results = jax_ops._arguments(task), []
+        arguments, results = jax_ops.arguments_of(task), []
         for opset in OPSETS.values():
-            function = jax_ops._function(task, opset)
+            function = jax_ops.function_of(task, opset)
             if context == "vmap":
                 results.append([function(*(value[i] for value in arguments)) for i in range(2)])
             else:
@@ -129,8 +129,8 @@ def test_hand_and_autodiff_time_the_same_arrays(layer, context):
 @pytest.mark.parametrize("layer", [ConvLayer(3, 4, 6, 7, stride=2), PoolLayer(2, 3, 4)], ids=lambda layer: layer.label)
 def test_shapes_of_the_table_are_those_of_the_ops(layer):
     for task in tasks_of(layer, "once", batch=2, precision="float32", repeats=1):
-        arguments = jax_ops._arguments(task)
-        result = jax_ops._function(task, OPSETS["hand"])(*arguments)
+        arguments = jax_ops.arguments_of(task)
+        result = jax_ops.function_of(task, OPSETS["hand"])(*arguments)
         expected = {
             "fwd": layer.output_shape(2),
             "dw": getattr(layer, "kernel_shape", tuple)(),

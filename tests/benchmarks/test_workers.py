@@ -49,8 +49,8 @@ def test_a_missing_peer_is_marked_and_the_others_are_measured(without_keras, sta
 def test_a_worker_that_dies_says_so_and_starts_again(started):
     worker = started("ours")
     worker.prepare(GEMM)
-    worker._process.kill()
-    worker._process.wait()
+    worker.process.kill()
+    worker.process.wait()
     with pytest.raises(Gap, match="crashed with code -9"):
         worker.sample(GEMM)
     assert worker.sample(GEMM).seconds > 0
@@ -77,7 +77,7 @@ def test_frameworks_that_dispatch_every_step_are_not_even_started(peer, started)
     for task in (*tasks, StepTask(QUICK_NETWORKS["tiny_cnn"], "vmapped", 2, 2)):
         with pytest.raises(Gap, match="dispatches every step"):
             worker.prepare(task)
-    assert worker._process is None
+    assert worker.process is None
 
 
 @pytest.mark.parametrize(("peer", "allocator"), [("ours", "default"), ("ours", "tuned"), ("autodiff", "tuned")])

@@ -291,7 +291,7 @@ def test_the_chunks_of_a_kernel_gradient_are_two_or_more(rng, monkeypatch, x64):
 def test_a_dilated_image_is_read_at_its_own_elements():
     """The windows of the formulation are those of the layer, whose stride and dilation may be anything."""
     for window in (Window(9, 3, 2, 1, lo=1, hi=2), Window(11, 4, 3, 2, lo=-1), Window(5, 2, 1, 3, 2, lo=0, hi=-2)):
-        wider = direct._dilated(window)
+        wider = direct.dilated(window)
         assert wider.output == window.output
         np.testing.assert_array_equal(wider.positions, 2 * window.positions)
         np.testing.assert_array_equal(wider.real, window.real)

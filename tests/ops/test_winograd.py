@@ -117,12 +117,12 @@ def test_an_entry_off_by_a_ten_thousandth_breaks_the_bound(judged, place, monkey
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_transform_in_bfloat16_breaks_the_bound(judged, dtype, monkeypatch):
-    combined = winograd._combined
+    combined = winograd.combined
 
     def narrow(matrix, terms):
         return [term.astype("bfloat16").astype(dtype) for term in combined(matrix, terms)]
 
-    monkeypatch.setattr(winograd, "_combined", narrow)
+    monkeypatch.setattr(winograd, "combined", narrow)
     with pytest.raises(AssertionError, match=r"^worst at"):
         judged(dtype, monkeypatch)
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections import namedtuple
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -118,8 +119,8 @@ def test_keys_of_another_kind_survive(checkpoints):
 
 def test_what_is_saved_is_what_was_there_though_the_buffers_are_used_again(checkpoints, monkeypatch):
     """The writer is held until training has consumed the state that it was given."""
-    go, write = threading.Event(), Checkpoints._write
-    monkeypatch.setattr(Checkpoints, "_write", lambda self, *args: go.wait(600) and write(self, *args))
+    go, write = threading.Event(), Checkpoints.write
+    monkeypatch.setattr(Checkpoints, "write", lambda self, *args: go.wait(600) and write(self, *args))
     overwrite = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)
     state = state_of(5)
     pointer = state.params["conv1"]["kernel"].unsafe_buffer_pointer()
@@ -381,7 +382,7 @@ FULL = {
 @pytest.mark.parametrize("error", FULL.values(), ids=FULL)
 def test_a_full_disk_is_one_line_and_older_checkpoints_stay(error, saved, checkpoints, monkeypatch):
     with checkpoints() as store:
-        monkeypatch.setattr(store._checkpointer, "save", fail_with(error))
+        monkeypatch.setattr(store.checkpointer, "save", fail_with(error))
         store.save(fit_of(5), {})
         with pytest.raises(OSError, match="no space left for this checkpoint; make room and resume") as caught:
             store.wait()
@@ -422,7 +423,7 @@ def test_what_a_failed_save_has_written_is_removed_where_that_is_possible(
     if busy:
         request.getfixturevalue("unremovable")
     with checkpoints() as store:
-        monkeypatch.setattr(store._checkpointer, "save", half)
+        monkeypatch.setattr(store.checkpointer, "save", half)
         store.save(fit_of(5), {})
         with pytest.raises(OSError, match="no space left for this checkpoint"):
             store.wait()
@@ -432,13 +433,13 @@ def test_what_a_failed_save_has_written_is_removed_where_that_is_possible(
 def test_a_save_that_cannot_be_read_back_is_an_error_at_once(saved, checkpoints, monkeypatch):
     """While the checkpoints before are still there; what was written is kept to be looked at."""
     store = checkpoints()
-    write = store._checkpointer.save
+    write = store.checkpointer.save
 
     def tear(path, **options):
         write(path, **options)
         truncate(path)
 
-    monkeypatch.setattr(store._checkpointer, "save", tear)
+    monkeypatch.setattr(store.checkpointer, "save", tear)
     with store:
         store.save(fit_of(5), {})
         with (
@@ -450,7 +451,7 @@ def test_a_save_that_cannot_be_read_back_is_an_error_at_once(saved, checkpoints,
 
 
 def test_too_little_room_is_noticed_before_anything_is_written(saved, checkpoints, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=1000))
     with checkpoints() as store:
         store.save(fit_of(5), {})
         with pytest.raises(OSError, match="no space left for this checkpoint"):
@@ -460,7 +461,7 @@ def test_too_little_room_is_noticed_before_anything_is_written(saved, checkpoint
 
 def test_another_failure_is_not_called_a_full_disk(checkpoints, monkeypatch):
     store = checkpoints()
-    monkeypatch.setattr(store._checkpointer, "save", fail_with(ValueError("unheard of")))
+    monkeypatch.setattr(store.checkpointer, "save", fail_with(ValueError("unheard of")))
     store.save(fit_of(5), {})
     with pytest.raises(ValueError, match="unheard of"), store:
         pass  # the end of the `with` waits for it
@@ -468,7 +469,7 @@ def test_another_failure_is_not_called_a_full_disk(checkpoints, monkeypatch):
 
 def test_an_error_inside_the_with_is_not_hidden_by_that_of_a_save(checkpoints, monkeypatch):
     store = checkpoints()
-    monkeypatch.setattr(store._checkpointer, "save", fail_with(ValueError("unheard of")))
+    monkeypatch.setattr(store.checkpointer, "save", fail_with(ValueError("unheard of")))
     store.save(fit_of(5), {})
     with pytest.raises(KeyError, match="first"), store:
         raise KeyError("first")

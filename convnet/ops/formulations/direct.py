@@ -134,7 +134,7 @@ def kernel_gradient_behind_barrier(x: Array, g: Array, *, rows: Window, cols: Wi
 # is enough (docs/speed.md).
 
 
-def _dilated(window: Window) -> Window:
+def dilated(window: Window) -> Window:
     """The same windows over an image with a zero between any two elements, none of which is read."""
     doubled = dict(stride=2 * window.stride, dilation=2 * window.dilation, input_dilation=2 * window.input_dilation)
     return replace(window, lo=2 * window.lo, hi=2 * window.hi, **doubled)
@@ -143,7 +143,7 @@ def _dilated(window: Window) -> Window:
 def by_eigen(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
     """`behind_barrier` of one group, by Eigen's matrix product."""
     x, cols = _crop_low(x, cols, 2)  # which looks at undilated windows only
-    return behind_barrier(x, w, rows=rows, cols=_dilated(cols), groups=1)
+    return behind_barrier(x, w, rows=rows, cols=dilated(cols), groups=1)
 
 
 def images_at_once(n: int, rows: Window, cols: Window, c: int, k: int) -> int:

@@ -123,7 +123,7 @@ def saving(rows: Window, cols: Window, c: int, k: int) -> float:
     return saved / values_per_image(rows, cols, c, k)
 
 
-def _combined(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
+def combined(matrix: np.ndarray, terms: list[Array]) -> list[Array]:
     """matrix @ terms, without the terms whose coefficient is zero."""
     return [sum(t if a == 1 else a * t for a, t in zip(row, terms, strict=True) if a) for row in matrix.tolist()]
 
@@ -135,7 +135,7 @@ def _transformed(x: Array, matrix: np.ndarray, m: int, count: int) -> list[Array
     """
     length, extent = matrix.shape[1], m * (count - 1) + 1
     x = jnp.pad(x, [(0, 0), (0, extent + length - 1 - x.shape[1]), (0, 0), (0, 0)])
-    return _combined(matrix, [lax.slice_in_dim(x, i, i + extent, m, axis=1) for i in range(length)])
+    return combined(matrix, [lax.slice_in_dim(x, i, i + extent, m, axis=1) for i in range(length)])
 
 
 def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
@@ -151,7 +151,7 @@ def correlate(x: Array, w: Array, *, rows: Window, cols: Window) -> Array:
             by_eigen(part, kernel, rows=Window(count, 1), cols=cols)
             for part, kernel in zip(parts, kernels, strict=True)
         ]
-        y = jnp.stack(_combined(a, parts), axis=2).reshape(-1, m * count, cols.output, k)
+        y = jnp.stack(combined(a, parts), axis=2).reshape(-1, m * count, cols.output, k)
         return y[:, : rows.output]
 
     return map_chunks(images, x, chunk_size(n, values_per_image(rows, cols, c, k), BUDGET))
