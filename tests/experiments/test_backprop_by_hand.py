@@ -10,6 +10,7 @@ import pytest
 from convnet.experiments import backprop_by_hand as by_hand
 
 from convnet import models, trial
+from convnet.architectures import layers
 from convnet.ops import OPSETS
 
 QUICK = {"xla_backend_optimization_level": 0}
@@ -108,6 +109,15 @@ def test_layers_are_those_of_the_model(variant, rng, x64):
 def every_equal_wins(seen):
     """`winner_takes_all` without a rule for ties."""
     return (seen == seen.max(axis=(3, 4), keepdims=True)).astype(seen.dtype)
+
+
+def test_average_pooling_divides_by_the_area_of_an_oblong_window(x64):
+    """Pixels of ones: every share is 1/6 of the window that sees it, and no window overlaps another."""
+    pool = by_hand.pool(layers.Pool("pool", kind="avg", window=(2, 3)))
+    y, seen = pool.forward({}, jnp.ones((1, 4, 6, 1)))
+    np.testing.assert_allclose(y, np.ones((1, 2, 2, 1)))
+    dx, _ = pool.backward({}, seen, jnp.ones_like(y))
+    np.testing.assert_allclose(dx, np.full((1, 4, 6, 1), 1 / 6))
 
 
 @pytest.mark.parametrize("fault", [None, every_equal_wins], ids=["as in the model", "planted fault"])

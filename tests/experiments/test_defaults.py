@@ -38,6 +38,25 @@ def test_defaults(settings):
     assert found == DEFAULTS[settings]
 
 
+def test_the_networks_of_an_audit():
+    assert audit_gradients.NETWORKS == {
+        "linear": ("linear", {}, None),
+        "mlp": ("mlp", {"widths": (32, 16)}, None),
+        "cnn": ("cnn", {"widths": (8, 16), "head_width": 32}, None),
+        "cnn, average pooling, tanh": (
+            "cnn", {"widths": (8,), "pool": "avg", "head": "global_avg", "activation": "tanh"}, None),
+        "cnn, batch norm": ("cnn", {"widths": (8,), "head_width": 16, "norm": "batch"}, None),
+        "lenet5": ("lenet5", {}, (28, 28, 1)),
+        "alexnet": ("alexnet", {"width": 1 / 32, "dropout": 0.0}, (67, 67, 3)),
+        "zfnet": ("zfnet", {"width": 1 / 32, "dropout": 0.0}, (67, 67, 3)),
+        "vgg11": ("vgg11", {"width": 1 / 32, "dropout": 0.0}, (32, 32, 3)),
+        "vgg16": ("vgg16", {"width": 1 / 16, "dropout": 0.0, "norm": "batch"}, (32, 32, 3)),
+        "resnet8": ("resnet8", {"width": 0.25}, (9, 12, 3)),
+        "resnet18": ("resnet18", {"width": 1 / 16, "stem": "large"}, (33, 40, 3)),
+        "resnet34": ("resnet34", {"width": 1 / 32}, (16, 16, 3)),
+    }  # fmt: skip
+
+
 USUAL = {
     compared: {"data": "digits", "images": 1079, "epochs": [40], "seeds": (0, 1, 2, 3, 4), "gradient": "hand",
                "target": 0.95, "rates": [0.02, 0.05], "resume": False, "out": Path("runs/compare/digits")},

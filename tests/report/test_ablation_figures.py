@@ -125,3 +125,10 @@ def test_costs_are_points_about_the_median():
     assert ticks_of(panel.yaxis) == {0: "a", 1: "b"}
     assert (panel.get_xlim()[0], panel.get_xlabel()) == (0, "seconds")
     assert panel.get_xlim()[1] >= 9
+
+
+def test_what_cannot_be_detected_is_a_bar_about_its_row():
+    (panel,) = figures.forest({"a": (0.5, 0.1, 0.9, 0.25, False)}, "difference").axes
+    (bar,) = panel.patches
+    assert bar.get_height() == pytest.approx(0.62)
+    assert bar.get_y() + bar.get_height() / 2 == pytest.approx(0)

@@ -28,6 +28,11 @@ def test_a_failure_is_red_and_what_was_not_tested_is_grey():
     assert passed not in (failed, untested)
 
 
+def test_errors_are_written_small_enough_for_their_cells():
+    figure = figures.heat_map(np.array([[0.5, 1e-3]]), ["op"], ["a", "b"], "error", failed=1.0)
+    assert {text.get_fontsize() for panel in figure.axes for text in panel.texts} == {6.5}
+
+
 def test_distributions_are_cumulative_shares_of_each_class():
     groups = {"conv": {"edge": np.array([3.0, 1.0, 2.0]), "corner": np.array([5.0])}, "relu": {"edge": np.ones(2)}}
     figure = figures.distributions(groups, "ρ")

@@ -147,3 +147,9 @@ def test_an_interval_stays_within_what_an_accuracy_can_be():
     assert shown(950, 951) == ("95.05% (94.41 … 95.69)", ())
     assert shown(950, 950) == ("95.00% (—)", ("no interval, for all 2 runs have the same score",))
     assert shown(950) == ("95.00%", ("one run has no interval: two seeds or more are needed",))
+
+
+def test_ten_errors_are_shown():
+    from convnet.report import comparison_page
+
+    assert comparison_page.ERRORS_SHOWN == 10
