@@ -89,8 +89,12 @@ def test_the_untested_function_is_found_until_it_is_called_equivalent_or_tested(
     assert survivor["id"] not in printed
     assert [*map(str, (len(results), len(noticed), 1, 0))] == printed.splitlines()[-1].split()[2:6]
 
-    toy({"tests/test_toy.py": TEST + "\n\ndef test_other():\n    assert toy.untested(2, b=5) == 7\n"})
-    mutation.mutation(mutation.Mutation(area=("toy",), out=out, again=True))
+    again = mutation.Mutation(area=("toy",), out=out, again=True)
+    mutation.mutation(again)
+    assert len(out.read_text(encoding="utf-8").splitlines()) == len(results)  # no test can notice it, says the page
+    other = TEST + "\n\ndef test_other():\n    assert toy.untested(2, b=5) == 7\n"
+    toy({"tests/test_toy.py": other, "docs/mutation.md": ""})
+    mutation.mutation(again)
     (last,) = out.read_text(encoding="utf-8").splitlines()[len(results) :]
     assert json.loads(last)["id"] == survivor["id"]
     assert json.loads(last)["by"] == "tests/test_toy.py::test_other"
