@@ -79,10 +79,27 @@ AREAS = {
             "backprop_page": ("tests/report/test_trial_published.py", "tests/experiments/test_trial.py"),
             "comparison_page": ("tests/report/test_comparison_published.py", "tests/report/test_comparison_page.py"),
             "page": ("tests/report/test_page.py",),
-            "ablation": ("tests/report/test_ablation_figures.py", "tests/report/test_ablation_published.py"),
-            "audit": ("tests/report/test_audit_figures.py", "tests/report/test_picture.py"),
-            "benchmarks": ("tests/report/test_benchmark_figures.py", "tests/report/test_picture.py"),
-            "training": ("tests/report/test_training_figures.py", "tests/report/test_picture.py"),
+            "panels": ("tests/report/test_sizes.py", "tests/report/test_training_figures.py"),
+            "ablation": (
+                "tests/report/test_sizes.py",
+                "tests/report/test_ablation_figures.py",
+                "tests/report/test_ablation_published.py",
+            ),
+            "audit": (
+                "tests/report/test_sizes.py",
+                "tests/report/test_audit_figures.py",
+                "tests/report/test_picture.py",
+            ),
+            "benchmarks": (
+                "tests/report/test_sizes.py",
+                "tests/report/test_benchmark_figures.py",
+                "tests/report/test_picture.py",
+            ),
+            "training": (
+                "tests/report/test_sizes.py",
+                "tests/report/test_training_figures.py",
+                "tests/report/test_picture.py",
+            ),
         },
     ),
     "experiments": Area(

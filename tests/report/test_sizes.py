@@ -46,3 +46,12 @@ def test_sizes_of_batches_are_powers_of_two():
     (panel,) = figures.scaling({"ours": ([1, 2], [1.0, 2.0])}, "n", "ms").axes
     assert panel.xaxis.get_transform().base == 2
     assert panel.yaxis.get_transform().base == 10
+
+
+def test_a_legend_above_has_six_names_a_row():
+    for names, rows in ((6, 1), (7, 2)):
+        curves = {f"model {i}": {"loss": np.zeros((2, 3))} for i in range(names)}
+        figure = figures.learning_curves(curves, {"loss": "loss"})
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert len({round(text.get_window_extent().y0) for text in legend.get_texts()}) == rows
