@@ -148,3 +148,13 @@ def test_help_reads_right_in_both_forms(monkeypatch, capsys):
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--planted, --no-planted Whether planted wrong rules are audited" in shown
     assert "--quick, --no-quick Whether only three ops" in shown
+
+
+def test_a_case_is_audited_once_and_then_quickly_for_each_further_seed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(suite, "audit_case", lambda *args, **options: asked.append(options) or len(asked))
+    task = audit_gradients.Task("case", "tanh", seeds=3)
+    assert audit_gradients.run_task(task) == (1, [2, 3, 4])
+    assert [(one.get("seed"), one["level"]) for one in asked] == [
+        (None, "standard"), (1, "quick"), (2, "quick"), (3, "quick"),
+    ]  # fmt: skip

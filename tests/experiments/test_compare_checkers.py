@@ -153,3 +153,30 @@ def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatc
     assert right == {rule.name for rule in compare_checkers.CONTROLS} | {
         rule.name for rule in compare_checkers.MUTANTS if rule.equivalent
     }
+
+
+def test_a_wrong_rule_is_settled_at_the_first_case_that_shows_it_and_a_right_one_at_the_last():
+    """Else the seconds of a checker that notices early would be those of all cases."""
+
+    @dataclass
+    class Rule:
+        name: str = "any"
+        op: str = "tanh"
+        cases: tuple = ("first", "second", "third")
+
+        def build(self):
+            return None
+
+    for kind, answer, expected in (
+        ("wrong", {"second"}, ["first", "second"]),
+        ("wrong", set(), ["first", "second", "third"]),
+        ("right", {"first"}, ["first"]),
+    ):
+        seen = []
+
+        def checker(planted, case, seed, seen=seen, answer=answer):
+            seen.append(case)
+            return case in answer
+
+        assert verdict("ours", checker, Rule(), kind, 1).rejected == bool(answer)
+        assert seen == expected
