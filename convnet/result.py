@@ -118,8 +118,8 @@ def load_result(config: RunConfig, directory: Path) -> RunResult:
 
 
 def _read_result(config: RunConfig, path: Path) -> RunResult:
-    with np.load(path) as file:
-        arrays = dict(file)
+    with path.open("rb") as file, np.load(file) as stored:  # opened here: NumPy leaves a damaged file open
+        arrays = dict(stored)
     dtypes = json.loads(str(arrays.pop("dtypes"))) if "dtypes" in arrays else {}
     arrays = {name: array.view(jnp.dtype(dtypes.get(name, array.dtype))) for name, array in arrays.items()}
     table, facts, logits = (arrays.pop(name) for name in ("records", "facts", "test_logits"))

@@ -67,6 +67,7 @@ def test_why_a_result_cannot_be_read_is_one_short_line(said, told, tmp_path, mon
     def fail(path):
         raise ValueError(said) if said else ValueError
 
+    (tmp_path / "result.npz").touch()
     monkeypatch.setattr(np, "load", fail)
     with pytest.raises(DamagedResult) as caught:
         load_result(BASE, tmp_path)
