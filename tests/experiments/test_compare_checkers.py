@@ -155,7 +155,7 @@ def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatc
     }
 
 
-def test_a_wrong_rule_is_settled_at_the_first_case_that_shows_it_and_a_right_one_at_the_last():
+def test_a_rule_is_settled_at_the_first_case_that_rejects_it_or_at_the_last():
     """Else the seconds of a checker that notices early would be those of all cases."""
 
     @dataclass
