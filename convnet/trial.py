@@ -19,7 +19,6 @@ from convnet.data import Dataset
 from convnet.identity import environment
 from convnet.ops import OPSETS
 from convnet.progress import progress
-from convnet.record import write_json
 from convnet.report import study, text_table
 from convnet.report.backprop_page import (
     PRECISIONS,
@@ -210,7 +209,7 @@ def run_trial(settings: Trial, by_hand: ByHand) -> int:
     with progress(total, "epoch") as bar:
         outcomes = [try_model(name, settings.reference, by_hand, dataset, orders, bar) for name in settings.models]
     study.reserve(out, "backprop_by_hand", settings.settings)
-    write_json(out / "summary.json", {"environment": environment(), "models": [o.summary() for o in outcomes]})
+    study.write_results(out, "summary.json", {"models": [o.summary() for o in outcomes]}, environment())
     missing = write_trial(out / "report.html", outcomes, _facts(settings.reference, seeds, epochs))
     print(text_table(gradients_table(outcomes)), text_table(results_table(outcomes)), sep="\n\n")
     wrong = disagreements(outcomes)

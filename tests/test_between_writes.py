@@ -31,7 +31,7 @@ class Disk:
     def __call__(self, event, args):
         if self.folder is None or threading.current_thread() is not threading.main_thread():
             return
-        if event not in ("open", "os.rename", "os.remove", "os.truncate"):
+        if event not in CHANGES:
             return
         path = Path(os.fsdecode(args[0])) if isinstance(args[0], str | bytes | os.PathLike) else Path()
         if self.folder not in path.parents:

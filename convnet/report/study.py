@@ -100,7 +100,7 @@ def write_results(
 
 
 def conclude(out: Path, text: str, missing: Sequence[str]) -> int:
-    """Print `text` and where the report is. Returns the exit code that `tell` does."""
+    """Print `text` and where the report is. Returns the exit code that `report_missing` does."""
     print(f"{text}\n\nreport: {out / 'report.html'}")
     return report_missing(missing)
 

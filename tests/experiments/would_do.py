@@ -27,7 +27,7 @@ from tests.report import handmade
 
 
 def load_only_train(name, limit=None):
-    return SimpleNamespace(name=name, train=range(limit or 1079), facts={})
+    return SimpleNamespace(name=name, train=range(limit or 1079))
 
 
 class FakeTrainer:
