@@ -108,19 +108,8 @@ class Trained:
 
     def _pixels(self, images: Any) -> Array:
         """In the unit of uint8."""
-        images = jnp.asarray(images)
-        if images.ndim == 3 and self.image_shape[2] == 1:
-            images = images[..., None]
-        if images.ndim != 4 or images.shape[1:] != self.image_shape or not images.shape[0]:
-            told = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"images have shape {list(images.shape)}: expected [N, {told}], N at least 1")
-        if images.dtype == jnp.uint8:
-            return images
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(f"images are {images.dtype}: expected uint8, or floats from 0 to 1")
-        if not (images.min() >= 0 and images.max() <= 1):
-            raise ValueError(f"images hold {images.min():.3g} … {images.max():.3g}: expected floats from 0 to 1")
-        return 255 * images
+        images = data.check_images(images, self.image_shape)
+        return images if images.dtype == jnp.uint8 else 255 * images
 
 
 def load(run: Path | str, *, task: Task | None = None) -> Trained:

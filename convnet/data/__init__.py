@@ -12,6 +12,7 @@ from convnet.data.augment import augment, center_crop, flip, normalize, random_c
 from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
+from convnet.data.given import check_images
 from convnet.data.splits import subset
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
 from convnet.settings import suggestion
@@ -24,6 +25,7 @@ __all__ = [
     "augment",
     "batched_map",
     "center_crop",
+    "check_images",
     "epoch_order",
     "flip",
     "from_arrays",

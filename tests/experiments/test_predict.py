@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from convnet.experiments.predict import main, read_image
+from convnet.experiments.predict import main
 from PIL import Image
 
 from convnet import data
 from convnet.architectures import Linear
 from convnet.config import DataConfig, RunConfig, TrainConfig
+from convnet.data.files import read_image
 from convnet.run import Trainer
 
 CONFIG = RunConfig(DataConfig("digits", limit=200), Linear(), train=TrainConfig(epochs=1, batch_size=50))

@@ -1,0 +1,233 @@
+"""A network seen from inside: where every method of this package starts.
+
+view = View.of(convnet.load(run))            # or View.of_module(module, variables, (H, W, C))
+view.layers                                  # {"conv1": (8, 8, 32), "conv1_relu": (8, 8, 32), …}
+view.at("conv1_relu", images)                # [N, 8, 8, 32]
+
+A view is a pytree: its leaves are the variables, its structure is the network. So it goes through `jax.jit` and
+`jax.vmap` as an argument, programs are shared between views of one network (trained, at random, with other weights),
+and another backward pass is another view (`replace_ops`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
+from operator import itemgetter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from convnet import models
+from convnet.architectures import shapes
+from convnet.data import check_images
+from convnet.settings import require
+from convnet.trained import Trained
+
+MEMORY = 2**28
+"""Bytes that the results of one chunk of work may take, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class _UnitPixels:
+    """Preprocessing of images in pixel units, as one of images in 0 … 1."""
+
+    preprocess: Callable[[Array], Array]
+
+    def __call__(self, images: Array) -> Array:
+        return self.preprocess(255 * images)
+
+
+def _as_they_are(images: Array) -> Array:
+    return images
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("variables",),
+    meta_fields=("model", "preprocess", "image_shape", "class_names", "float64"),
+)
+@dataclass(frozen=True, eq=False)
+class View:
+    """The results of a network's layers as functions of images [N, H, W, C], float from 0 to 1.
+
+    variables: what the model was trained to. model: a Flax module from images to logits [N, K]. preprocess: from those
+    images to what the model sees; differentiated through, like any layer. float64: whether it computes in that.
+    """
+
+    variables: Any
+    model: Any
+    preprocess: Callable[[Array], Array]
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    float64: bool = False
+
+    @classmethod
+    def of(cls, network: Trained | View) -> View:
+        """A view of a loaded network; of a view, itself."""
+        if isinstance(network, View):
+            return network
+        task, float64 = network.task, network.config.model.precision == "float64"
+        preprocess = _UnitPixels(task.preprocess)
+        return cls(network.variables, task.model, preprocess, network.image_shape, network.class_names, float64)
+
+    @classmethod
+    def of_module(
+        cls,
+        module: Any,
+        variables: Any,
+        image_shape: tuple[int, int, int],
+        *,
+        class_names: Iterable[str] | None = None,
+        preprocess: Callable[[Array], Array] = _as_they_are,
+    ) -> View:
+        """A view of one's own Flax module that was trained elsewhere: its submodules are the layers, by their names.
+
+        preprocess: from images in 0 … 1 to what the module sees. class_names: None numbers the classes from 0.
+        """
+        found = cls(variables, module, preprocess, tuple(image_shape), ())
+        names = range(found._shapes(found.logits)[-1]) if class_names is None else class_names
+        return replace(found, class_names=tuple(map(str, names)))
+
+    # --- what it computes ---------------------------------------------------------------------------------------------
+
+    def results(self, images: Array) -> dict[str, Array]:
+        """Every named result, in the order in which the network computes them."""
+        return models.activations(self.model, self.variables, self.preprocess(images))
+
+    def at(self, layer: str, images: Array) -> Array:
+        """The result of one layer: [N, H', W', C'] or [N, D]. Under jit, nothing above it is computed."""
+        found = self.results(images)
+        require(layer in found, "layer", layer, f"one of {', '.join(found)}")
+        return found[layer]
+
+    def logits(self, images: Array) -> Array:
+        """[N, K]."""
+        return self.model.apply(self.variables, self.preprocess(images))
+
+    def replace_ops(self, **ops: Callable) -> View:
+        """The same network with another backward pass: view.replace_ops(relu=deconvnet_relu).
+
+        Raises ValueError for a model that does not compute through an `OpSet`.
+        """
+        if not hasattr(self.model, "ops"):
+            raise ValueError(
+                f"model is a {type(self.model).__name__}: its backward pass can be replaced only where it computes "
+                "through an OpSet in a field `ops`, as convnet.models.Model does"
+            )
+        return replace(self, model=self.model.clone(ops=replace(self.model.ops, **ops)))
+
+    def with_variables(self, variables: Any) -> View:
+        """The same network with other weights."""
+        return replace(self, variables=variables)
+
+    def precision(self) -> AbstractContextManager:
+        """The context to trace and run programs in."""
+        return jax.enable_x64(True) if self.float64 else nullcontext()
+
+    # --- what there is to see -----------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape without N of every result, in the order of the network. Nothing is computed."""
+        names: list[str] = []
+
+        def values(images: Array) -> list[Array]:
+            found = self.results(images)
+            names[:] = found  # a dict would come back sorted
+            return list(found.values())
+
+        shapes_found = self._shapes(values)
+        return dict(zip(names, shapes_found, strict=True))
+
+    @property
+    def placed(self) -> tuple[shapes.Placed, ...]:
+        """The layers of the network's table, each where it stands.
+
+        Raises ValueError for a model that has no table of layers.
+        """
+        if not isinstance(self.model, models.Network):
+            raise ValueError(
+                f"model is a {type(self.model).__name__}: it has no table of layers, as convnet.models have"
+            )
+        shape = self._shapes(self.preprocess)
+        return tuple(shapes.walk(self.model.table(shape), shape))
+
+    def units(self, layer: str, units: Iterable[int] | None = None) -> np.ndarray:
+        """Numbers of units of a layer, all of them where none are named: channels of maps, entries of vectors.
+
+        Raises ValueError for a layer or unit that does not exist, saying which do.
+        """
+        layers = self.layers
+        require(layer in layers, "layer", layer, f"one of {', '.join(layers)}")
+        count = layers[layer][-1]
+        found = np.arange(count) if units is None else np.asarray(list(units))
+        if wrong := [int(unit) for unit in found if not 0 <= unit < count]:
+            raise ValueError(f"units of {layer} hold {wrong[0]}: expected numbers from 0 to {count - 1}")
+        return found.astype(np.int32)
+
+    def images(self, images: Any) -> Array:
+        """Images as the methods take them: float [N, H, W, C] from 0 to 1, from those or uint8; [N, H, W] where there
+        is one channel.
+
+        Raises ValueError as `data.check_images` does.
+        """
+        images = check_images(images, self.image_shape)
+        return images.astype(self.dtype) / (255 if images.dtype == jnp.uint8 else 1)
+
+    def labels(self, labels: Any, count: int) -> Array:
+        """Classes of `count` images, as int32 [N]. Raises ValueError for another number of them or no class."""
+        labels = np.asarray(labels)
+        classes = len(self.class_names)
+        if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}: expected {count} whole numbers")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels hold {labels.min()} … {labels.max()}: expected classes from 0 to {classes - 1}")
+        return jnp.asarray(labels, jnp.int32)
+
+    @property
+    def dtype(self) -> Any:
+        """Of images: float64 where the model computes in it, else float32."""
+        return jnp.float64 if self.float64 else jnp.float32
+
+    def chunk(self, memory: int = MEMORY, *, most: int = 1024) -> int:
+        """How many images may go through the network at once so that all results, forward and backward, take at most
+        `memory` bytes; at least 1, at most `most`."""
+        values = sum(map(prod, self.layers.values())) + 2 * prod(self.image_shape)
+        return int(np.clip(memory // (2 * values * np.dtype(self.dtype).itemsize), 1, most))
+
+    def _shapes(self, function: Callable[[Array], Any]) -> Any:
+        """The shapes, without N, of what `function` gives for images."""
+        with self.precision():
+            image = jax.ShapeDtypeStruct((1, *self.image_shape), self.dtype)
+            return jax.tree.map(lambda array: array.shape[1:], jax.eval_shape(function, image))
+
+
+def in_chunks(
+    function: Callable[[Any], Any],
+    items: Any,
+    *,
+    size: int,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> Any:
+    """function(items), `size` items at a time: a pytree of NumPy arrays [N, …].
+
+    function: [B, …] -> pytree of [B, …], compiled; items: an array [N, …] or a pytree of such. The last chunk is filled
+    up with its last item, so that one program serves all; on_progress is told how many items each chunk has done.
+    """
+    count = len(jax.tree.leaves(items)[0])
+    found = list(_chunks(function, items, min(size, count), count, on_progress))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+
+
+def _chunks(function, items, size: int, count: int, on_progress) -> Iterator[Any]:
+    for start in range(0, count, size):
+        chunk = jax.tree.map(itemgetter(np.minimum(np.arange(start, start + size), count - 1)), items)
+        yield jax.tree.map(np.asarray, function(chunk))
+        on_progress(min(size, count - start))
