@@ -20,7 +20,8 @@ FACTS = Facts(SHAPE, (100.0,), (50.0,), ("no", "yes", "perhaps"))
 
 def trained(model, crop=None):
     task = make_task(RunConfig(model=model, data=DataConfig(crop=crop)), FACTS)
-    return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    with task.precision():
+        return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
 
 
 @pytest.fixture(scope="module")
