@@ -26,8 +26,10 @@ from jax import Array
 
 from convnet import models
 from convnet.architectures import shapes
+from convnet.architectures.layers import Dense, Layer
 from convnet.data import check_images
 from convnet.settings import require
+from convnet.task import make_task
 from convnet.trained import Trained
 
 MEMORY = 2**28
@@ -69,13 +71,37 @@ class View:
     float64: bool = False
 
     @classmethod
-    def of(cls, network: Trained | View) -> View:
-        """A view of a loaded network; of a view, itself."""
+    def of(cls, network: Trained | View, *, image_shape: tuple[int, int, int] | None = None) -> View:
+        """A view of a loaded network; of a view, itself.
+
+        image_shape: (H, W, C) of other images than those of training, photographs say: the view has the layers before
+        the first dense one then, and sees whole images where training crops them.
+
+        Raises ValueError for images that the network cannot take.
+        """
         if isinstance(network, View):
-            return network
-        task, float64 = network.task, network.config.model.precision == "float64"
-        preprocess = _UnitPixels(task.preprocess)
-        return cls(network.variables, task.model, preprocess, network.image_shape, network.class_names, float64)
+            found = network
+        else:
+            task, float64 = network.task, network.config.model.precision == "float64"
+            preprocess = _UnitPixels(task.preprocess)
+            found = cls(network.variables, task.model, preprocess, network.image_shape, network.class_names, float64)
+        if image_shape is None or tuple(image_shape) == found.image_shape:
+            return found
+        return found._on(tuple(image_shape), network)
+
+    def _on(self, image_shape: tuple[int, int, int], network: Trained | View) -> View:
+        told = f"(H, W, {self.image_shape[2]})"
+        require(len(image_shape) == 3 and image_shape[2] == self.image_shape[2], "image_shape", image_shape, told)
+        preprocess = self.preprocess
+        if isinstance(network, Trained) and "preprocess" not in network.task.own:
+            whole = replace(network.config, data=replace(network.config.data, crop=None))
+            preprocess = _UnitPixels(make_task(whole, network.task.facts).preprocess)
+        self._table()  # raises where there is none
+        trunk = self.model.trunk(self._shapes(self.preprocess))
+        names = self.class_names if isinstance(trunk.layers[-1], Dense) else ()
+        found = replace(self, model=trunk, preprocess=preprocess, image_shape=image_shape, class_names=names)
+        found._table()  # raises where a layer does not fit
+        return found
 
     @classmethod
     def of_module(
@@ -152,12 +178,7 @@ class View:
 
         Raises ValueError for a model that has no table of layers.
         """
-        if not isinstance(self.model, models.Network):
-            raise ValueError(
-                f"model is a {type(self.model).__name__}: it has no table of layers, as convnet.models have"
-            )
-        shape = self._shapes(self.preprocess)
-        return tuple(shapes.walk(self.model.table(shape), shape))
+        return tuple(shapes.walk(self._table(), self._shapes(self.preprocess)))
 
     def units(self, layer: str, units: Iterable[int] | None = None) -> np.ndarray:
         """Numbers of units of a layer, all of them where none are named: channels of maps, entries of vectors.
@@ -201,6 +222,11 @@ class View:
         `memory` bytes; at least 1, at most `most`."""
         values = sum(map(prod, self.layers.values())) + 2 * prod(self.image_shape)
         return int(np.clip(memory // (2 * values * np.dtype(self.dtype).itemsize), 1, most))
+
+    def _table(self) -> tuple[Layer, ...]:
+        if not hasattr(self.model, "table"):
+            raise ValueError(f"model is a {type(self.model).__name__}: it has no table of layers, as models here have")
+        return self.model.table(self._shapes(self.preprocess))
 
     def _shapes(self, function: Callable[[Array], Any]) -> Any:
         """The shapes, without N, of what `function` gives for images."""

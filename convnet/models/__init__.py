@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from convnet.architectures import MODELS, Architecture, ModelConfig, Table
-from convnet.models.network import Model, Network
+from convnet.models.network import Model, Network, Trunk
 from convnet.ops import HAND, OpSet
 from convnet.settings import from_dict
 
@@ -19,6 +19,7 @@ __all__ = [
     "MODELS",
     "Model",
     "Network",
+    "Trunk",
     "activations",
     "build",
     "count_parameters",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from convnet.architectures import Architecture, Table, shapes
 from convnet.architectures import layers as kinds
 from convnet.models.layers import Affine, BatchNorm, Weighted
 from convnet.ops import HAND, OpSet
+from convnet.settings import require
 
 
 class Model(nn.Module):
@@ -114,7 +116,37 @@ class Network(Model):
             pass
         return layers
 
+    def trunk(self, image_shape: tuple[int, int, int]) -> Trunk:
+        """The layers before the first dense one of the network on images [H, W, C], which take images of any size.
+
+        Raises ValueError where there are none.
+        """
+        layers = tuple(takewhile(lambda layer: not isinstance(layer, kinds.Flatten), self.table(image_shape)))
+        require(
+            len(layers) > 0,
+            "network",
+            type(self.architecture).__name__,
+            "one that begins with convolutions, for other sizes",
+        )
+        return Trunk(layers=layers, **self._settings(), parent=None)
+
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
         x = self.run(self.table(x.shape[1:]), x.astype(self.precision), train)
         return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
+
+
+class Trunk(Model):
+    """Images [N, H, W, C] -> the result of the last of `layers`: a part of a network, with its parameters."""
+
+    layers: tuple[kinds.Layer, ...] = field(kw_only=True)
+
+    def table(self, image_shape: tuple[int, int, int]) -> tuple[kinds.Layer, ...]:
+        """The layers, on images [H, W, C]. Raises ValueError where one does not fit."""
+        for _ in shapes.walk(self.layers, image_shape):
+            pass
+        return self.layers
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        return self.run(self.layers, x.astype(self.precision), train)

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from convnet import models
 from convnet.analysis import View, in_chunks
-from convnet.architectures import CNN, ResNet, Table
+from convnet.architectures import CNN, Linear, ResNet, Table
 from convnet.architectures.layers import Conv, Dense, Flatten
 from convnet.config import DataConfig, RunConfig
 from convnet.task import Facts, make_task
@@ -196,3 +196,36 @@ def test_a_network_that_computes_in_float64_is_seen_in_it(images):
     with view.precision():
         assert view.images(images).dtype == jnp.float64
         assert view.logits(view.images(images)).dtype == jnp.float64
+
+
+def test_layers_before_the_dense_ones_take_images_of_any_size(network, rng):
+    large = rng.uniform(size=(2, 9, 8, 1)).astype(np.float32)
+    view = View.of(network, image_shape=(9, 8, 1))
+    assert list(view.layers) == ["conv1", "conv1_relu", "pool1"]
+    assert view.layers["conv1"] == (9, 8, 3)
+    # Away from the border a convolution sees the same pixels, whatever is around them.
+    small = View.of(network).at("conv1", jnp.asarray(large[:, :5, :7]))
+    np.testing.assert_allclose(view.at("conv1", jnp.asarray(large))[:, 1:4, 1:6], small[:, 1:4, 1:6], atol=1e-5)
+
+
+def test_on_another_size_no_crop_is_made():
+    assert View.of(trained(CNN(widths=(3,), head_width=0), crop=4), image_shape=(9, 8, 1)).layers["conv1"] == (9, 8, 3)
+
+
+def test_a_network_that_ends_in_a_mean_keeps_its_classes_on_any_size():
+    view = View.of(trained(CNN(widths=(3,), head="global_avg")), image_shape=(9, 8, 1))
+    assert view.layers["logits"] == (3,)
+    assert view.class_names == FACTS.class_names
+
+
+@pytest.mark.parametrize(
+    ("model", "image_shape", "told"),
+    [
+        (Linear(), (9, 8, 1), "begins with convolutions"),
+        (CNN(widths=(3,)), (9, 8, 3), r"image_shape .* \(H, W, 1\)"),
+        (CNN(widths=(3,)), (1, 8, 1), "does not fit"),
+    ],
+)
+def test_images_that_a_network_cannot_take_are_refused(model, image_shape, told):
+    with pytest.raises(ValueError, match=told):
+        View.of(trained(model), image_shape=image_shape)
