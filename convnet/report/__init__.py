@@ -2,7 +2,7 @@
 
 from convnet.report import figures, study, tiles
 from convnet.report.figures import differences_figure
-from convnet.report.page import Page, Part, Picture, Section, write_report
+from convnet.report.page import Page, Part, Picture, Section, Tile, write_report
 from convnet.report.picture import png, ticks
 from convnet.report.tables import ABLATION_HEAD, ablation_cells, comparison_table, csv_text, remark_lines, text_table
 
@@ -12,6 +12,7 @@ __all__ = [
     "Part",
     "Picture",
     "Section",
+    "Tile",
     "ablation_cells",
     "comparison_table",
     "csv_text",

@@ -187,7 +187,8 @@ def _templates(family: Family, result: RunResult, dataset: Dataset) -> Section:
         title,
         figures.labelled_images(rows, {"template": ticks(dataset.class_names, longest=LABEL)}),
         "What the linear model looks for in an image of each class, above the mean image of that class.",
-        "Weights per class, zero in the middle of the scale (one scale for all, "
+        of_images=True,
+        caption="Weights per class, zero in the middle of the scale (one scale for all, "
         f"± {np.abs(weights).max():.3g}; where images are grey, red speaks for the class and blue against it), "
         f"above the mean training image of the class. Seed {result.config.seed}. Noise without any structure would "
         "mean that the model did not train.",
@@ -200,7 +201,8 @@ def _filters(family: Family, result: RunResult) -> Section:
         title,
         figures.filters(weights),
         f"The {len(weights)} kernels of the first convolution, on one scale for all and on one scale each.",
-        f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
+        of_images=True,
+        caption=f"{len(weights)} kernels of {weights.shape[1]} × {weights.shape[2]}, largest norm first, zero "
         f"in the middle of the scale (above: ± {np.abs(weights).max():.3g}). Seed {result.config.seed}. Many filters "
         "that only show on their own scale would be filters that did not learn.",
     )
@@ -228,6 +230,7 @@ def _errors(families: list[Family], dataset: Dataset) -> Section | None:
         "Most confident errors",
         figures.labelled_images(rows, titles),
         f"Test images that {', '.join(rows)} got wrong, each with its true class, the answer and its probability.",
-        f"Test images that {who} got wrong with the highest probability: true class → answer, and the softmax "
+        of_images=True,
+        caption=f"Test images that {who} got wrong with the highest probability: true class → answer, and the softmax "
         "probability of that answer.",
     )

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
+import io
 import os
 import re
 import struct
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import numpy as np
 from matplotlib.figure import Figure
 
-from convnet.record import write_atomically, write_json
-from convnet.report.picture import png
-from convnet.report.tables import Table
+from convnet.report.files import publish
+from convnet.report.picture import pixels_png, png
 
-WRITTEN = ".written.json"
-"""In `figures/`: which pictures a report wrote, as report -> file -> SHA-256."""
+PICTURE_WIDTH = 640
+"""About how wide pictures of pixels are shown, in CSS pixels."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,47 @@ class Picture:
 
     key: str
     """In words. Of pictures whose keys come to the same file name, the later ones get a number."""
-    figure: Figure
+    figure: Figure | np.ndarray
+    """A chart, or pixels: RGB [H, W, 3] in 0 … 1, which are shown enlarged, each as a square."""
     alt: str
     """What it shows, for those who do not see it."""
     caption: str = ""
+    of_images: bool = False
+    """Whether a `Figure` shows images, whose colours are to stay as they are on a dark page."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture in a table: pixels as of `Picture`, with a line of text below."""
+
+    image: np.ndarray
+    alt: str
+    label: str = ""
+    width: int = 72
+    """About how wide it is shown, in CSS pixels: a whole number of them for each of the image's."""
+
+
+Cell = str | Tile
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, an introduction, a table (first row: headings) with its caption, and any number of pictures."""
+    """A heading, an introduction, a table (first row: headings) with its caption, and any number of pictures.
+
+    arrays: what is shown, as numbers, by name; they go to `arrays/TITLE.npz` beside the page.
+    """
 
     title: str
     text: str = ""
-    table: Table | None = None
+    table: Sequence[Sequence[Cell]] | None = None
     caption: str = ""
     pictures: Sequence[Picture] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, title: str, figure: Figure, alt: str, caption: str = "") -> Section:
+    def of(cls, title: str, figure: Figure, alt: str, caption: str = "", *, of_images: bool = False) -> Section:
         """Of one picture, with the title for its key."""
-        return cls(title, pictures=[Picture(title, figure, alt, caption)])
+        return cls(title, pictures=[Picture(title, figure, alt, caption, of_images)])
 
 
 @dataclass(frozen=True)
@@ -73,43 +94,60 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture for the template: what is in its place, if it could not be drawn, is `failure`."""
+    """An image for the template: what is in its place, if it could not be drawn, is `failure`."""
 
-    picture: Picture
     image: bytes = b""
     failure: str = ""
+    kind: str = "chart"
+    """chart: ink on white, which a dark page turns round; photo: colours to be kept; pixels: those, enlarged."""
+    about: int = 0
+    """How wide pixels are to be shown."""
 
     @property
     def data(self) -> str:
         return base64.b64encode(self.image).decode()
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        return struct.unpack(">II", self.image[16:24])
+
+    @property
+    def width(self) -> int:
+        """In CSS pixels, of pixels: a whole number for each, so that all are alike."""
+        return self.size[0] * max(1, round(self.about / self.size[0]))
+
+    @property
     def wide(self) -> bool:
         """Whether it is too much so for a phone."""
-        width, height = struct.unpack(">II", self.image[16:24])
+        width, height = self.size
         return width > 1.8 * height
 
 
 def write_report(path: Path, title: str, facts: Mapping[str, str], parts: Sequence[Section | Part]) -> list[str]:
-    """Write `path` (HTML with its pictures inside), and each figure as a PNG under `figures/` beside it.
+    """Write `path` (HTML with its pictures inside), each figure as a PNG under `figures/` beside it, and what sections
+    give as numbers as NPZ under `arrays/`.
 
-    What cannot be made or drawn costs no more than its place on the page: returned is a line for each. Pictures that
-    an earlier report of that path wrote and this one lacks are removed; no other file is.
+    What cannot be made or drawn costs no more than its place on the page: returned is a line for each. Files that an
+    earlier report of that path wrote and this one lacks are removed; no other file is.
     """
     failures: list[str] = []
     sections = made(parts, failures)
     drawn = [[_drawn(picture, section, failures) for picture in section.pictures] for section in sections]
+    tables = [_table(section, failures) for section in sections]
+    names = slugs(section.title for section in sections)
     template = resources.files("convnet.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
-        title=title,
-        facts=facts,
-        sections=list(zip(slugs(section.title for section in sections), sections, drawn, strict=True)),
-    )
+    shown = [
+        (name, section, table, list(zip(section.pictures, images, strict=True)))
+        for name, section, table, images in zip(names, sections, tables, drawn, strict=True)
+    ]
+    html = environment.from_string(template).render(title=title, facts=facts, sections=shown)
+    keys = slugs(picture.key for section in sections for picture in section.pictures)
     images = [one for of_section in drawn for one in of_section]
-    files = zip(slugs(one.picture.key for one in images), images, strict=True)
-    pictures = {f"{name}.png": one.image for name, one in files if one.image}
-    _publish(path, html.encode("utf-8", "backslashreplace"), pictures)
+    files = {f"figures/{name}.png": one.image for name, one in zip(keys, images, strict=True) if one.image}
+    files |= {f"arrays/{n}.npz": _npz(s.arrays) for n, s in zip(names, sections, strict=True) if s.arrays}
+    publish(path, html.encode("utf-8", "backslashreplace"), files)
     return failures
 
 
@@ -127,9 +165,38 @@ def made(parts: Sequence[Section | Part], failures: list[str]) -> list[Section]:
 
 def _drawn(picture: Picture, section: Section, failures: list[str]) -> _Drawn:
     try:
-        return _Drawn(picture, png(picture.figure))
+        if isinstance(picture.figure, np.ndarray):
+            return _Drawn(pixels_png(picture.figure), kind="pixels", about=PICTURE_WIDTH)
+        return _Drawn(png(picture.figure), kind="photo" if picture.of_images else "chart")
     except Exception as error:
-        return _Drawn(picture, failure=_failure(section.title, error, failures))
+        return _Drawn(failure=_failure(section.title, error, failures))
+
+
+def _table(section: Section, failures: list[str]) -> list[list[tuple[Cell, _Drawn | None]]]:
+    """The cells, each with its image where it is a tile."""
+
+    def drawn(cell: Cell) -> _Drawn | None:
+        if isinstance(cell, str):
+            return None
+        try:
+            return _Drawn(pixels_png(cell.image), kind="pixels", about=cell.width)
+        except Exception as error:
+            return _Drawn(failure=_failure(section.title, error, failures))
+
+    return [[(cell, drawn(cell)) for cell in row] for row in section.table or ()]
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The same bytes for the same arrays, whenever it is."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            entry = io.BytesIO()
+            np.save(entry, np.asarray(values), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, entry.getvalue())
+    return buffer.getvalue()
 
 
 def _failure(title: str, error: Exception, failures: list[str]) -> str:
@@ -149,27 +216,3 @@ def slugs(titles: Iterable[str]) -> list[str]:
         candidates = (slug, *(f"{slug}-{number}" for number in range(2, len(found) + 3)))
         found.append(next(candidate for candidate in candidates if candidate not in found))
     return found
-
-
-def _publish(path: Path, html: bytes, pictures: Mapping[str, bytes]) -> None:
-    """Write the page and its pictures, in a folder that others, and people, may keep theirs in. What is written is
-    listed before it is, so that an interruption leaves nothing that no list knows."""
-    folder, report = path.parent / "figures", path.name
-    try:
-        lists = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        lists = {}
-    old, new = lists.get(report, {}), {name: hashlib.sha256(image).hexdigest() for name, image in pictures.items()}
-    if old or new:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / WRITTEN, lists | {report: old | new})
-    for name, image in pictures.items():
-        write_atomically(folder / name, image)
-    write_atomically(path, html)
-    others = {name for other, files in lists.items() if other != report for name in files}
-    for name in old.keys() - new.keys() - others:
-        picture = folder / name
-        if picture.is_file() and hashlib.sha256(picture.read_bytes()).hexdigest() == old[name]:
-            picture.unlink()
-    if old or new:
-        write_json(folder / WRITTEN, lists | {report: new})

@@ -6,9 +6,11 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
+from PIL import Image
 
 LONGEST = 48
 """Characters of a name in a figure: more would leave no room for what it names."""
@@ -22,6 +24,21 @@ def png(figure: Figure) -> bytes:
         # A letter that the font lacks is drawn as a box, and the page beside the picture has the name.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def pixels_png(image: np.ndarray) -> bytes:
+    """RGB [H, W, 3] in 0 … 1 as a picture of so many pixels.
+
+    Raises ValueError for another shape, values out of range and NaN: in a picture they would be some colour.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"image has shape {list(image.shape)}: expected [H, W, 3]")
+    if not (image.min() >= 0 and image.max() <= 1):
+        raise ValueError(f"image holds {image.min():.3g} … {image.max():.3g}: expected 0 … 1")
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(255 * image).astype(np.uint8)).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

@@ -8,8 +8,9 @@ import re
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from convnet.report import Part, Picture, Section, csv_text, figures, text_table, write_report
+from convnet.report import Part, Picture, Section, Tile, csv_text, figures, text_table, write_report
 from convnet.report.page import slugs
 
 TABLE = [["model", "accuracy"], ["linear", "95.60%"], ["cnn <b>", "99%"]]
@@ -129,7 +130,8 @@ def test_sections_of_one_title_show_their_own_pictures(tmp_path):
     assert shown == files
     assert len(set(files)) == 3
     anchors = re.findall(r'section id="([^"]+)"', html)
-    assert anchors == re.findall(r'href="#([^"]+)"', html) == ["curves", "curves-2", "curves-3"]
+    contents = html[html.index("<nav") : html.index("</nav>")]
+    assert anchors == re.findall(r'href="#([^"]+)"', contents) == ["curves", "curves-2", "curves-3"]
 
 
 def test_a_section_shows_all_its_pictures_each_with_its_own_words(tmp_path):
@@ -141,7 +143,8 @@ def test_a_section_shows_all_its_pictures_each_with_its_own_words(tmp_path):
     assert write_report(tmp_path / "report.html", "t", {}, sections) == []
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     shown = re.findall(
-        r'<img alt="([^"]*)" src="data:image/png;base64,([^"]+)"></div>(?:\n<figcaption>(.*?)</figcaption>)?', html
+        r'<img class="chart" alt="([^"]*)" src="data:image/png;base64,([^"]+)"></div>(?:\n<figcaption>(.*?)</figcaption>)?',
+        html,
     )
     files = {"loss-of-a": 0, "loss-of-b": 1, "loss-of-c": 2, "loss-of-a-2": 3}
     images = {name: (tmp_path / "figures" / f"{name}.png").read_bytes() for name in files}
@@ -181,14 +184,19 @@ def test_a_picture_that_cannot_be_drawn_leaves_its_neighbours(tmp_path):
     failures = write_report(tmp_path / "report.html", "t", {}, [Section("Three", pictures=shown)])
     assert failures == ["Three: could not be made (RuntimeError: no such colour)"]
     assert pictures(tmp_path) == ["first.png", "third.png"]
-    assert re.findall('<img alt="(.)"', (tmp_path / "report.html").read_text(encoding="utf-8")) == ["1", "3"]
+    assert re.findall('<img class="chart" alt="(.)"', (tmp_path / "report.html").read_text(encoding="utf-8")) == [
+        "1",
+        "3",
+    ]
 
 
 def test_only_wide_pictures_scroll_on_a_phone(tmp_path):
     sections = [Section.of(name, Figure(figsize=size), name) for name, size in {"a": (6, 1), "b": (3, 3)}.items()]
     write_report(tmp_path / "report.html", "t", {}, sections)
-    found = re.findall(r"<img( class=\"wide\")? alt=\"(.)\"", (tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert found == [(' class="wide"', "a"), ("", "b")]
+    found = re.findall(
+        r"<img class=\"chart( wide)?\" alt=\"(.)\"", (tmp_path / "report.html").read_text(encoding="utf-8")
+    )
+    assert found == [(" wide", "a"), ("", "b")]
 
 
 # --- what cannot be made ----------------------------------------------------------------------------------------------
@@ -276,7 +284,7 @@ def test_a_list_that_was_lost_removes_nothing(tmp_path):
 def test_an_interrupted_report_is_tidied_by_the_next(tmp_path, monkeypatch):
     report(tmp_path, "Curves")
     with monkeypatch.context() as patch:
-        patch.setattr("convnet.report.page.write_atomically", _fails_on("report.html"))
+        patch.setattr("convnet.report.files.write_atomically", _fails_on("report.html"))
         with pytest.raises(OSError, match="full"):
             report(tmp_path, "Filters")
     assert pictures(tmp_path) == ["curves.png", "filters.png"]
@@ -293,3 +301,60 @@ def _fails_on(name):
         write_atomically(path, content)
 
     return write
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def decoded(data):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+
+def test_tiles_stand_in_their_cells_pixel_by_pixel(tmp_path, rng):
+    one, two = rng.integers(0, 256, (5, 7, 3)), rng.integers(0, 256, (30, 20, 3))
+    table = [
+        ["unit", "filter"],
+        ["conv1:0", Tile(one / 255, "a <filter>", "norm 1.5")],
+        ["conv1:1", Tile(two / 255, "b")],
+    ]
+    assert write_report(tmp_path / "r.html", "t", {}, [Section("Filters", table=table)]) == []
+    html = (tmp_path / "r.html").read_text(encoding="utf-8")
+    found = re.findall(
+        r'<td>(\S+?)</td><td>.*?<img class="pixels" width="(\d+)" alt="(.*?)" src=".*?,(.*?)">(.*?)</td>', html
+    )
+    texts = {unit: (int(width), alt, rest) for unit, width, alt, _, rest in found}
+    assert texts == {"conv1:0": (70, "a &lt;filter&gt;", "<span>norm 1.5</span></div>"),
+                     "conv1:1": (80, "b", "</div>")}  # fmt: skip
+    pixels = {unit: decoded(data) for unit, _, _, data, _ in found}
+    np.testing.assert_array_equal(pixels["conv1:0"], one)
+    np.testing.assert_array_equal(pixels["conv1:1"], two)
+
+
+def test_a_picture_of_pixels_is_a_file_of_so_many(tmp_path, rng):
+    image = rng.integers(0, 256, (5, 7, 3))
+    write_report(tmp_path / "r.html", "t", {}, [Section("S", pictures=[Picture("maps", image / 255, "maps")])])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "figures" / "maps.png")), image)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [(np.zeros((2, 2)), r"\[H, W, 3\]"), (np.full((1, 1, 3), 1.5), "1.5"), (np.full((1, 1, 3), np.nan), "nan")],
+)
+def test_what_is_no_colour_says_so_in_its_place(tmp_path, image, told):
+    sections = [Section("S", table=[["a"], [Tile(image, "x")]], pictures=[Picture("p", image, "y")])]
+    failures = write_report(tmp_path / "r.html", "t", {}, sections)
+    assert len(failures) == 2
+    assert all(re.search(told, line) for line in failures)
+
+
+def test_numbers_stand_beside_the_page_and_go_with_their_section(tmp_path, rng):
+    arrays = {"maps": rng.normal(size=(2, 3)), "layer": np.array("conv1")}
+    for name in ("a", "b"):
+        write_report(tmp_path / name / "r.html", "t", {}, [Section("Feature maps", arrays=arrays)])
+    file = tmp_path / "a" / "arrays" / "feature-maps.npz"
+    assert file.read_bytes() == (tmp_path / "b" / "arrays" / "feature-maps.npz").read_bytes()
+    with np.load(file) as found:
+        np.testing.assert_array_equal(found["maps"], arrays["maps"])
+        assert str(found["layer"]) == "conv1"
+    write_report(tmp_path / "a" / "r.html", "t", {}, [Section("Other")])
+    assert not file.exists()
