@@ -142,10 +142,8 @@ def test_a_section_shows_all_its_pictures_each_with_its_own_words(tmp_path):
                 Section("Curves", pictures=[Picture("loss of A", drawing(4.0), "alt d")])]  # fmt: skip
     assert write_report(tmp_path / "report.html", "t", {}, sections) == []
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    shown = re.findall(
-        r'<img class="chart" alt="([^"]*)" src="data:image/png;base64,([^"]+)"></div>(?:\n<figcaption>(.*?)</figcaption>)?',
-        html,
-    )
+    image = r'<img class="chart" alt="([^"]*)" src="data:image/png;base64,([^"]+)"></div>'
+    shown = re.findall(image + r"(?:\n<figcaption>(.*?)</figcaption>)?", html)
     files = {"loss-of-a": 0, "loss-of-b": 1, "loss-of-c": 2, "loss-of-a-2": 3}
     images = {name: (tmp_path / "figures" / f"{name}.png").read_bytes() for name in files}
     assert pictures(tmp_path) == sorted(f"{name}.png" for name in files)
