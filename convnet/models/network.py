@@ -36,11 +36,11 @@ class Model(nn.Module):
         for layer in layers:
             x = self._layer(layer, x, train)
             if hasattr(layer, "name") and not isinstance(layer, kinds.Block):
-                self.show(layer.name, x)
+                x = self.show(layer.name, x)
         return x
 
     def show(self, name: str, x: Array) -> Array:
-        """Hand out `x` under `name`; costs nothing unless somebody asks."""
+        """Hand out `x` under `name`; costs nothing unless somebody asks. The network goes on with what comes back."""
         if not self.is_initializing():
             self.sow("activations", "in_order", {name: x})
         return x

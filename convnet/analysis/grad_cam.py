@@ -1,0 +1,86 @@
+"""Grad-CAM (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV
+2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from convnet.analysis.attribution import classes, layer_of_maps
+from convnet.analysis.view import MEMORY, View, in_chunks
+from convnet.models.perturbed import perturbed
+from convnet.trained import Trained
+
+Box = tuple[int, int, int, int]
+"""First row, row behind the last, first column, column behind the last."""
+
+
+def grad_cam(
+    network: Trained | View,
+    images: Any,
+    labels: Any = None,
+    *,
+    layer: str | None = None,
+    relu: bool = True,
+    upsample: bool = True,
+    memory: int = MEMORY,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> np.ndarray:
+    """[N, H, W]: where a layer's maps speak for the class of each image, in units of the logit.
+
+    With maps A_k [H', W'] and y the class's logit: max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over positions (the
+    paper's equations 1 and 2). layer: by name; None: the last whose maps have several pixels. relu: False keeps what
+    speaks against the class, below 0. labels: [N]; None: the predicted classes.
+    upsample: to the pixels of the image, bilinearly, pixels taken as squares side by side (half-pixel centres; what
+    torch calls align_corners=False); where a network sees only a part of the image, such as its centre, the rest is 0.
+    False: [N, H', W'], as computed.
+
+    Of a network that ends in a global mean and a dense layer with weights w this is CAM (Zhou et al., CVPR 2016),
+    Σ_k w_k A_k, over H'·W'.
+
+    Raises ValueError for a layer that does not exist or has no maps, and for images or labels that do not fit.
+    """
+    view = View.of(network)
+    with view.precision():
+        images, layer = view.images(images), layer_of_maps(view, layer)
+        labels = classes(view, images, labels, memory)
+        box = _seen(view) if upsample else None
+        return in_chunks(
+            lambda chunk: _maps(view, *chunk, layer=layer, relu=relu, box=box),
+            (np.asarray(images), labels),
+            size=view.chunk(memory),
+            on_progress=on_progress,
+        )
+
+
+@partial(jax.jit, static_argnames=("layer", "relu", "box"))
+def _maps(view: View, images: Array, labels: Array, *, layer: str, relu: bool, box: Box | None) -> Array:
+    maps, seen = view.at(layer, images), view.preprocess(images)
+
+    def score(change: Array) -> Array:
+        logits = perturbed(view.model, view.variables, seen, layer, change)
+        return jnp.take_along_axis(logits, labels[:, None], axis=1).sum()
+
+    weights = jax.grad(score)(jnp.zeros_like(maps)).mean(axis=(1, 2), keepdims=True)
+    found = (weights * maps).sum(axis=3)
+    found = jnp.maximum(found, 0) if relu else found
+    if box is None:
+        return found
+    top, bottom, left, right = box
+    large = jax.image.resize(found, (len(found), bottom - top, right - left), "linear")
+    return jnp.zeros(images.shape[:3], found.dtype).at[:, top:bottom, left:right].set(large)
+
+
+def _seen(view: View) -> Box:
+    """The part of the image that the preprocessing uses."""
+    blank = jnp.full((1, *view.image_shape), 0.5, view.dtype)
+    slope = jax.grad(lambda x: view.preprocess(x).sum())(blank)
+    used = (np.asarray(slope) != 0).any(axis=(0, 3))
+    found = [np.flatnonzero(used.any(axis=axis)) for axis in (1, 0)]
+    return tuple(int(edge) for at in found for edge in (at.min(), at.max() + 1))

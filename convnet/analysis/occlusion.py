@@ -1,0 +1,139 @@
+"""Occlusion sensitivity: hide a window of the image, everywhere in turn, and see what the network still says.
+
+Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2 and figure 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from convnet.analysis.attribution import at_once, baselines, classes, grouped, layer_of_maps, mean_of_data
+from convnet.analysis.grid import Grid, inside
+from convnet.analysis.view import MEMORY, View, in_chunks
+from convnet.ops import Pair
+from convnet.trained import Trained
+
+
+class Answers(NamedTuple):
+    """What a network says of images, an array of one shape each.
+
+    logit, probability: of the label. predicted: the class with the largest logit. total: of one map, that which was the
+    strongest on the clean image, the sum over positions; None where the network has no maps.
+    """
+
+    logit: Any
+    probability: Any
+    predicted: Any
+    total: Any
+
+
+@dataclass(frozen=True)
+class Occlusion:
+    """What a network says of images, and of the same where a window is hidden.
+
+    grid: the windows, GH × GW; `grid.per_pixel` makes a map [N, H, W] from one by window [N, GH, GW]. labels: int32
+    [N]. layer, unit: whose map the totals are of, the unit int32 [N]; None where the network has no maps.
+    clean: [N] each. hidden: [N, GH, GW] each; in Zeiler & Fergus' figure 7, `total` is (b), `probability` (d) and
+    `predicted` (e).
+    """
+
+    grid: Grid
+    labels: np.ndarray
+    layer: str | None
+    unit: np.ndarray | None
+    clean: Answers
+    hidden: Answers
+
+    @property
+    def logit_drop(self) -> np.ndarray:
+        """[N, GH, GW]: how much lower the label's logit is for want of the window."""
+        return self.clean.logit[:, None, None] - self.hidden.logit
+
+
+def occlusion(
+    network: Trained | View,
+    images: Any,
+    labels: Any = None,
+    *,
+    window: Pair | None = None,
+    stride: Pair = 1,
+    baseline: Any = None,
+    layer: str | None = None,
+    memory: int = MEMORY,
+    on_progress: Callable[[int], object] = lambda done: None,
+) -> Occlusion:
+    """Hide a window of each image, everywhere in turn, and see what the network says.
+
+    labels: [N], the true classes; None: the predicted ones. window: its side, or (rows, columns); None: a quarter of
+    the image's sides, rounded, at least 1 (7 of 28 pixels, 8 of 32). stride: from one window to the next, at most the
+    window's side; the last windows are cut off by the border, so that every pixel is hidden at least once.
+    baseline: what stands in the window, in the 0 … 1 of the images: a number, values [C], an image [H, W, C], or one
+    for each image; None: the mean of each channel of the data that the network was trained on (Zeiler & Fergus' grey).
+    layer: whose strongest map is followed, that of the largest sum over positions on the clean image; by name, or None
+    for the last whose maps have several pixels.
+
+    Raises ValueError for images, labels, a window, stride, baseline or layer that do not fit, and for no baseline where
+    the network is a View, which does not know its data.
+    """
+    view, grid = View.of(network), Grid.over(View.of(network).image_shape, window, stride)
+    if layer is not None or any(len(shape) == 3 for shape in view.layers.values()):
+        layer = layer_of_maps(view, layer)
+    with view.precision():
+        images = view.images(images)
+        base = baselines(mean_of_data(network) if baseline is None else baseline, images)
+        labels = classes(view, images, labels, memory)
+        size, group = at_once(view, len(images), len(grid.boxes), memory)
+        boxes = grouped(grid.boxes, group)
+        unit, clean, hidden = in_chunks(
+            lambda chunk: _occluded(view, *chunk, boxes, layer=layer),
+            (np.asarray(images), labels, base),
+            size=size,
+            on_progress=on_progress,
+        )
+    by_window = jax.tree.map(lambda found: found[:, : len(grid.boxes)].reshape(-1, *grid.counts), hidden)
+    return Occlusion(grid, labels, layer, unit, clean, by_window)
+
+
+@partial(jax.jit, static_argnames="layer")
+def _occluded(
+    view: View, images: Array, labels: Array, base: Array, boxes: Array, *, layer: str | None
+) -> tuple[Array | None, Answers, Answers]:
+    """The strongest map [B] of each clean image, the answers to it [B], and where windows are hidden [B, windows].
+
+    boxes: [groups, windows at once, 4].
+    """
+    unit = None if layer is None else _totals(view, images, layer).argmax(axis=1).astype(jnp.int32)
+
+    def hide(boxes: Array) -> Answers:
+        versions = jnp.where(inside(boxes, view.image_shape)[:, None], base[None], images[None])
+        shape = versions.shape[:2]
+        each = [None if one is None else jnp.broadcast_to(one, shape).reshape(-1) for one in (labels, unit)]
+        found = _answers(view, versions.reshape(-1, *versions.shape[2:]), *each, layer)
+        return jax.tree.map(lambda values: values.reshape(shape), found)
+
+    found = jax.tree.map(lambda values: values.reshape(-1, len(images)).T, lax.map(hide, boxes))
+    return unit, _answers(view, images, labels, unit, layer), found
+
+
+def _answers(view: View, images: Array, labels: Array, unit: Array | None, layer: str | None) -> Answers:
+    logits = view.logits(images)
+    total = None if layer is None else _of_each(_totals(view, images, layer), unit)
+    predicted = logits.argmax(axis=1).astype(jnp.int32)
+    return Answers(_of_each(logits, labels), _of_each(jax.nn.softmax(logits), labels), predicted, total)
+
+
+def _totals(view: View, images: Array, layer: str) -> Array:
+    return view.at(layer, images).sum(axis=(1, 2))
+
+
+def _of_each(values: Array, number: Array) -> Array:
+    """[M]: of each row of [M, K], one entry."""
+    return jnp.take_along_axis(values, number[:, None], axis=1)[:, 0]
