@@ -22,6 +22,22 @@ def signed_rgb(weights: np.ndarray, limit: np.ndarray | float | None = None) -> 
     return unit if unit.shape[-1] == 3 else colormaps["RdBu_r"](unit[..., 0])[..., :3]
 
 
+def heat_rgb(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """[K, H, W] as RGB [K, H, W, 3] from dark at `low` to bright at `high`; None: the smallest and the largest of all.
+
+    NaN (no value) is a light grey.
+    """
+    low, high = (np.nanmin(values) if low is None else low), (np.nanmax(values) if high is None else high)
+    unit = np.clip((values - low) / (high - low if high > low else 1), 0, 1)
+    rgb = colormaps["viridis"](np.nan_to_num(unit))[..., :3]
+    return np.where(np.isnan(unit)[..., None], NO_PIXEL / 255, rgb)
+
+
+def class_rgb(labels: np.ndarray) -> np.ndarray:
+    """Classes [K, H, W] as RGB [K, H, W, 3]: ten colours, which come again after them."""
+    return colormaps["tab10"](np.asarray(labels) % 10)[..., :3]
+
+
 def pixel_rgb(images: np.ndarray) -> np.ndarray:
     """Raw pixels in 0 … 255, [K, H, W, C], as RGB [K, H, W, 3]; NaN (no pixel) is a light grey.
 
