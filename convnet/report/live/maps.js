@@ -1,0 +1,104 @@
+// Numbers as pictures: colours, and the tiles that a layer's maps are shown as.
+
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+const rgba = (red, green, blue) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0; // as canvases have it in memory
+
+// A colour for each number from `low` to `high`, of a palette of 256.
+function shade(palette, low, high) {
+  const rate = high > low ? 256 / (high - low) : 0;
+  return (value) => palette[Math.min(Math.max(Math.floor((value - low) * rate), 0), 255)];
+}
+
+// A palette as a CSS background.
+function ramp(palette) {
+  const steps = Array.from({ length: 17 }, (_, i) => palette[Math.min(16 * i, 255)]);
+  return `linear-gradient(to right, ${steps.map((c) => `rgb(${c & 255} ${(c >> 8) & 255} ${(c >> 16) & 255})`).join(", ")})`;
+}
+
+function range(values) {
+  let low = Infinity, high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+const greatest = (values) => Math.max(...range(values).map(Math.abs));
+
+// A canvas of the channels of [H, W, C], one tile beside the other, each pixel a square of `scale` × `scale`.
+class Tiles {
+  constructor(canvas, [height, width, channels]) {
+    Object.assign(this, { canvas, height, width, channels, columns: 0 });
+    this.context = canvas.getContext("2d");
+  }
+
+  // Lay out for `room` CSS pixels of width, tiles about `about` wide.
+  fit(room, about, gap) {
+    const scale = Math.max(1, Math.min(Math.round(about / this.width), Math.floor(room / this.width)));
+    const most = Math.max(1, Math.floor((room + gap) / (this.width * scale + gap)));
+    const rows = Math.ceil(this.channels / most), columns = Math.ceil(this.channels / rows); // rows of about one length
+    if (scale === this.scale && columns === this.columns && gap === this.gap) return false;
+    Object.assign(this, { scale, columns, gap, rows });
+    this.canvas.width = columns * (this.width * scale + gap) - gap;
+    this.canvas.height = rows * (this.height * scale + gap) - gap;
+    this.canvas.style.width = `${this.canvas.width}px`;
+    this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    return true;
+  }
+
+  corner(channel) {
+    const { columns, gap, height, width, scale } = this;
+    return [Math.floor(channel / columns) * (height * scale + gap), (channel % columns) * (width * scale + gap)];
+  }
+
+  // colour(i): of value i of the flat [H, W, C].
+  paint(colour) {
+    const { channels, height, width, scale, pixels } = this, line = this.canvas.width;
+    for (let c = 0; c < channels; c++) {
+      const [top, left] = this.corner(c);
+      for (let h = 0; h < height; h++) {
+        const start = (top + h * scale) * line + left;
+        for (let w = 0, at = start; w < width; w++, at += scale) pixels.fill(colour((h * width + w) * channels + c), at, at + scale);
+        for (let i = 1; i < scale; i++) pixels.copyWithin(start + i * line, start, start + width * scale);
+      }
+    }
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  // What is at a point of the canvas, in CSS pixels from its corner: {channel, row, column}, or null between tiles.
+  at(x, y) {
+    const shown = this.canvas.width / (this.canvas.clientWidth || this.canvas.width);
+    const across = this.width * this.scale + this.gap, down = this.height * this.scale + this.gap;
+    const i = Math.floor((y * shown) / down), j = Math.floor((x * shown) / across);
+    const channel = i * this.columns + j;
+    const row = Math.floor((y * shown - i * down) / this.scale), column = Math.floor((x * shown - j * across) / this.scale);
+    const inside = j < this.columns && channel >= 0 && channel < this.channels && row >= 0 && row < this.height && column >= 0 && column < this.width;
+    return inside ? { channel, row, column } : null;
+  }
+
+  // Where a box of a channel is on the canvas, in parts of its size.
+  place(channel, { top, bottom, left, right }) {
+    const [y, x] = this.corner(channel), { scale } = this;
+    const { width, height } = this.canvas;
+    return {
+      top: (y + top * scale) / height, left: (x + left * scale) / width,
+      height: ((bottom - top + 1) * scale) / height, width: ((right - left + 1) * scale) / width,
+    };
+  }
+
+  // The neighbour of a place in a direction, in the next tile where this one ends; null past the last one.
+  next({ channel, row, column }, down, right) {
+    let [i, j] = [row + down, column + right], beside = channel;
+    if (i < 0 || i >= this.height) [beside, i] = [channel + down * this.columns, i < 0 ? this.height - 1 : 0];
+    if (j < 0 || j >= this.width) [beside, j] = [channel + right, j < 0 ? this.width - 1 : 0];
+    return beside >= 0 && beside < this.channels ? { channel: beside, row: i, column: j } : null;
+  }
+}
+
+// Puts an outline where `place` says; hides it for null.
+function outline(element, place) {
+  element.hidden = !place;
+  if (place) for (const [side, part] of Object.entries(place)) element.style[side] = `${100 * part}%`;
+}

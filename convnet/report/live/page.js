@@ -1,0 +1,72 @@
+// The page: what is drawn goes to the network, and what comes back is shown.
+
+const byId = (id) => document.getElementById(id);
+const network = JSON.parse(byId("network").textContent);
+const [height, width, channels] = network.image_shape;
+const weights = new Float32Array(bytesOf(byId("weights").textContent).buffer);
+const [viridis, redBlue] = [network.palettes.viridis, network.palettes.RdBu_r].map((name) => new Uint32Array(bytesOf(name).buffer));
+const ask = client(network, weights, byId("engine").textContent);
+const drawing = new Drawing(network);
+
+const number = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+const percent = (part) => `${(100 * part).toFixed(1)} %`;
+const made = (tag, attributes = {}, ...inside) => {
+  const element = Object.assign(document.createElement(tag), attributes);
+  element.append(...inside);
+  return element;
+};
+
+// A palette between the numbers at its ends.
+class Legend {
+  constructor(element, palette) {
+    Object.assign(this, { low: made("span"), high: made("span") });
+    if (!palette) return;
+    const bar = made("i");
+    bar.style.background = ramp(palette);
+    element.append(this.low, bar, this.high);
+  }
+
+  show(low, high) {
+    this.low.textContent = number(low);
+    this.high.textContent = number(high);
+  }
+}
+
+const state = {
+  image: drawing.image, // [H, W, C] in 0 … 1
+  demonstration: false, // the image is one that nobody chose: the first stroke clears it
+  pinned: null, pointed: null, // the class asked about, null: the predicted one
+  frame: null, // the latest answer
+  occlusion: null, // its map, as far as it is known
+  times: { compute: 0, paint: 0 },
+};
+let changed = false, busy = false;
+
+// Computes and shows the image as it is now; while that goes on, further changes become one.
+async function update() {
+  changed = true;
+  if (busy) return;
+  busy = true;
+  while (changed) {
+    changed = false;
+    state.image = drawing.image;
+    let answered = 0;
+    const onOcclusion = (map) => {
+      state.occlusion = map;
+      paintOcclusion();
+    };
+    const frame = await ask(state.image, { label: state.pointed ?? state.pinned, onOcclusion });
+    await new Promise(requestAnimationFrame);
+    answered = performance.now();
+    state.frame = frame;
+    paint();
+    state.times = { compute: frame.time, paint: performance.now() - answered };
+  }
+  busy = false;
+}
+
+function paint() {
+  paintScores(state.frame);
+  paintLenses(state.frame);
+  layers.forEach(paintLayer);
+}

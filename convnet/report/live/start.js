@@ -1,0 +1,21 @@
+// Begins with a test image, for something to look at; and what programs may ask of the page.
+
+show(examples[0] ?? null, { demonstration: true });
+
+window.convnet = {
+  network,
+  // The results of an image, a flat [H, W, C] in 0 … 1: {logits, probabilities, label, gradient, results}, of layers
+  // and their results a Map from name to Float32Array.
+  async run(image, label = null) {
+    const frame = await ask(Float32Array.from(image), { label });
+    return { ...frame, results: new Map(layers.map(({ name, start: from, size: count }) => [name, frame.results.subarray(from, from + count)])) };
+  },
+  // The occlusion map [H, W] of an image.
+  occlusion: (image, label = null) => new Promise((resolve) => {
+    ask(Float32Array.from(image), { label, onOcclusion: (map, done) => done && resolve(map) });
+  }),
+  // {top, bottom, left, right}: what a place of a layer's result depends on.
+  receptiveField: (name, row = 0, column = 0) => receptiveField(network.layers, name, { top: row, bottom: row, left: column, right: column }),
+  // What is shown: the image, the frame of the layer's pixel that is looked at, and so on.
+  state,
+};
