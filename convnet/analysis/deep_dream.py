@@ -33,10 +33,11 @@ on: smaller octaves are rolled in proportion."""
 
 @dataclass(frozen=True, eq=False)
 class Dream:
-    """images: [N, H, W, C] in 0 … 1. sizes: (H, W) of the octaves, the smallest first. objectives: [N, octaves,
-    iterations], ½ of the mean square of the layer that each iteration began with."""
+    """images: [N, H, W, C] in 0 … 1. layer: what was dreamt of. sizes: (H, W) of the octaves, the smallest first.
+    objectives: [N, octaves, iterations], ½ of the mean square of the layer that each iteration began with."""
 
     images: np.ndarray
+    layer: str
     sizes: tuple[tuple[int, int], ...]
     objectives: np.ndarray
 
@@ -44,7 +45,7 @@ class Dream:
 def deep_dream(
     network: Trained | View,
     images: Any,
-    layer: str,
+    layer: str | None = None,
     *,
     iterations: int = 10,
     octaves: int = 4,
@@ -58,7 +59,7 @@ def deep_dream(
     """Ascend ½‖layer‖² from `images` [N, H, W, C] of any size, octave by octave: each is `octave_scale` times as large
     as the one before, the last has the size of the images, and all take over the details that were dreamt before.
 
-    layer: before the network's first dense layer, unless it is as large as the images. step: how far a pixel moves in
+    layer: before the network's first dense layer; None: the last one of maps there. step: how far a pixel moves in
     an iteration, in the mean over all. smooth: sigma in pixels of a Gaussian blur of each gradient; the original has
     none, but what a network of small images likes best is the finest pattern there is. jitter: pixels by which the
     image is rolled at most; None: 32, or a seventh of the shorter side where that is less. on_progress: told of each
@@ -73,7 +74,8 @@ def deep_dream(
     shape = np.shape(images)[1:]
     require(len(shape) == 3, "images", f"an array {list(np.shape(images))}", "[N, H, W, C]")
     sizes = octave_sizes(shape[:2], octaves, octave_scale)
-    views = [_view(network, (*size, shape[2]), layer, octaves) for size in sizes]
+    views = [_view(network, (*size, shape[2]), octaves) for size in sizes]
+    layer = _layer(views[0], layer)
     settings = dict(layer=layer, iterations=iterations, smooth=smooth)
     with views[-1].precision():
         photographs = found = views[-1].images(images)
@@ -88,7 +90,7 @@ def deep_dream(
             detail = found - base
             objectives.append(np.asarray(values))
             on_progress(1)
-    return Dream(np.asarray(found), sizes, np.stack(objectives, axis=1))
+    return Dream(np.asarray(found), layer, sizes, np.stack(objectives, axis=1))
 
 
 def octave_sizes(size: tuple[int, int], octaves: int, scale: float) -> tuple[tuple[int, int], ...]:
@@ -101,16 +103,20 @@ def octave_sizes(size: tuple[int, int], octaves: int, scale: float) -> tuple[tup
     return tuple(tuple(round(side / scale**k) for side in size) for k in reversed(range(octaves)))
 
 
-def _view(network: Trained | View, image_shape: tuple[int, int, int], layer: str, octaves: int) -> View:
+def _view(network: Trained | View, image_shape: tuple[int, int, int], octaves: int) -> View:
     try:
-        view = View.of(network, image_shape=image_shape)
+        return View.of(network, image_shape=image_shape)
     except ValueError as error:
         if "does not fit" not in str(error):
             raise
         told = "×".join(map(str, image_shape[:2]))
         raise ValueError(f"octaves is {octaves}: the smallest would be {told}, where {error}") from error
-    require(layer in view.layers, "layer", layer, f"one of {', '.join(view.layers)}")
-    return view
+
+
+def _layer(view: View, layer: str | None) -> str:
+    maps = [name for name, shape in view.layers.items() if len(shape) == 3]
+    require(layer is None or layer in maps, "layer", layer, f"one of {', '.join(maps)}")
+    return maps[-1] if layer is None else layer
 
 
 def _resized(images: Array, size: tuple[int, int]) -> Array:

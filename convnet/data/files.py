@@ -20,12 +20,30 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
     Raises ValueError for a file that is no image, and for more than three channels.
     """
     height, width, channels = shape
+    image, done = _opened(path, channels, f"images holds {str(path)!r}")
+    return _resized(image, (width, height), done), done
+
+
+def read_photograph(path: Path, *, channels: int, longest: int) -> tuple[np.ndarray, list[str]]:
+    """The image as uint8 [H, W, channels] in its own proportions, its longest side `longest` pixels at most, and what
+    was done to it.
+
+    Raises ValueError for a file that is no image, for more than three channels, and for no pixels.
+    """
+    require(longest >= 1, "longest", longest, "1 or more")
+    image, done = _opened(path, channels, f"image is {str(path)!r}")
+    scale = min(longest / max(image.size), 1)
+    return _resized(image, tuple(max(round(side * scale), 1) for side in image.size), done), done
+
+
+def _opened(path: Path, channels: int, told: str) -> tuple[Image.Image, list[str]]:
+    """The image upright, in 8 bits and in grey or colour, and what was done to make it so."""
     require(channels in (1, 3), "channels", channels, "1 or 3, for images from files")
     try:
         image = Image.open(path)
         image.load()
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"images holds {str(path)!r}: {_reason(error)}") from error
+        raise ValueError(f"{told}: {_reason(error)}") from error
     done, grey = [], image.mode in GREY
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         image = ImageOps.exif_transpose(image)
@@ -37,14 +55,17 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         done.append("laid over white")
-    mode = {1: "L", 3: "RGB"}[channels]
     if grey != (channels == 1):
         done.append("made grey" if channels == 1 else "grey as three colours")
-    image = image.convert(mode)
-    if image.size != (width, height):
+    return image.convert({1: "L", 3: "RGB"}[channels]), done
+
+
+def _resized(image: Image.Image, size: tuple[int, int], done: list[str]) -> np.ndarray:
+    """[H, W, C]; size: width and height. Says in `done` if it was of another."""
+    if image.size != size:
         done.append(f"resized from {image.size[1]}×{image.size[0]}")
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(image, np.uint8).reshape(shape), done
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image, np.uint8).reshape(size[1], size[0], -1)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

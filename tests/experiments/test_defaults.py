@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
-from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, predict, reproduce, train
+from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, dream, predict, reproduce, train
 
 from convnet import trial
 from convnet.gradcheck.evidence import EVIDENCE
@@ -29,6 +29,8 @@ DEFAULTS = {
     compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
     predict.Predict: {"top": 5},
     reproduce.Reproduce: {},
+    dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
+                    "smooth": 0.5, "size": 512, "seed": 0, "out": None},
 }  # fmt: skip
 
 

@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, predict, reproduce, train
+from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, dream, predict, reproduce, train
 
 from convnet import trial
 from convnet.config import RunConfig
 from convnet.task import TRACEABLE
-from tests.experiments.would_do import ablated, audited, checked, compared, predicted, reproduced, trained, tried
+from tests.experiments.would_do import (
+    ablated,
+    audited,
+    checked,
+    compared,
+    dreamed,
+    predicted,
+    reproduced,
+    trained,
+    tried,
+)
 
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 TWO = ["--factor", "optim.name=sgd,adam", "--factor", "model.kernel=3,5"]
@@ -25,6 +35,7 @@ COMMANDS = {
     checked: (compare_checkers.CompareCheckers, []),
     predicted: (predict.Predict, ["run", "black.png"]),
     reproduced: (reproduce.Reproduce, ["run"]),
+    dreamed: (dream.Command, ["photo.png"]),
 }
 """What the command would do -> its settings, and the arguments that are there without the option."""
 
@@ -97,6 +108,16 @@ OPTIONS = {
     ),
     (predicted, "top"): (["run", "black.png", "--top", "1"], {"table": [["black.png", "dog", "50.0%"]]}),
     (reproduced, "run"): (["other"], {"run": Path("other")}),
+    (dreamed, "image"): (["white.png"], {"photograph": (255, 30, 40)}),
+    (dreamed, "run"): (["photo.png", "--run", "other"], {"run": Path("other")}),
+    (dreamed, "layer"): (["photo.png", "--layer", "conv1"], {"layer": "conv1"}),
+    (dreamed, "octaves"): (["photo.png", "--octaves", "3"], {"octaves": 3}),
+    (dreamed, "iterations"): (["photo.png", "--iterations", "3"], {"iterations": 3}),
+    (dreamed, "step"): (["photo.png", "--step", "0.125"], {"step": 0.125}),
+    (dreamed, "smooth"): (["photo.png", "--smooth", "0.25"], {"smooth": 0.25}),
+    (dreamed, "size"): (["photo.png", "--size", "20"], {"photograph": (0, 15, 20)}),
+    (dreamed, "seed"): (["photo.png", "--seed", "3"], {"seed": 3}),
+    (dreamed, "out"): (["photo.png", "--out", "mine.png"], {"out": Path("mine.png")}),
 }  # fmt: skip
 
 
@@ -113,7 +134,7 @@ def test_the_option_changes_something(command, args, expected, workplace):
     assert {name: seen.get(name) for name in expected} == expected
     usual = COMMANDS[command][1]
     with workplace.context() as patch:
-        without = command(patch, [*usual, *([] if command in (predicted, reproduced) else ["--out", "usual"])])
+        without = command(patch, [*usual, *([] if command in (dreamed, predicted, reproduced) else ["--out", "usual"])])
     assert [name for name, value in expected.items() if without.get(name) == value] == []
 
 

@@ -13,6 +13,7 @@ from convnet.experiments import (
     backprop_by_hand,
     compare,
     compare_checkers,
+    dream,
     predict,
     reproduce,
     train,
@@ -21,6 +22,7 @@ from PIL import Image
 
 from convnet import trial
 from convnet.ablation import cells
+from convnet.analysis.deep_dream import Dream
 from convnet.config import RunConfig
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
 from tests.report import handmade
@@ -213,3 +215,21 @@ def reproduced(patch, args):
     patch.setattr(reproduce, "differing_results", lambda stored, *_: seen.append(stored) or [])
     assert reproduce.main(args) == 0
     return {"run": only(seen)}
+
+
+def dreamed(patch, args):
+    seen, printed = [], []
+    network = SimpleNamespace(image_shape=(8, 8, 1), config=RunConfig(), epoch=7, variables={})
+
+    def deep_dream(network, images, layer, on_progress, **settings):
+        seen.append({"layer": layer, "photograph": (images.max(), *images.shape[1:3]), **settings})
+        return Dream(images / 255, layer or "last", (images.shape[1:3],), np.zeros((1, 1, 1)))
+
+    patch.setattr(dream, "load", lambda run: seen.append({"run": run}) or network)
+    patch.setattr(dream, "deep_dream", deep_dream)
+    patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words))))
+    dream.USUAL.mkdir(parents=True, exist_ok=True)
+    for name, grey in (("photo", 0), ("white", 255)):
+        Image.new("L", (40, 30), grey).save(f"{name}.png")
+    assert dream.main(args) == 0
+    return {**seen[0], **seen[1], "out": Path(printed[-1].rpartition(" ")[2])}
