@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from convnet.analysis.view import View, in_chunks
+from convnet.analysis.view import View
 from convnet.settings import require
 from convnet.trained import Trained
 
@@ -27,16 +27,18 @@ IN_CACHE = 64
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def classes(view: View, images: Array, labels: Any, memory: int) -> np.ndarray:
-    """The class of each image, int32 [N]: `labels`, or the predicted ones for None."""
-    if labels is not None:
-        return np.asarray(view.labels(labels, len(images)))
-    return in_chunks(lambda chunk: _predicted(view, chunk), images, size=view.chunk(memory))
+def checked_labels(view: View, labels: Any, count: int) -> Array | None:
+    """`labels` [N], checked; None, for the predicted ones, as it is.
+
+    Raises ValueError for labels that do not fit, and for a view that has no classes.
+    """
+    require(len(view.class_names) > 0, "network", "a view without classes", "one that has logits")
+    return None if labels is None else view.labels(labels, count)
 
 
-@jax.jit
-def _predicted(view: View, images: Array) -> Array:
-    return view.logits(images).argmax(axis=1).astype(jnp.int32)
+def labels_of(view: View, images: Array, labels: Array | None) -> Array:
+    """int32 [N]: `labels`, or the predicted ones for None. For compiled programs."""
+    return view.logits(images).argmax(axis=1).astype(jnp.int32) if labels is None else labels
 
 
 def baselines(baseline: Any, images: Array) -> np.ndarray:
@@ -66,21 +68,18 @@ def mean_of_data(network: Trained | View) -> np.ndarray:
     return np.asarray(network.task.facts.mean) / 255
 
 
-def layer_of_maps(view: View, layer: str | None) -> str:
-    """The name of a layer of maps [H', W', C']: `layer`, or for None the last whose maps have several pixels.
+def last_maps(view: View) -> str | None:
+    """The last layer whose maps [H', W', C'] have several pixels; None where there is none."""
+    found = [name for name, shape in view.layers.items() if len(shape) == 3 and prod(shape[:2]) > 1]
+    return found[-1] if found else None
 
-    Raises ValueError for a layer that does not exist or has no maps, and where none has.
-    """
+
+def layer_of_maps(view: View, layer: str) -> str:
+    """`layer`. Raises ValueError where it does not exist, or has no maps [H', W', C']."""
     layers = view.layers
     maps = [name for name, shape in layers.items() if len(shape) == 3]
-    if layer is None:
-        several = [name for name in maps if prod(layers[name][:2]) > 1]
-        if not several:
-            raise ValueError(f"layer is None: expected a network with maps, but this one has {', '.join(layers)}")
-        return several[-1]
     require(layer in layers, "layer", layer, f"one of {', '.join(layers)}")
-    told = f"one with maps, {', '.join(maps)}" if maps else "a network with maps"
-    require(layer in maps, "layer", layer, told)
+    require(layer in maps, "layer", layer, f"one with maps, {', '.join(maps)}" if maps else "a network with maps")
     return layer
 
 

@@ -106,7 +106,7 @@ def _checked(parts: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _elsewhere(key: Array, parts: np.ndarray, image: tuple[int, int], count: int) -> Array:
     """[count, N, 4]: parts of the same sizes, every place within the image as likely as any other."""
-    places = jnp.asarray(image, jnp.int32) - parts[:, 2:] + 1
+    places = np.asarray(image, np.int32) - parts[:, 2:] + 1
     corners = jax.random.randint(key, (count, len(parts), 2), 0, places[None])
     return jnp.concatenate([corners, jnp.broadcast_to(parts[None, :, 2:], corners.shape)], axis=2)
 

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from convnet.analysis.attribution import classes, layer_of_maps
+from convnet.analysis.attribution import checked_labels, labels_of, last_maps, layer_of_maps
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.models.perturbed import perturbed
+from convnet.settings import require
 from convnet.trained import Trained
 
 Box = tuple[int, int, int, int]
@@ -48,19 +49,21 @@ def grad_cam(
     """
     view = View.of(network)
     with view.precision():
-        images, layer = view.images(images), layer_of_maps(view, layer)
-        labels = classes(view, images, labels, memory)
+        images, layer = view.images(images), last_maps(view) if layer is None else layer_of_maps(view, layer)
+        require(layer is not None, "layer", None, f"a network with maps, but this one has {', '.join(view.layers)}")
+        labels = checked_labels(view, labels, len(images))
         box = _seen(view) if upsample else None
         return in_chunks(
             lambda chunk: _maps(view, *chunk, layer=layer, relu=relu, box=box),
-            (np.asarray(images), labels),
+            (images, labels),
             size=view.chunk(memory),
             on_progress=on_progress,
         )
 
 
 @partial(jax.jit, static_argnames=("layer", "relu", "box"))
-def _maps(view: View, images: Array, labels: Array, *, layer: str, relu: bool, box: Box | None) -> Array:
+def _maps(view: View, images: Array, labels: Array | None, *, layer: str, relu: bool, box: Box | None) -> Array:
+    labels = labels_of(view, images, labels)
     maps, seen = view.at(layer, images), view.preprocess(images)
 
     def score(change: Array) -> Array:
@@ -79,8 +82,12 @@ def _maps(view: View, images: Array, labels: Array, *, layer: str, relu: bool, b
 
 def _seen(view: View) -> Box:
     """The part of the image that the preprocessing uses."""
-    blank = jnp.full((1, *view.image_shape), 0.5, view.dtype)
-    slope = jax.grad(lambda x: view.preprocess(x).sum())(blank)
-    used = (np.asarray(slope) != 0).any(axis=(0, 3))
+    used = np.asarray(_slope(view)).any(axis=(0, 3))
     found = [np.flatnonzero(used.any(axis=axis)) for axis in (1, 0)]
     return tuple(int(edge) for at in found for edge in (at.min(), at.max() + 1))
+
+
+@jax.jit
+def _slope(view: View) -> Array:
+    grey = jnp.full((1, *view.image_shape), 0.5, view.dtype)
+    return jax.grad(lambda image: view.preprocess(image).sum())(grey)

@@ -10,7 +10,15 @@ import jax
 import numpy as np
 from jax import Array
 
-from convnet.analysis.attribution import at_once, baselines, classes, grouped, scores, weighted_gradients
+from convnet.analysis.attribution import (
+    at_once,
+    baselines,
+    checked_labels,
+    grouped,
+    labels_of,
+    scores,
+    weighted_gradients,
+)
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.settings import require
 from convnet.trained import Trained
@@ -51,26 +59,26 @@ def integrated_gradients(
     require(steps >= 1, "steps", steps, "1 or more")
     with view.precision():
         images = view.images(images)
-        labels, base = classes(view, images, labels, memory), baselines(baseline, images)
+        labels, base = checked_labels(view, labels, len(images)), baselines(baseline, images)
         size, group = at_once(view, len(images), steps, memory)
         nodes, weights = np.polynomial.legendre.leggauss(steps)  # on −1 … 1
         points = [grouped(values.astype(images.dtype), group, 0.0) for values in ((1 + nodes) / 2, weights / 2)]
-        found, gap = in_chunks(
+        found = in_chunks(
             lambda chunk: _integrated(view, *chunk, *points),
-            (np.asarray(images), labels, base),
+            (images, labels, base),
             size=size,
             on_progress=on_progress,
         )
-    return IntegratedGradients(found, gap, labels)
+    return IntegratedGradients(*found)
 
 
 @jax.jit
 def _integrated(
-    view: View, images: Array, labels: Array, base: Array, alphas: Array, weights: Array
-) -> tuple[Array, Array]:
-    """Attributions and gap. alphas, weights: [groups, steps at once]."""
-    along = images - base
+    view: View, images: Array, labels: Array | None, base: Array, alphas: Array, weights: Array
+) -> tuple[Array, Array, Array]:
+    """Attributions, gap and labels. alphas, weights: [groups, steps at once]."""
+    labels, along = labels_of(view, images, labels), images - base
     mean = weighted_gradients(view, labels, lambda alpha: base + alpha * along, alphas, weights)
     found = along * mean
     total = scores(view, images, labels) - scores(view, base, labels)
-    return found, abs(found.sum(axis=(1, 2, 3)) - total)
+    return found, abs(found.sum(axis=(1, 2, 3)) - total), labels

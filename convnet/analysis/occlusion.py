@@ -15,7 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from convnet.analysis.attribution import at_once, baselines, classes, grouped, layer_of_maps, mean_of_data
+from convnet.analysis.attribution import (
+    at_once,
+    baselines,
+    checked_labels,
+    grouped,
+    labels_of,
+    last_maps,
+    layer_of_maps,
+    mean_of_data,
+)
 from convnet.analysis.grid import Grid, inside
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.ops import Pair
@@ -84,17 +93,16 @@ def occlusion(
     the network is a View, which does not know its data.
     """
     view, grid = View.of(network), Grid.over(View.of(network).image_shape, window, stride)
-    if layer is not None or any(len(shape) == 3 for shape in view.layers.values()):
-        layer = layer_of_maps(view, layer)
+    layer = last_maps(view) if layer is None else layer_of_maps(view, layer)
     with view.precision():
         images = view.images(images)
         base = baselines(mean_of_data(network) if baseline is None else baseline, images)
-        labels = classes(view, images, labels, memory)
+        labels = checked_labels(view, labels, len(images))
         size, group = at_once(view, len(images), len(grid.boxes), memory)
         boxes = grouped(grid.boxes, group)
-        unit, clean, hidden = in_chunks(
+        labels, unit, clean, hidden = in_chunks(
             lambda chunk: _occluded(view, *chunk, boxes, layer=layer),
-            (np.asarray(images), labels, base),
+            (images, labels, base),
             size=size,
             on_progress=on_progress,
         )
@@ -104,12 +112,13 @@ def occlusion(
 
 @partial(jax.jit, static_argnames="layer")
 def _occluded(
-    view: View, images: Array, labels: Array, base: Array, boxes: Array, *, layer: str | None
-) -> tuple[Array | None, Answers, Answers]:
-    """The strongest map [B] of each clean image, the answers to it [B], and where windows are hidden [B, windows].
+    view: View, images: Array, labels: Array | None, base: Array, boxes: Array, *, layer: str | None
+) -> tuple[Array, Array | None, Answers, Answers]:
+    """Labels [B], the strongest map of each clean image [B], what is said of it [B], and with windows hidden [B, M].
 
     boxes: [groups, windows at once, 4].
     """
+    labels = labels_of(view, images, labels)
     unit = None if layer is None else _totals(view, images, layer).argmax(axis=1).astype(jnp.int32)
 
     def hide(boxes: Array) -> Answers:
@@ -120,7 +129,7 @@ def _occluded(
         return jax.tree.map(lambda values: values.reshape(shape), found)
 
     found = jax.tree.map(lambda values: values.reshape(-1, len(images)).T, lax.map(hide, boxes))
-    return unit, _answers(view, images, labels, unit, layer), found
+    return labels, unit, _answers(view, images, labels, unit, layer), found
 
 
 def _answers(view: View, images: Array, labels: Array, unit: Array | None, layer: str | None) -> Answers:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from convnet.analysis.attribution import at_once, classes, grouped, weighted_gradients
+from convnet.analysis.attribution import at_once, checked_labels, grouped, labels_of, weighted_gradients
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.settings import require
 from convnet.trained import Trained
@@ -41,13 +41,13 @@ def smoothgrad(
     key = key if isinstance(key, Array) else jax.random.key(key)
     with view.precision():
         images = view.images(images)
-        labels = classes(view, images, labels, memory)
+        labels = checked_labels(view, labels, len(images))
         size, group = at_once(view, len(images), samples, memory)
         numbers = grouped(np.arange(samples), group)
         weights = grouped(np.full(samples, 1 / samples, images.dtype), group, 0.0)
         return in_chunks(
             lambda chunk: _smoothed(view, *chunk, np.asarray(noise, images.dtype), key, numbers, weights),
-            (np.asarray(images), labels),
+            (images, labels),
             size=size,
             on_progress=on_progress,
         )
@@ -55,7 +55,7 @@ def smoothgrad(
 
 @jax.jit
 def _smoothed(
-    view: View, images: Array, labels: Array, noise: Array, key: Array, numbers: Array, weights: Array
+    view: View, images: Array, labels: Array | None, noise: Array, key: Array, numbers: Array, weights: Array
 ) -> Array:
     spread = noise * (images.max(axis=(1, 2, 3), keepdims=True) - images.min(axis=(1, 2, 3), keepdims=True))
 
@@ -63,4 +63,4 @@ def _smoothed(
         drawn = jax.random.normal(jax.random.fold_in(key, number), (1, *view.image_shape), images.dtype)
         return images + spread * drawn
 
-    return weighted_gradients(view, labels, noisy, numbers, weights)
+    return weighted_gradients(view, labels_of(view, images, labels), noisy, numbers, weights)
