@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("benchmarks.commands.train", "whole training steps beside autodiff, Flax, Keras and torch"),
     "scaling": ("benchmarks.commands.scaling", "a training step while batch, channels, side, depth or replicates grow"),
     "replicates": ("benchmarks.commands.replicates", "many seeds of one config beside as many single runs"),
+    "units": ("benchmarks.commands.units", "images that excite many units, in one program and one by one"),
     "tables": ("benchmarks.commands.tables", "the page and its figures again, from the results that are there"),
     "device": ("benchmarks.device.__main__", "one check of a whole accelerator, within eight minutes"),
 }

@@ -24,6 +24,7 @@ BENCHMARKS = {
     "audit": "Gradients",
     "train": "Training steps",
     "replicates": "Replicates of whole runs",
+    "units": "Images that excite units",
     "ops": "Ops",
     "ops-float32": "Ops in float32",
     "ops-bfloat16": "Ops in bfloat16",
@@ -73,6 +74,7 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         "train": train_tables,
         "scaling": scaling_tables,
         "replicates": replicate_tables,
+        "units": unit_tables,
         "formulations": formulation_tables,
         "formulations-pairs": formulation_tables,
         "audit": device_tables.audit_tables,
@@ -252,6 +254,17 @@ def replicate_tables(document: dict) -> list[tuple[str, list[Row]]]:
         line = [f"{r['replicates']}", f"{each / r['replicates']:.3g}", f"{each / single:.2f}"]
         table.append([f"{r['label']}, {r['epochs']} epochs", r["way"], *line])
     return [("Seconds per run, where so many are to be trained:", table)]
+
+
+def unit_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """All units in one program beside one after the other."""
+    table = [["", "way", "units", "s per unit", "÷ alone"]]
+    seconds = {(r["case"], r["way"]): float(np.median(r["seconds"])) for r in document["results"]}
+    for r in document["results"]:
+        each, alone = seconds[r["case"], r["way"]], seconds[r["case"], "alone"]
+        line = [f"{r['units']}", f"{each / r['units']:.3g}", f"{each / alone:.2f}"]
+        table.append([f"{r['label']}, {r['steps']} steps", r["way"], *line])
+    return [("Seconds per unit, where the images of so many are to be found:", table)]
 
 
 def formulation_tables(document: dict) -> list[tuple[str, list[Row]]]:

@@ -1,6 +1,6 @@
 """Images that excite a unit most (Erhan et al., 2009; Simonyan et al., ICLR workshop 2014; Olah et al., Distill 2017).
 
-found = maximize_units(network, "conv2_relu", range(64), seeds=(0, 1, 2))
+found = maximize_units(network, "conv2_relu", range(64), seeds=(0, 1, 2), **REGULARIZED)
 found.images                                       # [64, 3, H, W, C] in 0 … 1
 maximize_classes(network, ink=0.1).images          # one image per class, which pays for every pixel that is not black
 """
@@ -20,13 +20,17 @@ import optax
 from jax import Array, lax
 
 from convnet import ops
-from convnet.analysis.ascent import Clip, Constraint, Ink, Penalty, Transform, ascend
+from convnet.analysis.ascent import Blur, Clip, Constraint, Ink, Jitter, Penalty, Transform, ascend
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.settings import require
 from convnet.trained import Trained
 
 WAKING = 16
 """First steps in which a dead unit is woken, as in lucid."""
+
+REGULARIZED = {"transforms": (Jitter(2),), "constraints": (Blur(0.5, every=4), Clip())}
+"""Settings for pictures of units, of networks on images of about 30 pixels. Without them what excites a unit most is
+true to the letter, and looks like noise."""
 
 Objective = Callable[[Array, Array], Array]
 """(values of the layer [S, H', W', K] or [S, K], unit) -> [S], what each image is to make large."""

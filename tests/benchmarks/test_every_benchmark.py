@@ -48,7 +48,7 @@ def test_commands_are_listed_each_in_a_line(args, here):
 
 
 def test_every_command_has_a_module():
-    assert list(COMMANDS) == ["ops", "formulations", "train", "scaling", "replicates", "tables", "device"]
+    assert list(COMMANDS) == ["ops", "formulations", "train", "scaling", "replicates", "units", "tables", "device"]
     assert all(find_spec(module) for module, _ in COMMANDS.values())
 
 
@@ -137,6 +137,30 @@ def test_replicates_run_quickly(tmp_path):
     ways = ("single", "threads", "vmapped")
     assert found == [(case, way, 2, 1) for case in ("digits", "like-mnist") for way in ways]
     assert "| single | 2 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.sweep
+def test_units_run_quickly(tmp_path):
+    done = run("units", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    document = json.loads((tmp_path / "out" / "results" / "cpu" / "units.json").read_text())
+    found = [(r["case"], r["way"], r["units"], len(r["seconds"])) for r in document["results"]]
+    assert found == [(case, way, 2, 1) for case in ("digits", "mnist", "cifar10") for way in ("alone", "together")]
+    assert "| together | 2 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--cases", "nobody"), "cases is 'nobody': expected one of digits, mnist, cifar10"),
+        (("--units", "65"), "units is 65: expected 1 to 64"),
+        (("--steps", "0"), "steps is 0: expected 1 or more"),
+    ],
+)
+def test_units_that_cannot_be_timed_are_refused(args, told, here):
+    code, _, errors = here("units", *args)
+    assert code == 2
+    assert told in errors
 
 
 def test_formulations_of_unknown_layers_are_refused(here):

@@ -111,6 +111,17 @@ def test_replicates_stand_beside_as_many_single_runs():
     ]
 
 
+def test_units_together_stand_beside_units_alone():
+    seconds = {"alone": [4.0, 8.0, 9.0], "together": [2.0, 2.0, 3.0]}
+    shared = dict(case="digits", label="CNN", units=4, steps=2)
+    results = [dict(**shared, way=way, seconds=found) for way, found in seconds.items()]
+    (_, table), *_ = tables.unit_tables(document("units", results))
+    assert table[1:] == [
+        ["CNN, 2 steps", "alone", "4", "2", "1.00"],
+        ["CNN, 2 steps", "together", "4", "0.5", "0.25"],
+    ]
+
+
 def test_readme_of_everything_that_was_measured(tmp_path, ops):
     for name, found in {"ops": ops, "train": train(), "scaling": scaling()}.items():
         store(found, name, tmp_path, None)
