@@ -11,16 +11,13 @@ Where the two differ, and what is done about it here:
   zeros are common, and under the deconvnet rule one sees where they went.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet import models
-from convnet.analysis import View
 from convnet.analysis.backprojection import backproject, backproject_seeds, saliency
-from convnet.architectures import Table
 from convnet.architectures.layers import Activation, Conv, Dense, Flatten, Pool
+from tests.analysis.tiny_views import view_of
 from tests.analysis.torch_twin import nn, torch, torch_twin
 
 attr = pytest.importorskip("captum.attr")
@@ -41,13 +38,10 @@ CAPTUM = {
 @pytest.fixture(scope="module", params=[(5, 7, 1), (8, 6, 3)], ids=str)
 def pair(request):
     """(view, twin, images, the same as a tensor)."""
-    shape, rng = request.param, np.random.default_rng(0)
-    model = models.build(Table(LAYERS), num_classes=3)
-    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *shape)))
-    variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape, scale=0.5), jnp.float32), variables)
-    images = rng.uniform(size=(4, *shape)).astype(np.float32)
-    twin = torch_twin(model, variables, shape)
-    return View.of_module(model, variables, shape), twin, images, torch.tensor(images, requires_grad=True)
+    view, rng = view_of(LAYERS, request.param), np.random.default_rng(0)
+    images = rng.uniform(size=(4, *view.image_shape)).astype(np.float32)
+    twin = torch_twin(view.model, view.variables, view.image_shape)
+    return view, twin, images, torch.tensor(images, requires_grad=True)
 
 
 @pytest.mark.parametrize("rule", CAPTUM)
