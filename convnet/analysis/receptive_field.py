@@ -205,10 +205,11 @@ def _place(view: View, layer: str, position: tuple[int, int] | None) -> tuple[in
     sides = view.layers[layer][:-1]
     if position is None:
         return tuple(side // 2 for side in sides)
-    fits = len(position) == len(sides) and all(0 <= p < side for p, side in zip(position, sides, strict=True))
+    found = np.asarray(position)
+    fits = found.shape == (len(sides),) and np.issubdtype(found.dtype, np.integer)
     told = f"a place of the {'×'.join(map(str, sides))} map of {layer}" if sides else f"None, as {layer} has no map"
-    require(fits, "position", position, told)
-    return tuple(position)
+    require(fits and bool(((found >= 0) & (found < sides)).all()), "position", position, told)
+    return tuple(found.tolist())
 
 
 @partial(jax.jit, static_argnames=("layer", "squared"))

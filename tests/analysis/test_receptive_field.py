@@ -151,7 +151,7 @@ def test_what_is_normalised_over_a_whole_map_sees_it_everywhere():
     for layer in ("grouped/norm", "grouped/next", "grouped/sum", "grouped", "last", "global_avg", "logits"):
         assert fields[layer] == whole
     image = np.random.default_rng(0).uniform(size=(1, 5, 7, 1)).astype(np.float32)
-    gradient = jax.grad(lambda x: view.at("grouped/norm", x)[0, 0, 0, 0])(jnp.asarray(image))
+    gradient = jax.jit(jax.grad(lambda x: view.at("grouped/norm", x)[0, 0, 0, 0]))(image)
     assert np.asarray(gradient).any(axis=(0, 3)).all()
 
 
@@ -166,7 +166,7 @@ def test_with_maxima_the_gradient_reaches_less_than_the_field():
     assert (rows.size, columns.size) == (13, 13)
     assert extent(supports(view.replace_ops(max_pool=ops.sum_pool))["pool2"][0, 0]) == ((0, 12), (0, 12))
     image = jnp.broadcast_to(jnp.linspace(0, 1, 13)[None, :, None, None], (1, 13, 13, 1))
-    slopes = jax.grad(lambda x: view.at("pool2", x)[0, 0, 0].sum())(image)
+    slopes = jax.jit(jax.grad(lambda x, view: view.at("pool2", x)[0, 0, 0].sum()))(image, view)
     # The last row of each window wins on a ramp: 13 rows less the 2 that pool1 and the 4 that pool2 did not choose.
     assert extent(np.asarray(slopes)[0, ..., 0])[0] == (6, 12)
 
@@ -193,7 +193,7 @@ def trained(model, crop=None):
     task = make_task(
         RunConfig(model=model, data=DataConfig(crop=crop)), Facts((5, 7, 1), (100.0,), (50.0,), tuple("ab"))
     )
-    return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    return Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
 
 
 def test_pixels_are_those_of_the_whole_image_where_it_is_cropped(rng):
@@ -207,7 +207,7 @@ def test_pixels_are_those_of_the_whole_image_where_it_is_cropped(rng):
 
 def test_images_that_are_resized_have_no_fields_in_pixels():
     model = models.build(CNN(widths=(2,), head_width=0), num_classes=2)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     half = lambda x: ops.avg_pool(x, 2)  # noqa: E731
     view = View.of_module(model, variables, (8, 8, 1), preprocess=half)
     with pytest.raises(ValueError, match=r"preprocess makes 4×4 pixels of \(8, 8, 1\): expected a crop"):
@@ -222,7 +222,7 @@ class Own(nn.Module):
 
 def test_a_module_without_a_table_has_effective_fields_alone():
     module = Own()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
     with pytest.raises(ValueError, match="Own: it has no table of layers"):
         receptive_fields(view)
     effective = effective_receptive_field(view, np.zeros((1, 5, 7), np.float32), "edges")
@@ -298,8 +298,9 @@ def test_it_is_the_mean_over_images_of_each_gradient_on_its_own(rng):
     view = view_of(CNN(widths=(2, 3), head_width=0), (5, 7, 2))
     view = view.with_variables(jax.tree.map(lambda w: rng.normal(size=w.shape).astype(w.dtype), view.variables))
     images, totals = rng.uniform(size=(5, 5, 7, 2)).astype(np.float32), {False: 0.0, True: 0.0}
+    gradient_of = jax.jit(jax.grad(lambda x: view.at("conv2_relu", x)[0, 1, 2, 1:].sum()))
     for image in images:
-        gradient = jax.grad(lambda x: view.at("conv2_relu", x)[0, 1, 2, 1:].sum())(jnp.asarray(image[None]))[0]
+        gradient = gradient_of(image[None])[0]
         totals[False] += np.abs(gradient).sum(axis=-1) / 5
         totals[True] += np.square(gradient).sum(axis=-1) / 5
     done = []
@@ -358,6 +359,7 @@ def test_size_is_the_root_of_the_number_of_pixels_that_count():
         ("conv1", [2], {}, "units of conv1 hold 2"),
         ("conv1", None, {"position": (12, 0)}, r"position is \(12, 0\): expected a place of the 12×8 map of conv1"),
         ("conv1", None, {"position": (0, -1)}, r"position is \(0, -1\)"),
+        ("conv1", None, {"position": 3}, "position is 3: expected a place"),
         ("logits", None, {"position": (0, 0)}, "None, as logits has no map"),
     ],
 )
