@@ -64,13 +64,14 @@ def grad_cam(
 @partial(jax.jit, static_argnames=("layer", "relu", "box"))
 def _maps(view: View, images: Array, labels: Array | None, *, layer: str, relu: bool, box: Box | None) -> Array:
     labels = labels_of(view, images, labels)
-    maps, seen = view.at(layer, images), view.preprocess(images)
+    shape = jax.eval_shape(partial(view.at, layer), images)
 
-    def score(change: Array) -> Array:
-        logits = perturbed(view.model, view.variables, seen, layer, change)
-        return jnp.take_along_axis(logits, labels[:, None], axis=1).sum()
+    def score(change: Array) -> tuple[Array, Array]:
+        logits, maps = perturbed(view.model, view.variables, view.preprocess(images), layer, change)
+        return jnp.take_along_axis(logits, labels[:, None], axis=1).sum(), maps
 
-    weights = jax.grad(score)(jnp.zeros_like(maps)).mean(axis=(1, 2), keepdims=True)
+    slopes, maps = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
+    weights = slopes.mean(axis=(1, 2), keepdims=True)
     found = (weights * maps).sum(axis=3)
     found = jnp.maximum(found, 0) if relu else found
     if box is None:

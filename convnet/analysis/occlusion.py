@@ -27,6 +27,7 @@ from convnet.analysis.attribution import (
 )
 from convnet.analysis.grid import Grid, inside
 from convnet.analysis.view import MEMORY, View, in_chunks
+from convnet.models.perturbed import perturbed
 from convnet.ops import Pair
 from convnet.trained import Trained
 
@@ -119,7 +120,7 @@ def _occluded(
     boxes: [groups, windows at once, 4].
     """
     labels = labels_of(view, images, labels)
-    unit = None if layer is None else _totals(view, images, layer).argmax(axis=1).astype(jnp.int32)
+    unit = None if layer is None else _totals(view.at(layer, images)).argmax(axis=1).astype(jnp.int32)
 
     def hide(boxes: Array) -> Answers:
         versions = jnp.where(inside(boxes, view.image_shape)[:, None], base[None], images[None])
@@ -133,14 +134,18 @@ def _occluded(
 
 
 def _answers(view: View, images: Array, labels: Array, unit: Array | None, layer: str | None) -> Answers:
-    logits = view.logits(images)
-    total = None if layer is None else _of_each(_totals(view, images, layer), unit)
+    if layer is None:
+        logits, total = view.logits(images), None
+    else:
+        logits, maps = perturbed(view.model, view.variables, view.preprocess(images), layer)
+        total = _of_each(_totals(maps), unit)
     predicted = logits.argmax(axis=1).astype(jnp.int32)
     return Answers(_of_each(logits, labels), _of_each(jax.nn.softmax(logits), labels), predicted, total)
 
 
-def _totals(view: View, images: Array, layer: str) -> Array:
-    return view.at(layer, images).sum(axis=(1, 2))
+def _totals(maps: Array) -> Array:
+    """[M, K]: the sum of each map over its positions."""
+    return maps.sum(axis=(1, 2))
 
 
 def _of_each(values: Array, number: Array) -> Array:

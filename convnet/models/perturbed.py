@@ -1,4 +1,4 @@
-"""What a network gives where the result of one of its layers is another: the way to derivatives with respect to it."""
+"""A network's result and that of one of its layers, in one pass; and derivatives of the one by the other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from jax import Array
 from convnet.models.network import Model
 
 
-def perturbed(model: Any, variables: Any, images: Array, layer: str, change: Array) -> Array:
-    """The model's result for `images` where `change` is added to the result of `layer`.
+def perturbed(
+    model: Any, variables: Any, images: Array, layer: str, change: Array | None = None
+) -> tuple[Array, Array]:
+    """The model's result for `images` where `change` is added to the result of `layer`, and that before it is.
 
     layer: a name of `models.activations`; change: of that result's shape. The derivative with respect to it at 0 is
     that with respect to the layer's result, whatever its place, inside a residual block, too. Of a layer that a module
@@ -30,11 +32,11 @@ def perturbed(model: Any, variables: Any, images: Array, layer: str, change: Arr
             here = context.method_name == "__call__" and ("/".join(path) or "output") == layer
         if not here or found:
             return result
-        found.append(layer)
-        return result + change
+        found.append(result)
+        return result if change is None else result + change
 
     with nn.intercept_methods(add):
-        result = model.apply(variables, images)
+        output = model.apply(variables, images)
     if not found:
         raise ValueError(f"layer is {layer!r}: the model computes nothing of that name")
-    return result
+    return output, found[0]

@@ -43,7 +43,10 @@ def network():
 def test_nothing_added_changes_nothing(network, images):
     expected = network[0].apply(network[1], images)
     for name, value in models.activations(*network, images).items():
-        np.testing.assert_array_equal(perturbed(*network, images, name, jnp.zeros_like(value)), expected)
+        for change in (None, jnp.zeros_like(value)):
+            output, there = perturbed(*network, images, name, change)
+            np.testing.assert_array_equal(output, expected)
+            np.testing.assert_array_equal(there, value)
 
 
 def test_what_is_added_goes_through_all_that_stands_above(network, images):
@@ -52,7 +55,8 @@ def test_what_is_added_goes_through_all_that_stands_above(network, images):
     changed = jnp.maximum(below + 0.5, 0).reshape(2, -1)
     for layer in ("hidden", "logits"):
         changed = changed @ params[layer]["kernel"] + params[layer]["bias"][None]
-    result = perturbed(*network, images, "stage/block/sum", jnp.full_like(below, 0.5))
+    result, there = perturbed(*network, images, "stage/block/sum", jnp.full_like(below, 0.5))
+    np.testing.assert_array_equal(there, below)
     np.testing.assert_allclose(result, changed, rtol=1e-5, atol=1e-6)
     assert np.abs(result - network[0].apply(network[1], images)).max() > 1e-3
 
@@ -67,7 +71,7 @@ def test_derivatives_are_those_with_respect_to_the_layer(network, images):
         return network[0].apply(variables, images)[:, 1].sum()
 
     change = jnp.zeros_like(models.activations(*network, images)["stage/block/inner"])
-    slope = jax.grad(lambda change: perturbed(*network, images, "stage/block/inner", change)[:, 1].sum())(change)
+    slope = jax.grad(lambda change: perturbed(*network, images, "stage/block/inner", change)[0][:, 1].sum())(change)
     bias = network[1]["params"]["stage"]["block"]["inner"]["bias"]
     np.testing.assert_allclose(slope.sum(axis=(0, 1, 2)), jax.grad(of_bias)(bias), rtol=1e-5)
 
@@ -79,11 +83,10 @@ def test_of_a_module_of_ones_own_the_first_call_is_meant(images):
     first = dense["twice"](images.reshape(2, -1)[:, :2])
     np.testing.assert_allclose(models.activations(model, variables, images)["twice"], first, rtol=1e-5)
     expected = dense["last"](dense["twice"](jnp.tanh(first + 1)))
-    np.testing.assert_allclose(
-        perturbed(model, variables, images, "twice", jnp.ones_like(first)), expected, rtol=1e-5, atol=1e-6
-    )
-    whole = perturbed(model, variables, images, "output", jnp.ones((2, 3)))
-    np.testing.assert_allclose(whole, model.apply(variables, images) + 1, rtol=1e-5)
+    result, _ = perturbed(model, variables, images, "twice", jnp.ones_like(first))
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+    whole, there = perturbed(model, variables, images, "output", jnp.ones((2, 3)))
+    np.testing.assert_allclose(whole, there + 1, rtol=1e-5)
 
 
 def test_a_layer_that_is_not_there_is_refused(network, images):
