@@ -2,7 +2,8 @@
 
 found = maximize_units(network, "conv2_relu", range(64), seeds=(0, 1, 2), **REGULARIZED)
 found.images                                       # [64, 3, H, W, C] in 0 … 1
-maximize_classes(network, ink=0.1).images          # one image per class, which pays for every pixel that is not black
+ink = usual_ink(network, images, labels)
+maximize_classes(network, ink=ink).images          # one image per class, which pays for every pixel that is not black
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ def maximize_units(
     waking = (WAKING if hasattr(view.model, "ops") else 0) if waking is None else waking
     require(waking >= 0, "waking", waking, "0 or more")
     awake = view.replace_ops(relu=waking_relu) if waking else view
+    units = None if units is None else list(units)
+    require(units != [], "units", units, "one or more")
     units = _classes(view, units) if layer is None else view.units(layer, units)
     climb = partial(
         _climb, view, awake, np.asarray(learning_rate, view.dtype), layer=layer, objective=objective, steps=steps,
@@ -187,10 +190,35 @@ def maximize_classes(
     return maximize_units(network, None, classes, penalties=penalties, **settings)
 
 
-def _classes(view: View, classes: Iterable[int] | None) -> np.ndarray:
+def usual_ink(network: Trained | View, images: Any, labels: Any, *, share: float = 0.25, memory: int = MEMORY) -> float:
+    """An ink penalty that suits the network: `share` of the mean |slope| of the logit of each image's label, over all
+    pixels of `images` [N, H, W, C] with `labels` [N]. A penalty far above it leaves black, one far below it noise.
+
+    Raises ValueError for other images and labels, and a share that is not positive.
+    """
+    require(0 < share < inf, "share", share, "a positive number")
+    view = View.of(network)
+    with view.precision():
+        images = view.images(images)
+        items = images, view.labels(labels, len(images))
+        return share * float(in_chunks(partial(_mean_slopes, view), items, size=view.chunk(memory)).mean())
+
+
+@jax.jit
+def _mean_slopes(view: View, items: tuple[Array, Array]) -> Array:
+    """[N], of each image."""
+    images, labels = items
+
+    def own(images: Array) -> Array:
+        return jnp.take_along_axis(view.logits(images), labels[:, None], axis=1).sum()
+
+    return jnp.abs(jax.grad(own)(images)).mean(axis=(1, 2, 3))
+
+
+def _classes(view: View, classes: Sequence[int] | None) -> np.ndarray:
     count = len(view.class_names)
     require(count >= 1, "layer", None, "a layer's name, for this view has no classes")
-    found = np.arange(count) if classes is None else np.asarray(list(classes))
+    found = np.arange(count) if classes is None else np.asarray(classes)
     return np.asarray(view.labels(found, len(found)))
 
 
@@ -209,13 +237,16 @@ def _climb(view, awake, learning_rate, chunk, *, layer, objective, steps, penalt
            start, waking):  # fmt: skip
     """The arrays of a `Maximized` for units [U] with keys [U, S]."""
 
+    def reached(values: Array, unit: Array) -> Array:
+        return objective(values.astype(view.dtype), unit)
+
     def score(view: View, unit: Array, keys: Array, images: Array) -> Array:
         seen = images
         for transform in transforms:
             seen = jax.vmap(transform)(keys, seen)
         results = view.results(seen)
         values = view.logits(seen) if layer is None else results[layer]
-        return objective(values, unit) - sum(penalty(results, images) for penalty in penalties)
+        return reached(values, unit) - sum(penalty(results, images) for penalty in penalties)
 
     def of_unit(unit: Array, keys: Array) -> tuple[Array, ...]:
         def slope_in(view):
@@ -237,6 +268,6 @@ def _climb(view, awake, learning_rate, chunk, *, layer, objective, steps, penalt
         )
         logits = view.logits(images) if view.class_names else jnp.zeros((len(images), 0), images.dtype)
         values = view.logits(images) if layer is None else view.at(layer, images)
-        return images, objectives.T, objective(values, unit), logits, jax.nn.softmax(logits, axis=1)
+        return images, objectives.T, reached(values, unit), logits, jax.nn.softmax(logits, axis=1)
 
     return jax.vmap(of_unit)(*chunk)

@@ -145,7 +145,7 @@ def _dreamt(
     """One octave: the images after all iterations, and the objectives [N, iterations]."""
 
     def objective(keys: Array, images: Array) -> Array:
-        values = view.at(layer, jax.vmap(Jitter(jitter))(keys, images))
+        values = view.at(layer, jax.vmap(Jitter(jitter))(keys, images)).astype(view.dtype)
         return jnp.mean(values.reshape(len(values), -1) ** 2, axis=1) / 2
 
     def slope(_: Array, keys: Array, images: Array) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from convnet.analysis.activation_maximization import (
     maximize_classes,
     maximize_units,
     mean_activation,
+    usual_ink,
     waking_relu,
 )
 from convnet.analysis.ascent import L2, Ball, Blur, Clip, Diversity, Ink, Jitter, TotalVariation
@@ -288,11 +289,13 @@ def test_on_another_size_units_have_images_and_no_classes(cnn):
         maximize_classes(view)
 
 
-def test_a_network_that_computes_in_float64_is_maximized_in_it():
+@pytest.mark.parametrize(("precision", "dtype"), [("float64", np.float64), ("bfloat16", np.float32)])
+def test_images_are_as_precise_as_the_network_or_more(precision, dtype):
     view = view_of(CNN(widths=(2,), head_width=0))
-    module = models.build(CNN(widths=(2,), head_width=0, precision="float64"), num_classes=3)
-    view = View(view.variables, module, view.preprocess, SHAPE, view.class_names, float64=True)
-    assert maximize_units(view, "conv1", steps=2).images.dtype == np.float64
+    module = models.build(CNN(widths=(2,), head_width=0, precision=precision), num_classes=3)
+    view = View(view.variables, module, view.preprocess, SHAPE, view.class_names, float64=precision == "float64")
+    found = maximize_units(view, "conv1", steps=2, waking=0)
+    assert found.images.dtype == found.objectives.dtype == found.activations.dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -300,6 +303,8 @@ def test_a_network_that_computes_in_float64_is_maximized_in_it():
     [
         ({"layer": "conv9"}, "layer is 'conv9': expected one of conv1, conv1_relu"),
         ({"units": [4]}, "units of conv1 hold 4: expected numbers from 0 to 3"),
+        ({"units": []}, r"units is \[\]: expected one or more"),
+        ({"layer": None, "units": ()}, r"units is \[\]: expected one or more"),
         ({"layer": None, "units": [3]}, "expected classes from 0 to 2"),
         ({"steps": -1}, "steps is -1: expected 0 or more"),
         ({"seeds": ()}, r"seeds is \(\): expected one or more"),
@@ -319,6 +324,19 @@ def test_what_cannot_be_done_is_refused(cnn, arguments, told):
 def test_less_than_no_ink_is_refused(cnn):
     with pytest.raises(ValueError, match="ink is -1: expected 0 or more"):
         maximize_classes(cnn, ink=-1)
+
+
+def test_the_usual_ink_is_a_share_of_the_slopes_of_a_networks_logits(linear, rng):
+    view, weights = linear
+    images = rng.uniform(size=(5, *view.image_shape)).astype(np.float32)
+    slopes = np.abs(weights).mean(axis=(1, 2, 3))
+    expected = 0.25 * np.mean([slopes[label] for label in (2, 0, 0, 1, 2)])
+    assert usual_ink(view, images, [2, 0, 0, 1, 2]) == pytest.approx(expected, rel=1e-5)
+    assert usual_ink(view, images, [2, 0, 0, 1, 2], share=1.0, memory=1) == pytest.approx(4 * expected, rel=1e-5)
+    with pytest.raises(ValueError, match="share is 0: expected a positive number"):
+        usual_ink(view, images, [2, 0, 0, 1, 2], share=0)
+    with pytest.raises(ValueError, match="expected 5 whole numbers"):
+        usual_ink(view, images, [0])
 
 
 def test_ink_joins_other_penalties(linear):
