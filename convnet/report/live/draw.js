@@ -127,9 +127,9 @@ async function take(file) {
   try {
     const { image, size } = await pictureOf(file, network.image_shape);
     show(image);
-    point(null, `A picture of ${size} pixels, brought to ${height} × ${width}.`);
+    point(null, `A picture of ${size} pixels, brought to ${height} × ${width}.`, true);
   } catch (error) {
-    point(null, error.message);
+    point(null, error.message, true);
   }
 }
 

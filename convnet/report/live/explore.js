@@ -2,14 +2,14 @@
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-// Calls visit({channel, row, column}) for the pixel that one is at, and visit(null) when there is none any more. What
-// was tapped or come to by keys stays until one leaves; Escape leaves. Keys begin in the middle of the first tile.
+// Calls visit({channel, row, column}, byKeys) for the pixel that one is at, and visit(null) when there is none any more.
+// What was tapped or come to by keys stays until one leaves; Escape leaves. Keys begin in the middle of the first tile.
 function explore(tiles, visit) {
   const { canvas } = tiles;
   let at = null;
-  const go = (place) => {
+  const go = (place, byKeys = false) => {
     at = place;
-    visit(place);
+    visit(place, byKeys);
   };
   const pointed = (event) => {
     const { left, top } = canvas.getBoundingClientRect();
@@ -25,6 +25,6 @@ function explore(tiles, visit) {
     if (!step || event.ctrlKey || event.altKey || event.metaKey) return undefined;
     event.preventDefault();
     const middle = { channel: 0, row: tiles.height >> 1, column: tiles.width >> 1 };
-    return go(at ? tiles.next(at, ...step) ?? at : middle);
+    return go(at ? tiles.next(at, ...step) ?? at : middle, true);
   });
 }

@@ -29,8 +29,8 @@ ENGINE = ("layers.js", "engine.js", "serve.js")
 """What computes, in the page and in its worker."""
 
 SCRIPTS = (
-    "reach.js", "maps.js", "explore.js", "pad.js", "pictures.js", "page.js", "scores.js", "lenses.js", "inside.js", "draw.js",
-    "start.js",
+    "reach.js", "maps.js", "explore.js", "pad.js", "pictures.js",
+    "page.js", "scores.js", "lenses.js", "inside.js", "draw.js", "start.js",
 )  # fmt: skip
 
 WINDOWS_ACROSS = 14

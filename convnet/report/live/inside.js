@@ -50,11 +50,11 @@ const layers = resultsOf(network.layers).map((result) => {
   const tiles = new Tiles(canvas, maps ? result.shape : [1, 1, size]);
   const layer = { ...result, maps, start, size, tiles, mark, section, visible: false, legend: new Legend(legend, result.positive ? viridis : redBlue) };
   start += size;
-  explore(tiles, (place) => look(layer, place));
+  explore(tiles, (place, byKeys) => look(layer, place, byKeys));
   return layer;
 });
 
-function look(layer, place) {
+function look(layer, place, aloud) {
   outline(layer.mark, place && layer.tiles.place(place.channel, { top: place.row, bottom: place.row, left: place.column, right: place.column }));
   if (!place) return point(null);
   const { channel, row, column } = place;
@@ -62,7 +62,7 @@ function look(layer, place) {
   const value = state.frame.results[layer.start + (row * layer.tiles.width + column) * layer.tiles.channels + channel];
   const at = layer.maps ? `map ${channel}, row ${row}, column ${column}` : `unit ${channel}`;
   const seen = `rows ${box.top}–${box.bottom}, columns ${box.left}–${box.right}`;
-  return point(box, `${layer.name}, ${at}: ${number(value)}. It sees ${seen} of the image.`);
+  return point(box, `${layer.name}, ${at}: ${number(value)}. It sees ${seen} of the image.`, aloud);
 }
 
 function paintLayer(layer) {

@@ -6,7 +6,10 @@ const lenses = Object.fromEntries(["seen", "gradient", "occlusion"].map((name) =
   const canvas = byId(name), tiles = new Tiles(canvas, [height, width, 1]);
   tiles.fit(LENS * 2, LENS, 0);
   canvas.style.width = "";
-  explore(tiles, (place) => point(place && { top: place.row, bottom: place.row, left: place.column, right: place.column }, place && pixelWords(place)));
+  explore(tiles, (place, byKeys) => {
+    const box = place && { top: place.row, bottom: place.row, left: place.column, right: place.column };
+    point(box, place ? pixelWords(place) : "", byKeys);
+  });
   const legend = canvas.closest("figure").querySelector(".legend");
   return [name, { tiles, mark: canvas.nextElementSibling, legend: new Legend(legend, name === "seen" || (name === "gradient" && channels === 3) ? null : redBlue) }];
 }));
@@ -47,9 +50,9 @@ function pixelWords({ row, column }) {
   return `Row ${row}, column ${column}: ${own(state.image)}, gradient ${own(state.frame.gradient)}${fall}.`;
 }
 
-// Frames a box of the image and says what it is.
-function point(box, words = "") {
-  state.box = box;
+// Frames a box of the image, and says what it is: aloud if one came there by keys.
+function point(box, words = "", aloud = false) {
   for (const { tiles, mark } of Object.values(lenses)) outline(mark, box && tiles.place(0, box));
-  byId("readout").textContent = words ?? "";
+  byId("readout").textContent = words;
+  if (aloud) say(words);
 }

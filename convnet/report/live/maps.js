@@ -60,7 +60,10 @@ class Tiles {
       const [top, left] = this.corner(c);
       for (let h = 0; h < height; h++) {
         const start = (top + h * scale) * line + left;
-        for (let w = 0, at = start; w < width; w++, at += scale) pixels.fill(colour((h * width + w) * channels + c), at, at + scale);
+        for (let w = 0, at = start; w < width; w++) {
+          const shown = colour((h * width + w) * channels + c);
+          for (let i = 0; i < scale; i++, at++) pixels[at] = shown;
+        }
         for (let i = 1; i < scale; i++) pixels.copyWithin(start + i * line, start, start + width * scale);
       }
     }

@@ -64,7 +64,8 @@ class Drawing {
         const [a, b] = [placed[i], placed[i + 1]];
         context.quadraticCurveTo(...a, (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);
       }
-      context.lineTo(...placed.at(-1));
+      const [x1, y1] = placed.at(-1);
+      context.lineTo(x1 + 0.01, y1); // a line without any length would leave no dot
       context.stroke();
     }
     context.restore();

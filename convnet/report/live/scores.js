@@ -22,7 +22,13 @@ const scores = network.class_names.map((name, label) => {
   return { button, fill, value };
 });
 
-let announcement; // is made when the scores have rested, not at every stroke
+let announcement; // of the scores, when they have rested: not at every stroke
+
+// What a screen reader is to say.
+function say(words) {
+  clearTimeout(announcement);
+  byId("status").textContent = words;
+}
 
 function paintScores({ probabilities, label }) {
   const predicted = largest(probabilities);
@@ -35,5 +41,5 @@ function paintScores({ probabilities, label }) {
   const verdict = `${network.class_names[predicted]}, ${percent(probabilities[predicted])}`;
   byId("verdict").textContent = verdict;
   clearTimeout(announcement);
-  announcement = setTimeout(() => { byId("status").textContent = verdict; }, 800);
+  announcement = setTimeout(say, 800, verdict);
 }

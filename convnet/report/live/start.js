@@ -16,6 +16,7 @@ window.convnet = {
   }),
   // {top, bottom, left, right}: what a place of a layer's result depends on.
   receptiveField: (name, row = 0, column = 0) => receptiveField(network.layers, name, { top: row, bottom: row, left: column, right: column }),
-  // What is shown: the image, the frame of the layer's pixel that is looked at, and so on.
+  // What is shown, and whether there is more to come.
   state,
+  busy: () => busy,
 };
