@@ -1,6 +1,8 @@
 # Every target sets up what it needs in a virtual environment of its own; nothing has to be installed by hand.
 #   make compare   linear, MLP and CNN on the embedded digits: a table and a report (ARGS="--data.name mnist" and so on)
 #   make test      the test suite (on real MNIST too, where TFDS_DATA_DIR holds it; ARGS="-m sweep" runs what it samples)
+#   make look      the digits CNN, trained and looked into: runs/look/digits/look/report.html (ARGS="--sections units")
+#   make look-cifar  the same of a network that is trained on CIFAR-10 for some twenty minutes, for dreams and styles
 #   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
 #   make bench     ops and training steps beside autodiff, Flax, Keras and torch: benchmarks/README.md (ARGS="--quick")
 #   make lint      ruff: rules and format
@@ -15,10 +17,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: compare audit test bench lint package readme lock clean
+.PHONY: compare look look-cifar audit test bench lint package readme lock clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
+
+# A run that is there is not trained again; one that was stopped goes on.
+look: $(VENV)/.installed
+	test -f runs/look/digits/result.npz || $(BIN)/python experiments/train.py --out runs/look/digits --resume
+	$(BIN)/python experiments/look.py runs/look/digits $(ARGS)
+
+look-cifar: $(VENV)/.installed
+	test -f runs/look/cifar10/result.npz || \
+	    $(BIN)/python experiments/train.py --config experiments/presets/look_cifar10.toml --out runs/look/cifar10 --resume
+	$(BIN)/python experiments/look.py runs/look/cifar10 $(ARGS)
 
 audit: $(VENV)/.installed
 	$(BIN)/python experiments/audit_gradients.py $(ARGS)

@@ -1,17 +1,77 @@
-"""What a trained network learned and where it errs, as arrays. Nothing here draws."""
+"""What a trained network learned and where it errs, as arrays. One file per method; nothing here draws."""
 
+from convnet.analysis.activation_maximization import Maximized, maximize_classes, maximize_units, usual_ink
+from convnet.analysis.backprojection import RELU_RULES, backproject, backproject_each, saliency, under_rule
+from convnet.analysis.correspondence import Correspondence, correspondence
+from convnet.analysis.deep_dream import Dream, deep_dream
 from convnet.analysis.errors import confident_errors, confusion_matrix, softmax
+from convnet.analysis.faithfulness import Faithfulness, deletion_insertion
+from convnet.analysis.feature_maps import FeatureMaps, feature_maps
+from convnet.analysis.grad_cam import grad_cam
+from convnet.analysis.integrated_gradients import IntegratedGradients, integrated_gradients
+from convnet.analysis.inversion import Inversion, invert
+from convnet.analysis.occlusion import Occlusion, occlusion
+from convnet.analysis.randomization import Similarity, cascade, randomized, similarity, weighted_layers
+from convnet.analysis.receptive_field import (
+    effective_receptive_field,
+    effective_size,
+    receptive_field_box,
+    receptive_fields,
+)
+from convnet.analysis.smoothgrad import smoothgrad
+from convnet.analysis.top_patches import TopPatches, top_patches
+from convnet.analysis.units import ClassSelectivity, UnitStatistics, class_selectivity, unit_statistics
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.analysis.weights import class_means, first_layer_filters, templates
 
 __all__ = [
     "MEMORY",
+    "RELU_RULES",
+    "ClassSelectivity",
+    "Correspondence",
+    "Dream",
+    "Faithfulness",
+    "FeatureMaps",
+    "IntegratedGradients",
+    "Inversion",
+    "Maximized",
+    "Occlusion",
+    "Similarity",
+    "TopPatches",
+    "UnitStatistics",
     "View",
+    "backproject",
+    "backproject_each",
+    "cascade",
     "class_means",
+    "class_selectivity",
     "confident_errors",
     "confusion_matrix",
+    "correspondence",
+    "deep_dream",
+    "deletion_insertion",
+    "effective_receptive_field",
+    "effective_size",
+    "feature_maps",
     "first_layer_filters",
+    "grad_cam",
     "in_chunks",
+    "integrated_gradients",
+    "invert",
+    "maximize_classes",
+    "maximize_units",
+    "occlusion",
+    "randomized",
+    "receptive_field_box",
+    "receptive_fields",
+    "saliency",
+    "similarity",
+    "smoothgrad",
     "softmax",
     "templates",
+    "top_patches",
+    "under_rule",
+    "unit_statistics",
+    "usual_ink",
+    "weighted_layers",
 ]

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from convnet.report.files import publish
 from convnet.report.picture import pixels_png, png
 
-PICTURE_WIDTH = 640
+PICTURE_WIDTH = 960
 """About how wide pictures of pixels are shown, in CSS pixels."""
 
 
