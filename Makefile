@@ -29,7 +29,7 @@ look: $(VENV)/.installed
 
 look-cifar: $(VENV)/.installed
 	test -f runs/look/cifar10/result.npz || \
-	    $(BIN)/python experiments/train.py --config experiments/presets/look_cifar10.toml --out runs/look/cifar10 --resume
+	    $(BIN)/python experiments/train.py --config experiments/networks/cifar10.toml --out runs/look/cifar10 --resume
 	$(BIN)/python experiments/look.py runs/look/cifar10 $(ARGS)
 
 audit: $(VENV)/.installed

@@ -4,7 +4,17 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
-from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, dream, predict, reproduce, train
+from convnet.experiments import (
+    ablate,
+    audit_gradients,
+    compare,
+    compare_checkers,
+    dream,
+    look,
+    predict,
+    reproduce,
+    train,
+)
 
 from convnet import trial
 from convnet.gradcheck.evidence import EVIDENCE
@@ -31,6 +41,9 @@ DEFAULTS = {
     reproduce.Reproduce: {},
     dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
                     "smooth": 0.5, "size": 512, "seed": 0, "out": None},
+    look.Command: {"sections": ("layers", "training", "weights", "image", "fields", "units", "occlusion", "inversion",
+                                "classes", "dreams", "trust"),
+                   "images": (), "units": (), "out": None, "seed": 0, "live": True, "quick": False},
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def test_every_section_is_on_the_page_in_order(run, tmp_path, capsys):
     assert "could not be made" not in html
     titles = re.findall("<h2>(.*?)</h2>", html)
     expected = [title for name, (title, _) in SECTIONS.items() if name != "units"]
-    assert [title for title in titles if not title.startswith("Units of ")] == expected
+    assert [title for title in titles if title in expected] == expected
     assert "Units of conv1_relu" in titles
     assert html.count("wrong picture") + html.count("wrong table") >= len(SECTIONS)
     assert not re.search(r"(src|href)=\"(?!data:|#)", html)

@@ -5,10 +5,21 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
-from convnet.experiments import ablate, audit_gradients, compare, compare_checkers, dream, predict, reproduce, train
+from convnet.experiments import (
+    ablate,
+    audit_gradients,
+    compare,
+    compare_checkers,
+    dream,
+    look,
+    predict,
+    reproduce,
+    train,
+)
 
 from convnet import trial
 from convnet.config import RunConfig
+from convnet.report.look import Effort
 from convnet.task import TRACEABLE
 from tests.experiments.would_do import (
     ablated,
@@ -16,6 +27,7 @@ from tests.experiments.would_do import (
     checked,
     compared,
     dreamed,
+    looked,
     predicted,
     reproduced,
     trained,
@@ -36,6 +48,7 @@ COMMANDS = {
     predicted: (predict.Predict, ["run", "black.png"]),
     reproduced: (reproduce.Reproduce, ["run"]),
     dreamed: (dream.Command, ["photo.png"]),
+    looked: (look.Command, ["run"]),
 }
 """What the command would do -> its settings, and the arguments that are there without the option."""
 
@@ -118,6 +131,14 @@ OPTIONS = {
     (dreamed, "size"): (["photo.png", "--size", "20"], {"photograph": (0, 15, 20)}),
     (dreamed, "seed"): (["photo.png", "--seed", "3"], {"seed": 3}),
     (dreamed, "out"): (["photo.png", "--out", "mine.png"], {"out": Path("mine.png")}),
+    (looked, "run"): (["other"], {"run": Path("other")}),
+    (looked, "sections"): (["run", "--sections", "trust", "layers"], {"sections": ["layers", "trust"]}),
+    (looked, "images"): (["run", "--images", "black.png"], {"titles": ("black.png (made grey, resized from 20×30)",)}),
+    (looked, "units"): (["run", "--units", "logits:3"], {"units": (("logits", 3),)}),
+    (looked, "out"): (["run", "--out", "mine"], {"out": Path("mine")}),
+    (looked, "seed"): (["run", "--seed", "3"], {"seed": 3}),
+    (looked, "live"): (["run", "--no-live"], {"live": False}),
+    (looked, "quick"): (["run", "--quick"], {"effort": Effort.quick(), "out": Path("run/look-quick")}),
 }  # fmt: skip
 
 
@@ -134,7 +155,9 @@ def test_the_option_changes_something(command, args, expected, workplace):
     assert {name: seen.get(name) for name in expected} == expected
     usual = COMMANDS[command][1]
     with workplace.context() as patch:
-        without = command(patch, [*usual, *([] if command in (dreamed, predicted, reproduced) else ["--out", "usual"])])
+        without = command(
+            patch, [*usual, *([] if command in (dreamed, looked, predicted, reproduced) else ["--out", "usual"])]
+        )
     assert [name for name, value in expected.items() if without.get(name) == value] == []
 
 

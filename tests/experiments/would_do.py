@@ -3,9 +3,12 @@
 Each takes a monkeypatch and the arguments, and returns what was seen, by name.
 """
 
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from convnet.experiments import (
     ablate,
@@ -14,17 +17,22 @@ from convnet.experiments import (
     compare,
     compare_checkers,
     dream,
+    look,
     predict,
     reproduce,
     train,
 )
 from PIL import Image
 
-from convnet import trial
+from convnet import data, trial
 from convnet.ablation import cells
 from convnet.analysis.deep_dream import Dream
+from convnet.architectures import Linear
 from convnet.config import RunConfig
+from convnet.report import Page
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
+from convnet.task import Facts, make_task
+from convnet.trained import Trained
 from tests.report import handmade
 
 
@@ -233,3 +241,32 @@ def dreamed(patch, args):
         Image.new("L", (40, 30), grey).save(f"{name}.png")
     assert dream.main(args) == 0
     return {**seen[0], **seen[1], "out": Path(printed[-1].rpartition(" ")[2])}
+
+
+@cache
+def linear_on_digits():
+    """A network that has learned nothing."""
+    task = make_task(RunConfig(model=Linear()), Facts.of(data.load("digits")))
+    return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))), 1)
+
+
+def looked(patch, args):
+    seen = {"live": False}
+    Image.new("RGB", (30, 20)).save("black.png")
+
+    def load(run):
+        seen["run"] = run
+        return linear_on_digits()
+
+    def page(subject, sections, on_section):
+        seen.update(sections=sections, titles=subject.titles, units=subject.units, effort=subject.effort,
+                    seed=subject.seed)  # fmt: skip
+        return Page("", {}, [])
+
+    patch.setattr(look, "load", load)
+    patch.setattr(look, "look_page", page)
+    patch.setattr(look, "write_report", lambda path, *page: seen.update(out=path.parent) or [])
+    patch.setattr(look, "write_live_page", lambda *args: seen.update(live=True))
+    patch.setattr(look.study, "reserve", lambda *args: None)
+    assert look.main(args) == 0
+    return seen
