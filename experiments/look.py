@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 from convnet import data
-from convnet.analysis import softmax
+from convnet.analysis import View, softmax
 from convnet.cli import run_command
 from convnet.data import Dataset
 from convnet.data.files import read_image
@@ -128,8 +128,6 @@ def _images(command: Command, network: Trained, dataset: Dataset | None) -> dict
 
 def _units(named: Sequence[str], network: Trained) -> tuple[tuple[str, int], ...]:
     """(layer, number) of each; all of a layer that is named alone. Raises ValueError for what does not exist."""
-    from convnet.analysis import View
-
     view, found = View.of(network), []
     for name in named:
         layer, colon, number = name.rpartition(":") if ":" in name else (name, "", "")
