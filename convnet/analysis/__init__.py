@@ -22,7 +22,7 @@ from convnet.analysis.smoothgrad import smoothgrad
 from convnet.analysis.top_patches import TopPatches, top_patches
 from convnet.analysis.units import ClassSelectivity, UnitStatistics, class_selectivity, unit_statistics
 from convnet.analysis.view import MEMORY, View, in_chunks
-from convnet.analysis.weights import class_means, first_layer_filters, templates
+from convnet.analysis.weights import FilterStatistics, class_means, filter_statistics, first_layer_filters, templates
 
 __all__ = [
     "MEMORY",
@@ -32,6 +32,7 @@ __all__ = [
     "Dream",
     "Faithfulness",
     "FeatureMaps",
+    "FilterStatistics",
     "IntegratedGradients",
     "Inversion",
     "Maximized",
@@ -53,6 +54,7 @@ __all__ = [
     "effective_receptive_field",
     "effective_size",
     "feature_maps",
+    "filter_statistics",
     "first_layer_filters",
     "grad_cam",
     "in_chunks",

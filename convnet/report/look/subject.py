@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import dropwhile, islice, takewhile
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet import analysis, models
+from convnet import analysis
 from convnet.analysis import View
-from convnet.architectures.layers import Activation, BatchNorm, Conv
+from convnet.architectures.layers import Activation, BatchNorm
 from convnet.data import Dataset
 from convnet.recipes import quick, usual_run
 from convnet.report import tiles
@@ -127,20 +127,21 @@ class Look:
         order = np.argsort(-np.nan_to_num(np.where(alive, interest, -1.0), nan=0.0), kind="stable")
         return sorted(map(int, order[: self.effort.units]))
 
-    @property
-    def first_layer(self) -> str | None:
-        """The first convolution, if the network begins with one."""
-        begins = bool(self.placed) and isinstance(self.placed[0].layer, Conv)
-        return self.placed[0].name if begins else None
+    @cached_property
+    def filters(self) -> analysis.FilterStatistics | None:
+        """Of the first convolution; None where there is none."""
+        try:
+            return analysis.filter_statistics(self.view)
+        except ValueError:
+            return None
 
     def first_filters(self, layer: str) -> np.ndarray | None:
         """[K, KH, KW, C]: the kernels of the first convolution, if `layer` is it or its activation; else None."""
-        if self.first_layer is None:
+        if self.filters is None:
             return None
-        own = takewhile(lambda placed: isinstance(placed.layer, (BatchNorm, Activation)), self.placed[1:])
-        if layer not in {self.first_layer, *(placed.name for placed in own)}:
-            return None
-        return np.moveaxis(np.asarray(models.flatten(self.view.variables)[f"params/{self.first_layer}/kernel"]), -1, 0)
+        after = dropwhile(lambda placed: placed.name != self.filters.layer, self.placed)
+        own = takewhile(lambda placed: isinstance(placed.layer, (BatchNorm, Activation)), islice(after, 1, None))
+        return self.filters.filters if layer in {self.filters.layer, *(placed.name for placed in own)} else None
 
     @cached_property
     def linear_templates(self) -> np.ndarray:

@@ -16,32 +16,45 @@ SHOWN = 10
 
 def weights(look: Look) -> list[Section]:
     """The first layer's filters where it is a convolution; a linear classifier's templates beside the class means."""
-    first = [_filters(look)] if look.first_layer is not None else []
+    first = [_filters(look.filters)] if look.filters is not None else []
     return [*first, *([_templates(look)] if look.dataset else [])]
 
 
-def _filters(look: Look) -> Section:
-    kernels = look.first_filters(look.first_layer)
-    norms = np.sqrt((kernels.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
-    kernels = kernels[np.argsort(-norms, kind="stable")]
+def _filters(found: analysis.FilterStatistics) -> Section:
+    order = np.argsort(-found.norms, kind="stable")
+    kernels, layer = found.filters[order], found.layer
     own = np.abs(kernels).max(axis=(1, 2, 3))
     count, height, width, _ = kernels.shape
     columns = min(COLUMNS, count)
     pictures = [
         Picture("Filters on one scale", tiles.grid(tiles.signed_rgb(kernels), columns=columns),
-                f"The {count} kernels of {look.first_layer} on one scale for all",
+                f"The {count} kernels of {layer} on one scale for all",
                 f"One scale for all, ± {own.max():.3g}, largest norm first."),
         Picture("Filters on a scale each", tiles.grid(tiles.signed_rgb(kernels, own), columns=columns),
-                f"The {count} kernels of {look.first_layer}, on one scale each",
+                f"The {count} kernels of {layer}, on one scale each",
                 "One scale each: what is only seen here has hardly learned."),
     ]  # fmt: skip
     return Section(
         "Weights",
-        f"The {count} kernels of {look.first_layer}, {height}×{width} pixels each, zero in the middle of the scale.",
-        caption="A wrong picture: noise without any structure, or many copies of one filter.",
+        f"The {count} kernels of {layer}, {height}×{width} pixels each, zero in the middle of the scale.",
+        table=[["", "low", "middle", "high", *([] if found.aliased is None else ["folded by the stride"])],
+               ["mean over the filters", *(f"{share:.0%}" for share in found.bands.mean(axis=0)),
+                *([] if found.aliased is None else [f"{found.aliased.mean():.0%}"])],
+               ["white noise", "9%", "26%", "65%"] + ([] if found.aliased is None else [""])],
+        caption=f"Energy by frequency, in three rings of equal width. {int(found.dead.sum())} filters are dead (a "
+        f"hundredth of the largest norm at most).{_nearest(found)} A wrong picture: noise without any structure, most "
+        "of the energy folded, or many copies of one filter.",
         pictures=pictures,
-        arrays={"filters": kernels},
-    )
+        arrays={"filters": kernels, "units": order, "norms": found.norms[order], "bands": found.bands[order],
+                "cosines": found.cosines[np.ix_(order, order)]},
+    )  # fmt: skip
+
+
+def _nearest(found: analysis.FilterStatistics) -> str:
+    if found.alike is None:
+        return ""
+    one, other, cosine = found.alike
+    return f" The two most alike are {found.layer}:{one} and :{other}, cosine {cosine:.2f}."
 
 
 def _templates(look: Look) -> Section:
