@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from convnet.record import read_manifest, read_metrics
-from scripts import crash_test
+from scripts import crash_test, crash_worker
 
 EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
+    """Left alone, in this process: what it compiles, the processes that are killed and resumed read."""
     path = tmp_path_factory.mktemp("crash") / "reference"
-    crash_test.finish(path, EPOCHS)
+    crash_worker.main(str(path), str(EPOCHS))
     return path
 
 

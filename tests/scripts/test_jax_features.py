@@ -53,21 +53,21 @@ def test_what_fails_ends_with_an_error(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--op", "conv3d"], "error: op is 'conv3d': expected one of conv2d, "),
-     (["--feature", "autograd"], "error: feature is 'autograd': expected one of jit, ")],
+    ("setting", "message"),
+    [({"op": ("conv3d",)}, "op is 'conv3d': expected one of conv2d, "),
+     ({"feature": ("autograd",)}, "feature is 'autograd': expected one of jit, ")],
     ids=["op", "feature"],
 )  # fmt: skip
-def test_an_unknown_name_is_one_line(arguments, message):
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.jax_features", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=ROOT,
-    )
+def test_an_unknown_name_is_refused(setting, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        jax_features.survey(jax_features.JaxFeatures(**setting))
+
+
+def test_an_unknown_name_is_one_line():
+    command = [sys.executable, "-m", "scripts.jax_features", "--op", "conv3d"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 2
-    assert done.stderr.startswith(message)
+    assert done.stderr.startswith("error: op is 'conv3d': expected one of conv2d, ")
     assert len(done.stderr.splitlines()) == 1
 
 
