@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from convnet.record import metrics_hash, parameter_hash, read_manifest, read_metrics
-from tests.tiny_runs import base_result, fingerprint, small_evaluation_batches, trainer  # noqa: F401
+from tests.tiny_runs import fingerprint, small_evaluation_batches, trainer  # noqa: F401
 
+EPOCHS = 3
 CHANGES = ("open", "os.rename", "os.remove", "os.truncate")
 
 
@@ -52,19 +53,22 @@ def disk():
 
 
 def test_a_run_that_ends_at_any_of_them_goes_on_to_the_same_bits(disk, tmp_path):
+    """The best epoch is neither the first nor the last."""
+    three = trainer(train__epochs=EPOCHS)
     disk.watch(tmp_path / "whole")
-    trainer().run(directory=tmp_path / "whole", every_epoch=True)
+    whole = fingerprint(three.run(directory=tmp_path / "whole", every_epoch=True))
     changes = list(disk.changes)
+    assert read_manifest(tmp_path / "whole")["best_epoch"] == 2
     assert {event for event, _ in changes} >= {"open", "os.rename", "os.truncate"}
-    assert len(changes) >= 2 + 2 * 4 + 2 + 2  # a manifest, two per line, the result, the manifest
+    assert len(changes) >= 2 + 2 * EPOCHS + 2 + 2  # a manifest, two per line, the result, the manifest
     for last in range(1, len(changes) + 1):
         directory = tmp_path / f"killed at {last}"
         disk.watch(directory, last)
         with pytest.raises(Killed):
-            trainer().run(directory=directory, every_epoch=True)
+            three.run(directory=directory, every_epoch=True)
         disk.watch(None)
-        result = trainer().run(directory=directory, every_epoch=True, resume=True)
-        assert fingerprint(result) == fingerprint(base_result()), changes[last - 1]
+        result = three.run(directory=directory, every_epoch=True, resume=True)
+        assert fingerprint(result) == whole, changes[last - 1]
         manifest = read_manifest(directory)
         assert manifest["status"] == "finished"
         assert manifest["parameter_hash"] == parameter_hash(result.variables)

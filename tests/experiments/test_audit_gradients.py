@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_what_it_found(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(audit_gradients, "NETWORKS", {"mlp": audit_gradients.NETWORKS["mlp"]})
+    monkeypatch.setattr(audit_gradients, "NETWORKS", {"linear": audit_gradients.NETWORKS["linear"]})
     assert run(monkeypatch, "--quick", "--op", "relu", "--out", tmp_path / "a", "--jobs", "1") == 0
     printed = capsys.readouterr().out
     assert "1 ops and 1 networks: 2 audits of library rules" in printed
