@@ -49,19 +49,21 @@ def linear(request):
 # --- optima that are known --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd, optax.adam])
-def test_a_linear_class_with_an_ink_penalty_is_white_exactly_where_it_is_worth_it(linear, optimizer):
+INK = dict(ink=0.4, steps=40, optimizer=optax.sgd, learning_rate=100.0, waking=0)
+
+
+@pytest.mark.parametrize("settings", [INK, INK | dict(optimizer=optax.adam, learning_rate=1.0)], ids=["sgd", "adam"])
+def test_a_linear_class_with_an_ink_penalty_is_white_exactly_where_it_is_worth_it(linear, settings):
     view, weights = linear
-    ink = 0.4
-    assert np.abs(weights - ink).min() > 0.001
-    found = maximize_classes(view, ink=ink, seeds=(0, 1), steps=1500, optimizer=optimizer, learning_rate=1.0)
+    assert np.abs(weights - 0.4).min() > 0.001
+    found = maximize_classes(view, seeds=(0, 1), **settings)
     for start in range(2):
-        np.testing.assert_array_equal(found.images[:, start], weights > ink)
+        np.testing.assert_array_equal(found.images[:, start], weights > 0.4)
 
 
 def test_a_linear_class_with_l2_decay_is_its_weights(linear):
     view, weights = linear
-    settings = dict(penalties=(L2(5.0),), steps=100, optimizer=optax.sgd, learning_rate=0.1)
+    settings = dict(penalties=(L2(5.0),), steps=100, optimizer=optax.sgd, learning_rate=0.1, waking=0)
     free = maximize_units(view, "logits", constraints=(), **settings)
     np.testing.assert_allclose(free.images[:, 0], weights / 5, atol=1e-5)
     boxed = maximize_units(view, "logits", **settings)
@@ -77,20 +79,20 @@ def test_a_linear_class_within_a_ball_is_its_direction(linear):
 
 def test_what_is_reached_is_told(linear):
     view, weights = linear
-    found = maximize_classes(view, [2, 0], ink=0.4, steps=20)
+    found = maximize_classes(view, seeds=(0, 1), **INK)
     logits = np.einsum("ushwc,khwc->usk", found.images, weights) + np.array([0.5, 0.0, -2.0])
     np.testing.assert_allclose(found.logits, logits, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found.activations, logits[[0, 1], :, [2, 0]], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.activations, [logits[k, :, k] for k in range(3)], rtol=1e-4, atol=1e-4)
     odds = np.exp(logits)
     np.testing.assert_allclose(found.probabilities, odds / odds.sum(-1, keepdims=True), rtol=1e-3, atol=1e-6)
     assert (found.objectives[..., -1] > found.objectives[..., 0]).all()
-    first = maximize_classes(view, [2, 0], ink=0.4, steps=0)
-    begun = first.activations - 0.4 * first.images.sum(axis=(2, 3, 4))
-    np.testing.assert_allclose(found.objectives[..., 0], begun, rtol=1e-4, atol=1e-4)
+    ended = found.activations - 0.4 * found.images.sum(axis=(2, 3, 4))
+    np.testing.assert_allclose(found.objectives[..., -1], ended, rtol=1e-3, atol=1e-3)
 
 
 # --- any network ------------------------------------------------------------------------------------------------------
 
+GREY = Noise(0.5, deviation=0.0)
 CHAIN = dict(
     penalties=(TotalVariation(0.01), L2(0.01, 0.5)),
     transforms=(Jitter(1),),
@@ -131,8 +133,8 @@ def test_together_is_as_one_by_one(cnn, maximized):
 
 def test_in_chunks_is_as_at_once(cnn, maximized):
     done = []
-    found = maximize_units(cnn, "conv1", seeds=(0, 1), memory=1, on_progress=done.append, **CHAIN)
-    np.testing.assert_allclose(found.images, maximized.images, atol=1e-4)
+    found = maximize_units(cnn, "conv1", seeds=(1,), memory=1, on_progress=done.append, **CHAIN)
+    np.testing.assert_allclose(found.images[:, 0], maximized.images[:, 1], atol=1e-4)
     assert done == [1, 1, 1, 1]
 
 
@@ -143,9 +145,8 @@ def test_the_objective_rises(cnn, maximized):
 
 
 def test_no_step_leaves_the_start(cnn):
-    start = Noise(0.25, 0.0)
-    found = maximize_units(cnn, "conv1", steps=0, start=start)
-    np.testing.assert_array_equal(found.images, np.full((4, 1, *SHAPE), 0.25))
+    found = maximize_units(cnn, "conv1", steps=0, start=GREY)
+    np.testing.assert_array_equal(found.images, np.full((4, 1, *SHAPE), 0.5))
 
 
 def test_sixty_four_units_are_one_program_and_so_are_others():
@@ -155,7 +156,7 @@ def test_sixty_four_units_are_one_program_and_so_are_others():
         traced.append(1)
         return mean_activation(values, unit)
 
-    settings = dict(objective=objective, steps=3)
+    settings = dict(objective=objective, steps=3, waking=0)
     found = maximize_units(view, "conv1_relu", range(64), **settings)
     assert found.images.shape == (64, 1, *SHAPE)
     once = len(traced)
@@ -167,7 +168,7 @@ def test_sixty_four_units_are_one_program_and_so_are_others():
     assert len(traced) == once
 
 
-@pytest.mark.parametrize("layer", ["conv1", "pool1", "dense1_relu", "logits", None])
+@pytest.mark.parametrize("layer", ["pool1", "dense1_relu", None])
 def test_every_kind_of_layer_has_units(cnn, layer):
     found = maximize_units(cnn, layer, [1], steps=3, waking=0)
     value = cnn.at(layer or "logits", jnp.asarray(found.images[0]))[..., 1].mean()
@@ -175,10 +176,9 @@ def test_every_kind_of_layer_has_units(cnn, layer):
 
 
 def test_a_neuron_changes_its_receptive_field_alone(cnn):
-    start = maximize_units(cnn, "conv1", [2], steps=0).images[0, 0]
     for neuron, (row, column) in ((Neuron(), (2, 3)), (Neuron((0, 6)), (0, 6))):
-        found = maximize_units(cnn, "conv1", [2], objective=neuron, steps=3)
-        changed = np.abs(found.images[0, 0] - start)[..., 0] > 0
+        found = maximize_units(cnn, "conv1", [2], objective=neuron, steps=3, start=GREY, waking=0)
+        changed = found.images[0, 0, ..., 0] != 0.5
         rows, columns = np.nonzero(changed)
         assert changed.any()
         assert (np.abs(rows - row) <= 1).all()
@@ -186,18 +186,17 @@ def test_a_neuron_changes_its_receptive_field_alone(cnn):
 
 
 def test_diversity_makes_the_starts_differ():
-    view = view_of(CNN(widths=(4, 6), head_width=0), (8, 12, 1))
+    view = view_of(CNN(widths=(6,), head_width=0), (6, 9, 1))
 
     def likeness(found):
-        grams = np.stack(
-            [f.reshape(-1, 6).T @ f.reshape(-1, 6) for f in view.at("conv2", jnp.asarray(found.images[0]))]
-        )
+        features = np.asarray(view.at("conv1", jnp.asarray(found.images[0]))).reshape(3, -1, 6)
+        grams = np.stack([one.T @ one for one in features])
         unit = grams.reshape(3, -1) / np.linalg.norm(grams.reshape(3, -1), axis=1, keepdims=True)
         return (unit @ unit.T).sum()
 
     settings = dict(seeds=(0, 1, 2), steps=40, waking=0)
-    plain = maximize_units(view, "conv2", [0], **settings)
-    diverse = maximize_units(view, "conv2", [0], penalties=(Diversity("conv2", 5.0),), **settings)
+    plain = maximize_units(view, "conv1", [0], **settings)
+    diverse = maximize_units(view, "conv1", [0], penalties=(Diversity("conv1", 5.0),), **settings)
     assert likeness(diverse) < likeness(plain) - 0.1
 
 
@@ -215,31 +214,29 @@ def dead():
     return view.with_variables(variables)
 
 
-INNER = Neuron((2, 3))
+INNER = dict(layer="conv1_relu", objective=Neuron((2, 3)), start=GREY)
 
 
 def test_a_dead_unit_leaves_its_start_and_lives(dead):
-    start = maximize_units(dead, "conv1_relu", objective=INNER, steps=0)
-    assert (start.activations == 0).all()
-    asleep = maximize_units(dead, "conv1_relu", objective=INNER, steps=30, waking=0)
-    np.testing.assert_array_equal(asleep.images, start.images)
-    woken = maximize_units(dead, "conv1_relu", objective=INNER, steps=30)
-    assert (np.abs(woken.images - start.images).max(axis=(1, 2, 3, 4)) > 0.1).all()
+    asleep = maximize_units(dead, steps=30, waking=0, **INNER)
+    np.testing.assert_array_equal(asleep.images, np.full((4, 1, *SHAPE), 0.5))
+    assert (asleep.activations == 0).all()
+    woken = maximize_units(dead, steps=30, **INNER)
+    assert (np.abs(woken.images - 0.5).max(axis=(1, 2, 3, 4)) > 0.1).all()
     assert (woken.activations > 0).all()
 
 
 def test_a_class_behind_a_dead_layer_leaves_its_start_too(dead):
-    start, woken = (maximize_classes(dead, steps=steps) for steps in (0, 30))
-    assert (np.abs(woken.images - start.images).max(axis=(1, 2, 3, 4)) > 0.1).all()
+    woken = maximize_classes(dead, steps=30, start=GREY)
+    assert (np.abs(woken.images - 0.5).max(axis=(1, 2, 3, 4)) > 0.1).all()
 
 
 def test_waking_is_for_the_first_steps(dead):
-    settings = dict(objective=INNER, learning_rate=1e-3, optimizer=optax.sgd, waking=2)
-    two, five = (maximize_units(dead, "conv1_relu", steps=steps, **settings) for steps in (2, 5))
+    settings = dict(learning_rate=1e-3, optimizer=optax.sgd, waking=2, **INNER)
+    two, five = (maximize_units(dead, steps=steps, **settings) for steps in (2, 5))
     assert (two.activations == 0).all()
+    assert (np.abs(two.images - 0.5).max(axis=(1, 2, 3, 4)) > 0).all()
     np.testing.assert_array_equal(five.images, two.images)
-    start = maximize_units(dead, "conv1_relu", steps=0, **settings)
-    assert np.abs(two.images - start.images).max() > 0
 
 
 def test_a_woken_relu_goes_its_usual_way_where_there_is_one(rng):

@@ -78,39 +78,38 @@ def test_the_octaves_of_an_image():
     assert octave_sizes((98, 140), 3, 1.4) == ((50, 71), (70, 100), (98, 140))
 
 
-def test_details_are_carried_from_octave_to_octave(pixelwise, rng):
+PIXELWISE = dict(layer="mix", octaves=2, iterations=4, step=0.02, jitter=5)
+
+
+def test_details_are_carried_from_octave_to_octave_whatever_the_jitter(pixelwise, rng):
+    """To a network that sees single pixels, where they are rolled to makes no difference if they come back."""
     view, weights = pixelwise
     photograph = rng.uniform(size=(12, 17, len(weights)))
-    found = deep_dream(view, photograph[None].astype(np.float32), "mix", octaves=3, iterations=4, step=0.02)
-    expected = reference_dream(photograph, weights, ((6, 9), (9, 12), (12, 17)), iterations=4, step=0.02)
-    assert found.sizes == ((6, 9), (9, 12), (12, 17))
+    found = deep_dream(view, photograph[None].astype(np.float32), **PIXELWISE)
+    expected = reference_dream(photograph, weights, ((9, 12), (12, 17)), iterations=4, step=0.02)
+    assert found.sizes == ((9, 12), (12, 17))
     np.testing.assert_allclose(found.images[0], expected, atol=1e-4)
 
 
 def test_a_step_follows_the_blurred_gradient_by_its_mean(pixelwise, rng):
     view, weights = pixelwise
     photograph = rng.uniform(0.3, 0.6, size=(12, 17, len(weights))).astype(np.float32)
-    settings = dict(octaves=1, iterations=1, step=0.02)
-    found = deep_dream(view, photograph[None], "mix", smooth=0.8, **settings)
+    found = deep_dream(view, photograph[None], "mix", smooth=0.8, octaves=1, iterations=1, step=0.02)
     blurred = gaussian_filter(reference_gradient(photograph, weights), (0.8, 0.8, 0), mode="nearest")
     expected = np.clip(photograph + 0.02 * blurred / np.abs(blurred).mean(), 0, 1)
     np.testing.assert_allclose(found.images[0], expected, atol=1e-5)
-
-
-def test_the_objective_is_half_the_mean_square_of_the_layer(pixelwise, rng):
-    view, weights = pixelwise
-    photograph = rng.uniform(size=(1, 12, 17, len(weights))).astype(np.float32)
-    found = deep_dream(view, photograph, "mix", octaves=1, iterations=1)
+    # The objective is half the mean square of the layer.
     np.testing.assert_allclose(found.objectives, [[[np.mean((photograph @ weights) ** 2) / 2]]], rtol=1e-4)
 
 
-@pytest.mark.parametrize("octaves", [1, 3])
-def test_no_iterations_give_the_images_back_exactly(cnn, photographs, octaves):
-    found = deep_dream(cnn, photographs, "conv1", iterations=0, octaves=octaves)
+def test_no_iterations_give_the_images_back_exactly_and_tell_of_each_octave(cnn, photographs):
+    done = []
+    found = deep_dream(cnn, photographs, "conv1", iterations=0, octaves=3, on_progress=done.append)
     np.testing.assert_array_equal(found.images, photographs)
-    assert found.objectives.shape == (2, octaves, 0)
-    pixels = np.arange(12 * 17, dtype=np.uint8).reshape(1, 12, 17, 1)
-    back = deep_dream(cnn, pixels, "conv1", iterations=0, octaves=octaves).images
+    assert found.objectives.shape == (2, 3, 0)
+    assert done == [1, 1, 1]
+    pixels = np.arange(2 * 12 * 17).astype(np.uint8).reshape(2, 12, 17, 1)
+    back = deep_dream(cnn, pixels, "conv1", iterations=0, octaves=3).images
     np.testing.assert_array_equal(np.round(255 * back), pixels)
 
 
@@ -141,18 +140,10 @@ def test_an_image_among_others_is_as_alone(cnn, dreamt, photographs):
     np.testing.assert_allclose(dreamt.images[:1], alone.images, atol=1e-4)
 
 
-def test_jitter_goes_with_the_image_and_comes_back(pixelwise, rng):
-    """To a network that sees single pixels, where they are makes no difference."""
-    view, weights = pixelwise
-    photograph = rng.uniform(size=(1, 12, 17, len(weights))).astype(np.float32)
-    rolled, still = (deep_dream(view, photograph, "mix", octaves=2, iterations=5, jitter=j).images for j in (5, 0))
-    np.testing.assert_allclose(rolled, still, atol=1e-5)
-
-
 def test_a_layer_that_sees_nothing_leaves_the_image(pixelwise):
     view, weights = pixelwise
     black = np.zeros((1, 12, 17, len(weights)), np.float32)
-    found = deep_dream(view, black, "mix", octaves=2, iterations=3)
+    found = deep_dream(view, black, **PIXELWISE)
     np.testing.assert_array_equal(found.images, black)
 
 
@@ -180,10 +171,8 @@ def test_images_of_the_same_size_run_the_same_programs(cnn, photographs):
     assert first > others[0]
 
 
-def test_progress_is_told_by_octave(cnn, photographs):
-    done = []
-    deep_dream(cnn, photographs, "conv1", iterations=0, octaves=3, on_progress=done.append)
-    assert done == [1, 1, 1]
+def test_without_a_layer_it_dreams_of_the_last_maps(cnn, photographs):
+    assert deep_dream(cnn, photographs, iterations=0, octaves=1).layer == "pool1"
 
 
 @pytest.mark.parametrize(
