@@ -10,6 +10,7 @@ README = (ROOT / "README.md").read_text()
 GRADIENTS = (ROOT / "docs" / "gradients.md").read_text()
 SPEED = (ROOT / "docs" / "speed.md").read_text()
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+SEEING = (ROOT / "docs" / "seeing.md").read_text()
 
 
 def examples(text):
@@ -17,9 +18,9 @@ def examples(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [*examples(README), *examples(EXTENDING)],
+@pytest.mark.parametrize("code", [*examples(README), *examples(EXTENDING), *examples(SEEING)],
                          ids=["README", "table", "flax module", "parts", "op", "data", "picture",
-                              "fine-tuning"])  # fmt: skip
+                              "fine-tuning", "seeing"])  # fmt: skip
 def test_example_runs_and_learns(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "example"}
@@ -71,8 +72,14 @@ def leads_somewhere(target, text, folder):
 
 @pytest.mark.parametrize(
     ("text", "folder"),
-    [(README, ROOT), (GRADIENTS, ROOT / "docs"), (SPEED, ROOT / "docs"), (EXTENDING, ROOT / "docs")],
-    ids=["README", "gradients", "speed", "extending"],
+    [
+        (README, ROOT),
+        (GRADIENTS, ROOT / "docs"),
+        (SPEED, ROOT / "docs"),
+        (EXTENDING, ROOT / "docs"),
+        (SEEING, ROOT / "docs"),
+    ],
+    ids=["README", "gradients", "speed", "extending", "seeing"],
 )
 def test_links_and_pictures_exist(text, folder):
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]
