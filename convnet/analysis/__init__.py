@@ -1,7 +1,16 @@
 """What a trained network learned and where it errs, as arrays. One file per method; nothing here draws."""
 
 from convnet.analysis.activation_maximization import Maximized, maximize_classes, maximize_units, usual_ink
-from convnet.analysis.backprojection import RELU_RULES, backproject, backproject_each, saliency, under_rule
+from convnet.analysis.backprojection import (
+    RELU_RULES,
+    backproject,
+    backproject_each,
+    backproject_seeds,
+    deconvnet_relu,
+    guided_relu,
+    saliency,
+    under_rule,
+)
 from convnet.analysis.correspondence import Correspondence, correspondence
 from convnet.analysis.deep_dream import Dream, deep_dream
 from convnet.analysis.errors import confident_errors, confusion_matrix, softmax
@@ -43,12 +52,14 @@ __all__ = [
     "View",
     "backproject",
     "backproject_each",
+    "backproject_seeds",
     "cascade",
     "class_means",
     "class_selectivity",
     "confident_errors",
     "confusion_matrix",
     "correspondence",
+    "deconvnet_relu",
     "deep_dream",
     "deletion_insertion",
     "effective_receptive_field",
@@ -57,6 +68,7 @@ __all__ = [
     "filter_statistics",
     "first_layer_filters",
     "grad_cam",
+    "guided_relu",
     "in_chunks",
     "integrated_gradients",
     "invert",
