@@ -13,6 +13,7 @@ COMMANDS = {
     "formulations": ("benchmarks.commands.formulations", "every formulation of a convolution, and its rounding error"),
     "train": ("benchmarks.commands.train", "whole training steps beside autodiff, Flax, Keras and torch"),
     "scaling": ("benchmarks.commands.scaling", "a training step while batch, channels, side, depth or replicates grow"),
+    "attribution": ("benchmarks.commands.attribution", "integrated gradients and occlusion beside captum"),
     "replicates": ("benchmarks.commands.replicates", "many seeds of one config beside as many single runs"),
     "units": ("benchmarks.commands.units", "images that excite many units, in one program and one by one"),
     "tables": ("benchmarks.commands.tables", "the page and its figures again, from the results that are there"),

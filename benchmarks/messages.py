@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from benchmarks import cases, networks
+from benchmarks import attributions, cases, networks
 from convnet.architectures import MODELS
 
 TYPES = {
     kind.__name__: kind
     for kind in (
         *(cases.ConvLayer, cases.PoolLayer, cases.OpTask, cases.GemmTask),
-        *(networks.Network, networks.StepTask, *MODELS.values()),
+        *(networks.Network, networks.StepTask, attributions.AttributionTask, *MODELS.values()),
     )
 }
 
 NOT_MEASURED = "not measured"
 
-Task = cases.OpTask | cases.GemmTask | networks.StepTask
+Task = cases.OpTask | cases.GemmTask | networks.StepTask | attributions.AttributionTask
 
 
 def encode(value: Any) -> Any:
@@ -38,6 +38,8 @@ def decode(value: Any) -> Any:
 
 
 def kind(task: Mapping[str, Any]) -> str:
-    """What an encoded task is called beside its case: a direction or mode, and the precision unless it is float32."""
-    name, precision = task.get("direction") or task["mode"], task.get("precision", "float32")
+    """What an encoded task is called beside its case: a direction, mode or method, and the precision unless it is
+    float32."""
+    name = next(task[kind] for kind in ("direction", "mode", "method") if kind in task)
+    precision = task.get("precision", "float32")
     return name if precision == "float32" else f"{name}, {precision}"

@@ -23,7 +23,7 @@ from benchmarks.peers import load
 from benchmarks.peers.program import Program, Unsupported
 from convnet.allocator import keep_memory
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "keras", "torch", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "keras", "torch", "captum", "numpy")
 
 
 class Server:

@@ -23,6 +23,7 @@ DEVICES = ("cpu", "h200")
 BENCHMARKS = {
     "audit": "Gradients",
     "train": "Training steps",
+    "attribution": "Attributions",
     "replicates": "Replicates of whole runs",
     "units": "Images that excite units",
     "ops": "Ops",
@@ -34,7 +35,7 @@ BENCHMARKS = {
     "formulations-pairs": "Formulations of pairs of images and kernels",
     "scaling": "Scaling",
 }
-ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "scaling", "replicates")
+ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "attribution", "scaling", "replicates")
 ON_ACCELERATORS = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
 """Those that say "not measured" where they were not; the others are left out."""
 
@@ -72,6 +73,7 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         return NOT_MEASURED.capitalize() + "."
     write = {
         "train": train_tables,
+        "attribution": attribution_tables,
         "scaling": scaling_tables,
         "replicates": replicate_tables,
         "units": unit_tables,
@@ -92,7 +94,9 @@ def circumstances(document: dict) -> str:
     where, plan = document["environment"], document.get("plan", {})
     versions = {k: v for peer in document.get("peers", {}).values() for k, v in peer.get("versions", {}).items()}
     versions = versions or where["packages"]
-    named = ", ".join(f"{name} {versions[name]}" for name in ("jax", "flax", "keras", "torch") if versions.get(name))
+    named = ", ".join(
+        f"{name} {versions[name]}" for name in ("jax", "flax", "keras", "torch", "captum") if versions.get(name)
+    )
     commit = f"; commit {where['git']['commit'][:10]}" if where.get("git") else ""
     commit += " with changes" if commit and where["git"]["dirty"] else ""
     threads = f", {plan['threads']} threads" if plan.get("threads") else ""
@@ -236,6 +240,25 @@ def train_tables(document: dict) -> list[tuple[str, list[Row]]]:
             "Loss of the first step (all peers start alike; a scanned epoch has an order of its own):",
             index.facts("mode", first_loss),
         ),
+    ]
+
+
+def attribution_tables(document: dict) -> list[tuple[str, list[Row]]]:
+    """Ratios to ours, every peer's time, compile time, memory, and the mean that shows they compute the same."""
+    units = {"integrated-gradients": "{} steps", "occlusion": "windows of {0}×{0}, stride {1}"}
+
+    def method(result: Result) -> str:
+        task = result["task"]
+        details = units[task["method"]].format(*task["settings"])
+        return f"{task['method'].replace('-', ' ')}, {task['images']} images, {details}"
+
+    index = Index(document["results"], method)
+    return [
+        ("One batch of images:", index.ratios("method")),
+        ("Milliseconds:", index.facts("method", milliseconds)),
+        ("Compile time in seconds:", index.facts("method", compile_time)),
+        ("Peak memory in MiB:", index.facts("method", memory)),
+        ("Mean absolute attribution (of one network, and one batch):", index.facts("method", first_loss)),
     ]
 
 

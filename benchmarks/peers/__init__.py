@@ -33,10 +33,21 @@ PEERS: dict[str, Peer] = {
     "torch-compile": Peer(
         "torch.compile, channels last", "torch_modules", {"layout": "compiled"}, "torch", programs=False
     ),
+    "captum": Peer(
+        "captum on eager torch, channels last",
+        "captum_attributions",
+        {"layout": "channels_last"},
+        "torch",
+        programs=False,
+    ),
+    "captum-nchw": Peer(
+        "captum on eager torch, NCHW", "captum_attributions", {"layout": "nchw"}, "torch", programs=False
+    ),
 }
 
-STEP_PEERS = tuple(name for name in PEERS if name != "ours-repeatable")
-"""On CPUs every run has equal bits."""
+ATTRIBUTION_PEERS = ("ours", "autodiff", "captum", "captum-nchw")
+STEP_PEERS = tuple(name for name in PEERS if name not in ("ours-repeatable", "captum", "captum-nchw"))
+"""On CPUs every run has equal bits, and captum trains nothing."""
 OP_PEERS = ("ours", "autodiff", "torch", "torch-nchw")
 """Those with ops of their own: Flax and Keras call `lax.conv_general_dilated`, and torch compiles no single kernel."""
 

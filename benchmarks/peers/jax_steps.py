@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from benchmarks.attributions import AttributionTask
 from benchmarks.cases import PRECISIONS, GemmTask, OpTask
 from benchmarks.messages import Task
 from benchmarks.networks import (
@@ -24,6 +25,7 @@ from benchmarks.networks import (
     initial_parameters,
     synthetic_data,
 )
+from benchmarks.peers.jax_attributions import attribution_program
 from benchmarks.peers.jax_ops import gemm_program, memory, op_program, precisely
 from benchmarks.peers.program import Loaded, Program
 from convnet import models, train
@@ -130,6 +132,8 @@ def load(gradient: str, bits: str = "any") -> Loaded:
             return gemm_program(task)
         if isinstance(task, OpTask):
             return op_program(task, opset)
+        if isinstance(task, AttributionTask):
+            return attribution_program(task, opset, start(task.network))
         return precisely(task.precision, step_program(task, opset, options))
 
     return Loaded(build, device=jax.devices()[0].device_kind, memory=memory)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.attributions import CASES, METHODS, AttributionTask
 from benchmarks.cases import CONTEXTS, LAYERS, ConvLayer, GemmTask, OpTask, tasks_of
 from benchmarks.messages import decode, encode
 from benchmarks.networks import (
@@ -56,6 +57,7 @@ EVERY_TASK = [
     *(task for layer in LAYERS.values() for way in CONTEXTS for task in tasks_of(
         layer, way, batch=2, precision="bfloat16", repeats=3)),
     *(StepTask(network, mode, 4, 2) for network in EVERY_NETWORK.values() for mode in MODES),
+    *(AttributionTask(network, method, 4, (2, 1)) for network in CASES.values() for method in METHODS),
 ]  # fmt: skip
 
 
@@ -72,6 +74,15 @@ def test_an_op_by_itself_is_not_repeated():
 def test_flops_of_a_step_by_hand():
     network = Network("", (4, 4, 2), Table((Conv("conv", 3), Flatten())))
     assert step_flops(network, 7) == 2 * 7 * (2 * 16 * 3 * 9 * 2 + 3 * 48 * 10)
+
+
+def test_flops_of_an_attribution_by_hand():
+    network = Network("", (4, 4, 2), Table((Conv("conv", 3), Flatten())))
+    forward = 2 * (16 * 3 * 9 * 2 + 48 * 10)
+    assert AttributionTask(network, "integrated-gradients", 7, (5,)).flops == 7 * 2 * 5 * forward
+    assert (
+        AttributionTask(network, "occlusion", 7, (3, 2)).flops == 7 * 4 * forward
+    )  # three of four cut off
 
 
 def test_the_small_vgg_takes_117_gflop():

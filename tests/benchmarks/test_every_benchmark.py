@@ -12,8 +12,8 @@ import pytest
 from benchmarks.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
-BENCHMARKS = {"ops": (3 + 2) * 3, "train": 2 * 3, "scaling": 2 * 2}
-"""Name -> tasks of its quick run: directions × contexts, networks × modes, quantities × sizes."""
+BENCHMARKS = {"ops": (3 + 2) * 3, "train": 2 * 3, "scaling": 2 * 2, "attribution": 2}
+"""Name -> tasks of its quick run: directions × contexts, networks × modes, quantities × sizes, methods."""
 
 
 def run(*args, cwd):
@@ -48,7 +48,8 @@ def test_commands_are_listed_each_in_a_line(args, here):
 
 
 def test_every_command_has_a_module():
-    assert list(COMMANDS) == ["ops", "formulations", "train", "scaling", "replicates", "units", "tables", "device"]
+    measuring = ["ops", "formulations", "train", "scaling", "attribution", "replicates", "units"]
+    assert list(COMMANDS) == [*measuring, "tables", "device"]
     assert all(find_spec(module) for module, _ in COMMANDS.values())
 
 
@@ -76,6 +77,7 @@ def test_the_check_of_a_device_is_one_of_them(here):
         pytest.param("ops", marks=pytest.mark.sweep),
         pytest.param("train", marks=pytest.mark.sweep),
         pytest.param("scaling", marks=pytest.mark.sweep),
+        pytest.param("attribution", marks=pytest.mark.sweep),
     ],
 )
 def test_runs_quickly(name, tmp_path):
@@ -110,6 +112,22 @@ def test_unknown_names_are_refused(name, option, here, tmp_path):
     code, _, errors = here(name, "--quick", f"--{option}", "nobody")
     assert code == 2
     assert f"error: {option} is 'nobody': expected one of " in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("--methods", "nobody"), "methods is 'nobody': expected one of integrated-gradients, occlusion"),
+        (("--steps", "0"), "steps is 0: expected 1 or more"),
+        (("--window", "33"), "window is 33: expected at most the images' 32 pixels"),
+        (("--stride", "9"), "stride is 9: expected at most the window's 8"),
+    ],
+)
+def test_attributions_that_do_not_exist_are_refused(settings, message, here, tmp_path):
+    code, _, errors = here("attribution", *settings)
+    assert code == 2
+    assert f"error: {message}" in errors
     assert not list(tmp_path.iterdir())
 
 

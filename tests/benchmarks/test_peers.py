@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.attributions import METHODS, QUICK_CASES, AttributionTask
 from benchmarks.cases import QUICK_LAYERS, ConvLayer, PoolLayer, tasks_of
 from benchmarks.networks import QUICK_NETWORKS, Network, StepTask
 from benchmarks.peers import PEERS, jax_ops, load
@@ -98,6 +99,22 @@ def test_what_a_peer_has_not_written_is_named(peer, layer):
     task = StepTask(Network("", (4, 4, 2), Table((layer, layers.Flatten()))), "single", BATCH)
     with pytest.raises(Unsupported, match=f"^{re.escape(repr(layer))} is not written in"):
         load(peer).build(task).run(1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_captum_attributes_the_same(method):
+    pytest.importorskip("captum")
+    task = AttributionTask(QUICK_CASES["tiny_cnn"], method, BATCH, {"occlusion": (3, 2)}.get(method, (4,)))
+    expected = load("ours").build(task).run(1)
+    assert expected > 1e-3
+    for peer in ("captum", "captum-nchw"):
+        assert load(peer).build(task).run(1) == pytest.approx(expected, rel=1e-4)
+
+
+def test_captum_only_attributes():
+    pytest.importorskip("captum")
+    with pytest.raises(Unsupported, match="captum only attributes"):
+        load("captum").build(task("tiny_cnn", "single"))
 
 
 @pytest.mark.parametrize("gradient", ["hand", "auto"])

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from benchmarks import tables
+from benchmarks.attributions import QUICK_CASES, AttributionTask
 from benchmarks.cases import QUICK_LAYERS, tasks_of
 from benchmarks.machine import Moment, directory_name, foreign_cores
 from benchmarks.messages import encode
@@ -92,6 +93,28 @@ def test_tables_of_training():
     assert tuned == ["net", "single", "tuned", "1", "2000", "not measured", "not measured"]
     losses = next(table for title, table in found.items() if title.startswith("Loss"))
     assert losses[0][3:] == ["2.50000", "2.50000", "not measured"]
+
+
+def test_tables_of_attributions():
+    network = QUICK_CASES["tiny_cnn"]
+    path, windows = (
+        AttributionTask(network, *settings)
+        for settings in (("integrated-gradients", 64, (20,)), ("occlusion", 8, (3, 2)))
+    )
+    results = [
+        result("net", path, "ours", [0.002, 0.002], loss=0.5),
+        result("net", path, "captum", [0.006, 0.006], loss=0.5),
+        result("net", windows, "ours", [0.002, 0.002], loss=0.25),
+        result("net", windows, "captum", [], gap="not installed"),
+    ]
+    found = dict(tables.attribution_tables(document("attribution", results)))
+    assert found["One batch of images:"] == [
+        ["", "method", "allocator", "ours ms", "GFLOP/s", "captum ÷ ours"],
+        ["net", "integrated gradients, 64 images, 20 steps", "default", "2", "1000", "3.00 (3.00–3.00)"],
+        ["net", "occlusion, 8 images, windows of 3×3, stride 2", "default", "2", "1000", "not measured"],
+    ]
+    means = next(table for title, table in found.items() if title.startswith("Mean absolute"))
+    assert [line[3:] for line in means[1:]] == [["0.50000", "0.50000"], ["0.25000", "not measured"]]
 
 
 def scaling():
