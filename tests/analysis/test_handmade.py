@@ -58,7 +58,8 @@ def test_grey_images_have_gradients_alone(rng):
 
 
 @pytest.mark.parametrize(
-    ("sides", "cell"), [((28, 28), 7), ((32, 32), 8), ((64, 80), 8), ((8, 8), 2), ((5, 7), 1), ((3, 2), 1)]
+    ("sides", "cell"),
+    [((28, 28), 7), ((32, 32), 8), ((64, 80), 8), ((8, 8), 2), ((14, 30), 3), ((5, 7), 1), ((3, 2), 1)],
 )
 def test_cells_are_8_pixels_or_in_proportion(sides, cell):
     found = hog(np.zeros((2, *sides)))
@@ -194,15 +195,14 @@ def test_test_examples_change_nothing_but_the_accuracy(rng):
     assert len(seeds) > 1
 
 
-def test_a_share_is_held_out_and_then_learned_from_too():
-    """Five of each class on a line, of which the outermost decide where the border is."""
-    x = np.array([-9.0, -4, -3, -2, -1, 1, 2, 3, 4, 9])[:, None]
-    found = linear_accuracy(
-        x, (x[:, 0] > 0).astype(int), x, (x[:, 0] > 0).astype(int), validation=0.2, strengths=(1.0,)
-    )
-    assert found.accuracy == 1
-    given = (x[:8], (x[:8, 0] > 0).astype(int))
-    assert linear_accuracy(*given, *given, validation=(x[:2], np.array([0, 0]))).validation[-1] == 1
+def test_what_was_held_out_is_learned_from_afterwards(rng):
+    train, test = halves(rng, np.arange(80) % 2), halves(rng, np.arange(2000) % 2)
+    found = linear_accuracy(*train, *test, validation=0.5, strengths=(0.1,))
+    assert len(found.validation) == 1
+    assert (40 * found.validation[0]) % 1 == pytest.approx(0)
+    assert found.accuracy == linear_accuracy(*train, *test, validation=test, strengths=(0.1,)).accuracy
+    half = [part[:40] for part in train]
+    assert found.accuracy > linear_accuracy(*half, *test, validation=test, strengths=(0.1,)).accuracy
 
 
 @pytest.mark.parametrize(
