@@ -7,6 +7,8 @@ from convnet.report.look.subject import Look, photo, signed
 from convnet.report.look.weights import class_means
 from convnet.report.page import Cell, Section
 
+SHARES = {"ink is free": 0.0, "ink costs": 0.5, "ink is dear": 1.0}
+"""What a wholly white pixel costs, as a share of the mean slope of a logit over the pixels."""
 SHOWN = 10
 """So many classes at most."""
 
@@ -16,8 +18,9 @@ def classes(look: Look) -> Section:
     chosen = range(min(SHOWN, len(look.classes)))
     settings = dict(seeds=(look.seed,), steps=look.effort.steps)
     images, labels = look.held_out(256) if look.dataset else (look.images, look.labels)
-    usual = analysis.usual_ink(look.view, images, labels)
-    found = {ink: analysis.maximize_classes(look.view, chosen, ink=ink, **settings) for ink in (usual, 0.0)}
+    slope = analysis.usual_ink(look.view, images, labels, share=1.0)
+    found = {said: analysis.maximize_classes(look.view, chosen, ink=share * slope, **settings)
+             for said, share in SHARES.items()}  # fmt: skip
     means = class_means(look) if look.dataset else None
     templates = look.linear_templates if look.dataset else None
     rows: list[list[Cell]] = [["", *map(look.class_name, chosen)]]
@@ -25,21 +28,23 @@ def classes(look: Look) -> Section:
         rows.append(["mean image", *(photo(means[k], f"Mean training image of {look.class_name(k)}") for k in chosen)])
     if templates is not None:
         rows.append(["template", *(signed(templates[k], f"Linear template of {look.class_name(k)}") for k in chosen)])
-    for ink, said in ((usual, "paying for ink"), (0.0, "ink being free")):
-        rows.append([said, *(photo(found[ink].images[k, 0], f"What excites the class {look.class_name(k)}, {said}",
-                                   _reached(found[ink], k)) for k in chosen)])  # fmt: skip
+    for said, maxima in found.items():
+        rows.append([said, *(photo(maxima.images[k, 0], f"What excites the class {look.class_name(k)} most where {said}",
+                                   _reached(maxima, k)) for k in chosen)])  # fmt: skip
+    prices = " and ".join(f"{share * slope:.2g}" for share in SHARES.values() if share)
     return Section(
         "Classes",
         "Gradient ascent on the image: what would the network like to see, to be sure of a class? Without a price on "
         "ink the answer is a pattern that nobody would take for the class, and the network is sure of it.",
         table=rows,
         caption=f"{look.effort.steps} steps of Adam on the class's logit from noise, pixels kept in 0 … 1, seed "
-        f"{look.seed}; with the penalty, a wholly white pixel costs {usual:.2g} of the logit (Lee, 2016). Below each: "
-        "the logit that was reached and the probability. "
+        f"{look.seed}; where ink costs, a wholly white pixel takes {prices} off the logit (Lee, 2016). Below each: the "
+        "logit that was reached and the probability. "
         + ("" if templates is None else "The template is that of a linear classifier of the same images. ")
-        + "A wrong picture: two classes with one image, or a logit that is no higher than that of real images.",
-        arrays={"with_ink_penalty": found[usual].images[:, 0], "without": found[0.0].images[:, 0],
-                **({} if means is None else {"means": means})},
+        + "A wrong picture: two classes with one image, or free ink with a logit no higher than that of real images. "
+        "Too dear ink leaves nothing but black.",
+        arrays={said.replace(" ", "_"): maxima.images[:, 0] for said, maxima in found.items()}
+        | ({} if means is None else {"means": means}),
     )  # fmt: skip
 
 
