@@ -20,7 +20,7 @@ import tyro
 from convnet.cli import run_command
 
 PARTS = {
-    "units": "section[id^='units-of-']:last-of-type",
+    "units": "section[id^='units-of-']",
     "classes": "#classes",
     "occlusion": "#occlusion",
     "inversion": "#inversion",
@@ -57,7 +57,7 @@ def photograph(settings: Gallery) -> None:
         page = browser.new_page(viewport={"width": 1180, "height": 900}, device_scale_factor=1)
         page.goto((settings.look / "report.html").resolve().as_uri())
         for name, part in PARTS.items():
-            table = page.locator(f"{part} table").first
+            table = page.locator(f"{part} table").last
             if table.count():
                 table.screenshot(path=settings.out / f"{name}.png")
                 print(settings.out / f"{name}.png")

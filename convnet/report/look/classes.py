@@ -29,8 +29,9 @@ def classes(look: Look) -> Section:
     if templates is not None:
         rows.append(["template", *(signed(templates[k], f"Linear template of {look.class_name(k)}") for k in chosen)])
     for said, maxima in found.items():
-        rows.append([said, *(photo(maxima.images[k, 0], f"What excites the class {look.class_name(k)} most where {said}",
-                                   _reached(maxima, k)) for k in chosen)])  # fmt: skip
+        alt = f"What excites a class most where {said}"
+        rows.append([said, *(photo(maxima.images[k, 0], f"{alt}: {look.class_name(k)}", _reached(maxima, k))
+                             for k in chosen)])  # fmt: skip
     prices = " and ".join(f"{share * slope:.2g}" for share in SHARES.values() if share)
     return Section(
         "Classes",
