@@ -80,9 +80,7 @@ def test_flops_of_an_attribution_by_hand():
     network = Network("", (4, 4, 2), Table((Conv("conv", 3), Flatten())))
     forward = 2 * (16 * 3 * 9 * 2 + 48 * 10)
     assert AttributionTask(network, "integrated-gradients", 7, (5,)).flops == 7 * 2 * 5 * forward
-    assert (
-        AttributionTask(network, "occlusion", 7, (3, 2)).flops == 7 * 4 * forward
-    )  # three of four cut off
+    assert AttributionTask(network, "occlusion", 7, (3, 2)).flops == 7 * 4 * forward  # three of four cut off
 
 
 def test_the_small_vgg_takes_117_gflop():
