@@ -201,6 +201,13 @@ def test_other_networks_go_through_it_as_through_jax(visit, tmp_path, rng, name)
     assert_boxes_are_those_of_the_analysis(page, view)
 
 
+def test_of_equal_pixels_the_first_gets_the_gradient(visit, tmp_path, rng):
+    view = built(Table((Pool("pool", "max", 3, 2, 1), Flatten())), (5, 7, 1))
+    images = rng.integers(0, 3, (20, 5, 7, 1)).astype(np.float32) / 2
+    write_live_page(tmp_path / "live.html", view, images[:1], [0])
+    assert_computes_as_jax(visit(tmp_path / "live.html"), view, images, np.arange(20) % 4)
+
+
 def assert_boxes_are_those_of_the_analysis(page, view):
     """In corners and in the middle of every layer, as far as the boxes lie in what is read of the image."""
     fields, shapes = receptive_fields(view), view.layers
@@ -308,10 +315,12 @@ def test_where_it_was_drawn_is_where_it_is_seen_if_one_wants(visit, live):
 
 def test_the_first_stroke_clears_what_nobody_chose_and_no_other(visit, live):
     page = visit(live)
-    demonstration = shown(page)
-    assert demonstration.any()
+    assert shown(page).any()
     draw(page, [(0.5, 0.2), (0.5, 0.8)])
-    assert page.evaluate("convnet.state.demonstration") is False
+    alone = shown(page)
+    page.get_by_role("button", name="Clear").click()
+    draw(page, [(0.5, 0.2), (0.5, 0.8)])
+    np.testing.assert_array_equal(shown(page), alone)
     page.get_by_role("button", name="Test image 9: 8").click()
     chosen = shown(page)
     draw(page, [(0.01, 0.01), (0.02, 0.01)])

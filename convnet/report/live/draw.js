@@ -4,7 +4,7 @@ const pad = byId("pad"), surface = pad.getContext("2d"), pen = byId("pen");
 const tool = { erases: false, colour: network.pen.ink };
 
 function paintPad() {
-  const scale = Math.max(1, Math.round((pad.clientWidth * devicePixelRatio) / width)); // whole, so that pixels are alike
+  const scale = Math.max(1, Math.ceil((pad.clientWidth * devicePixelRatio) / width)); // whole, so that pixels are alike
   pad.width = width * scale;
   pad.height = height * scale;
   surface.fillStyle = css(network.pen.ground);

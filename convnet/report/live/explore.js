@@ -8,6 +8,7 @@ function explore(tiles, visit) {
   const { canvas } = tiles;
   let at = null;
   const go = (place, byKeys = false) => {
+    if (!state.frame) return; // there is nothing to see yet
     at = place;
     visit(place, byKeys);
   };

@@ -38,9 +38,11 @@ function paintLenses({ gradient, label }) {
     `Occlusion: how much that score falls where ${rows} × ${columns} pixels are hidden: red is what it rests on.`;
 }
 
-function paintOcclusion() {
-  const map = state.occlusion, limit = greatest(map), shaded = shade(redBlue, -limit, limit);
+function paintOcclusion(map, done) {
+  const limit = greatest(map), shaded = shade(redBlue, -limit, limit);
+  state.occlusion = map;
   lenses.occlusion.tiles.paint((i) => shaded(map[i]));
+  lenses.occlusion.tiles.canvas.classList.toggle("stale", !done);
   lenses.occlusion.legend.show(-limit, limit);
 }
 

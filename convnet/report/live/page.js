@@ -42,26 +42,25 @@ const state = {
 };
 let changed = false, busy = false;
 
-// Computes and shows the image as it is now; while that goes on, further changes become one.
+// Computes and shows the image as it is now; what changes while that goes on becomes one more frame.
 async function update() {
   changed = true;
   if (busy) return;
   busy = true;
+  const slow = setTimeout(() => { byId("readout").textContent = "Computing …"; }, 500);
   while (changed) {
     changed = false;
-    state.image = drawing.image;
-    let answered = 0;
-    const onOcclusion = (map) => {
-      state.occlusion = map;
-      paintOcclusion();
-    };
-    const frame = await ask(state.image, { label: state.pointed ?? state.pinned, onOcclusion });
+    const image = drawing.image;
+    lenses.occlusion.tiles.canvas.classList.add("stale"); // until its map comes
+    const frame = await ask(image, { label: state.pointed ?? state.pinned, onOcclusion: paintOcclusion });
     await new Promise(requestAnimationFrame);
-    answered = performance.now();
-    state.frame = frame;
+    const begun = performance.now();
+    Object.assign(state, { image, frame });
     paint();
-    state.times = { compute: frame.time, paint: performance.now() - answered };
+    state.times = { compute: frame.time, paint: performance.now() - begun };
   }
+  clearTimeout(slow);
+  if (byId("readout").textContent === "Computing …") byId("readout").textContent = "";
   busy = false;
 }
 

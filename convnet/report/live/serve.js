@@ -6,9 +6,16 @@
 // request.
 function server(network, weights, reply) {
   const net = new Network(network, weights);
-  const channel = new MessageChannel(); // wakes us up again after the messages that wait
-  let slices = null;
-  channel.port1.onmessage = () => slices?.next();
+  const channel = new MessageChannel(); // comes back to us after the requests that wait
+  let slices = null, coming = false;
+  channel.port1.onmessage = () => {
+    coming = false;
+    slices.next();
+  };
+  const goOnLater = () => {
+    if (!coming) channel.port2.postMessage(null);
+    coming = true;
+  };
 
   function frame({ id, image, label }) {
     const begun = performance.now();
@@ -32,7 +39,7 @@ function server(network, weights, reply) {
         reply({ kind: "occlusion", id, map: latest(), done: false });
         told = now;
       }
-      channel.port2.postMessage(null);
+      goOnLater();
       yield;
       begun = performance.now();
     }
@@ -43,26 +50,28 @@ function server(network, weights, reply) {
     const label = frame(request);
     if (!request.watch) return;
     slices = occlude(request.id, request.image, label);
-    channel.port2.postMessage(null);
+    goOnLater();
   };
 }
 
 // Asks a server in a worker, or on the page where there are no workers: ask(image, {label, onOcclusion}) -> its frame.
 // onOcclusion(map, done), if it is given, is told of the occlusion map as it grows.
 function client(network, weights, source) {
-  const asked = new Map();
-  let count = 0;
+  const asked = new Map(); // id -> what to do with its frame
+  let count = 0, watched = null;
   const receive = (answer) => {
-    const { resolve, onOcclusion } = asked.get(answer.id);
-    if (answer.kind === "occlusion") onOcclusion(answer.map, answer.done);
-    else resolve(answer);
-    if (answer.kind === "occlusion" ? answer.done : !onOcclusion) asked.delete(answer.id);
+    if (answer.kind === "occlusion") {
+      if (answer.id === watched.id) watched.onOcclusion(answer.map, answer.done);
+      return;
+    }
+    asked.get(answer.id)(answer);
+    asked.delete(answer.id);
   };
   const send = sender(network, weights, source, receive);
   return (image, { label = null, onOcclusion = null } = {}) => new Promise((resolve) => {
     count += 1;
-    for (const [id, { onOcclusion: watched }] of asked) if (watched && onOcclusion) asked.get(id).onOcclusion = () => {}; // no more
-    asked.set(count, { resolve, onOcclusion });
+    asked.set(count, resolve);
+    if (onOcclusion) watched = { id: count, onOcclusion };
     send({ id: count, image, label, watch: Boolean(onOcclusion) });
   });
 }
