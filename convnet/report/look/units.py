@@ -23,7 +23,9 @@ def _of_layer(look: Look, layer: str) -> Section:
     images, labels = look.held_out()
     statistics = analysis.unit_statistics(look.view, images, layer)
     selectivity = analysis.class_selectivity(look.view, images, labels, layer)
-    chosen = look.chosen_units(layer, ~statistics.dead, selectivity.index)
+    # A unit that hardly ever answers is selective for nothing: by chance, one image is of one class.
+    lively = statistics.maximum >= np.median(statistics.maximum) / 2
+    chosen = look.chosen_units(layer, lively & ~statistics.dead, selectivity.index)
     top = analysis.top_patches(
         look.view, images, layer, chosen, count=TOP, rule="guided" if look.has_relu else "gradient"
     )
@@ -37,7 +39,7 @@ def _of_layer(look: Look, layer: str) -> Section:
     for i, unit in enumerate(chosen):
         name, best = f"{layer}:{unit}", int(selectivity.classes[unit])
         index = selectivity.index[unit]
-        said = f"{name}, {look.class_name(best)}" + ("" if np.isnan(index) else f" {index:.2f}")
+        said = f"{name}: class {look.class_name(best)}" + ("" if np.isnan(index) else f" ({index:.2f})")
         table.append([
             said,
             *([signed(filters[unit], f"Filter of {name}")] if filters is not None else []),
@@ -50,17 +52,21 @@ def _of_layer(look: Look, layer: str) -> Section:
             wall(maxima.images[i], f"Images that would excite {name} most",
                  " · ".join(f"{value:.2g}" for value in maxima.activations[i]), 150, columns=len(seeds)),
         ])  # fmt: skip
+    which = "those asked for"
+    if not look.units:
+        which = "the most selective of those that reach half of what the median unit does"
+    back = "guided back-propagation" if look.has_relu else "the gradient"
     return Section(
         f"Units of {layer}",
         table=table,
-        caption=f"Of {len(statistics.dead)} units, {int(statistics.dead.sum())} are dead. After the name: the class "
-        "with the largest mean, and the class selectivity index (Morcos et al., 2018), 0 for all classes alike, 1 for "
-        "one alone. Histogram: heights are square roots. Patches: the unit's receptive field on test images, one of "
-        "each image, the largest first, with the range of activations; light grey lies outside of the image. Beside "
-        f"them the same patches by {'guided back-propagation' if look.has_relu else 'gradient'}, red for what raises "
-        f"the unit. Last: {look.effort.steps} steps of Adam from noise, seeds {seeds[0]} to {seeds[-1]}, and the mean "
-        "activation that was reached. A wrong picture: nine patches that have nothing in common, or maximised images "
-        "below the patches' activation in a layer of one place.",
+        caption=f"Of {len(statistics.dead)} units, {int(statistics.dead.sum())} are dead; shown are {which}. After the "
+        "name: the class with the largest mean, and the class selectivity index (Morcos et al., 2018), 0 for all classes "
+        "alike, 1 for one alone. Histogram: heights are square roots. Patches: the unit's receptive field on test "
+        "images, one of each image, the largest first, with the range of activations; light grey lies outside of the "
+        f"image. Beside them the same patches by {back}, red for what raises the unit. Last: {look.effort.steps} steps of "
+        f"Adam from noise, seeds {seeds[0]} to {seeds[-1]}, and the mean activation that was reached. A wrong picture: "
+        "nine patches that have nothing in common, or maximised images below the patches' activation in a layer of one "
+        "place.",
         arrays={"units": np.array(chosen), "top_images": top.indices, "activations": top.activations,
                 "patches": top.patches, "projections": top.projections, "maximised": maxima.images,
                 "histograms": statistics.counts[chosen], "edges": statistics.edges[chosen]},
