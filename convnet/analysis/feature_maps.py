@@ -48,7 +48,8 @@ def feature_maps(network: Trained | View, image: Any, layers: Iterable[str] | No
     view = View.of(network)
     shapes = view.layers
     with_maps = [name for name, shape in shapes.items() if len(shape) == 3]
-    require(len(with_maps) > 0, "layers", list(shapes), "a network with maps [H, W, K]")
+    if not with_maps:
+        raise ValueError(f"network has layers {', '.join(shapes)}: expected one with maps [H, W, K]")
     names = with_maps if layers is None else list(layers)
     for name in names:
         require(name in with_maps, "layer", name, f"one with maps: {', '.join(with_maps)}")

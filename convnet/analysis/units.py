@@ -192,7 +192,8 @@ def class_selectivity(
         )  # fmt: skip
     counts = np.bincount(labels, minlength=classes)
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=np.broadcast_to(counts > 0, sums.shape))
-    return ClassSelectivity(layer, units, means, np.nanargmax(means, axis=1), _selectivity(means[:, counts > 0]))
+    largest = np.argmax(np.where(np.isnan(means), -np.inf, means), axis=1).astype(np.int32)
+    return ClassSelectivity(layer, units, means, largest, _selectivity(means[:, counts > 0]))
 
 
 def _selectivity(means: np.ndarray) -> np.ndarray:

@@ -111,7 +111,10 @@ def test_a_module_of_ones_own_has_maps_too(rng):
         (lambda v, x: feature_maps(v, x[1:]), "images have shape"),
         (lambda v, x: feature_maps(v, x[None]), "images have shape"),
         (lambda v, x: feature_maps(v, x * np.nan), "nan"),
-        (lambda v, x: feature_maps(view_of((Flatten(),), v.image_shape), x), r"expected a network with maps"),
+        (
+            lambda v, x: feature_maps(view_of((Flatten(),), v.image_shape), x),
+            "layers logits: expected one with maps",
+        ),
     ],
 )
 def test_what_there_is_not_is_refused(view, image, call, told):

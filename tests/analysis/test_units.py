@@ -137,6 +137,13 @@ def test_of_a_single_class_there_is_no_index(view, images):
     np.testing.assert_array_equal(found.classes, [1, 1, 1, 1])
 
 
+def test_a_network_that_has_diverged_gives_nan_and_no_error(view, images):
+    lost = view.with_variables(jax.tree.map(lambda leaf: leaf * jnp.nan, view.variables))
+    found = class_selectivity(lost, images, LABELS, "conv1_relu")
+    assert np.isnan(found.index).all()
+    assert np.isnan(unit_statistics(lost, images, "conv1_relu", bins=6).mean).all()
+
+
 def test_little_memory_changes_nothing(view, images):
     done = []
     whole, parts = (unit_statistics(view, images, "conv1_relu", bins=4, memory=m) for m in (2**28, 30_000))
