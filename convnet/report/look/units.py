@@ -60,13 +60,13 @@ def _of_layer(look: Look, layer: str) -> Section:
         f"Units of {layer}",
         table=table,
         caption=f"Of {len(statistics.dead)} units, {int(statistics.dead.sum())} are dead; shown are {which}. After the "
-        "name: the class with the largest mean, and the class selectivity index (Morcos et al., 2018), 0 for all classes "
-        "alike, 1 for one alone. Histogram: heights are square roots. Patches: the unit's receptive field on test "
-        "images, one of each image, the largest first, with the range of activations; light grey lies outside of the "
-        f"image. Beside them the same patches by {back}, red for what raises the unit. Last: {look.effort.steps} steps of "
-        f"Adam from noise, seeds {seeds[0]} to {seeds[-1]}, and the mean activation that was reached. A wrong picture: "
-        "nine patches that have nothing in common, or maximised images below the patches' activation in a layer of one "
-        "place.",
+        "name: the class with the largest mean, and the class selectivity index (Morcos et al., 2018), 0 for all "
+        "classes alike, 1 for one alone. Histogram: heights are square roots. Patches: the unit's receptive field on "
+        "test images, one of each image, the largest first, with the range of activations; light grey lies outside of "
+        f"the image. Beside them the same patches by {back}, red for what raises the unit. Last: {look.effort.steps} "
+        f"steps of Adam from noise, seeds {seeds[0]} to {seeds[-1]}, and the mean activation that was reached. A "
+        "wrong picture: nine patches that have nothing in common, or maximised images below the patches' activation "
+        "in a layer of one place.",
         arrays={"units": np.array(chosen), "top_images": top.indices, "activations": top.activations,
                 "patches": top.patches, "projections": top.projections, "maximised": maxima.images,
                 "histograms": statistics.counts[chosen], "edges": statistics.edges[chosen]},
