@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from operator import itemgetter
 from typing import Any
@@ -162,15 +162,8 @@ class View:
     @property
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape without N of every result, in the order of the network. Nothing is computed."""
-        names: list[str] = []
-
-        def values(images: Array) -> list[Array]:
-            found = self.results(images)
-            names[:] = found  # a dict would come back sorted
-            return list(found.values())
-
-        shapes_found = self._shapes(values)
-        return dict(zip(names, shapes_found, strict=True))
+        leaves, structure = jax.tree.flatten(self)
+        return dict(_layers_of(structure, tuple(map(_Abstract.of, leaves))))
 
     @property
     def placed(self) -> tuple[shapes.Placed, ...]:
@@ -233,6 +226,35 @@ class View:
         with self.precision():
             image = jax.ShapeDtypeStruct((1, *self.image_shape), self.dtype)
             return jax.tree.map(lambda array: array.shape[1:], jax.eval_shape(function, image))
+
+
+@dataclass(frozen=True)
+class _Abstract:
+    """What of an array decides the shapes of all that is made of it."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @classmethod
+    def of(cls, array: Any) -> _Abstract:
+        return cls(np.shape(array), jnp.result_type(array))
+
+
+@lru_cache(maxsize=256)  # tracing a network takes a while, and what it has is asked for often
+def _layers_of(structure: Any, leaves: tuple[_Abstract, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of the results of a view."""
+    names: list[str] = []
+
+    def values(view: View, images: Array) -> list[Array]:
+        found = view.results(images)
+        names[:] = found  # a dict would come back sorted
+        return list(found.values())
+
+    view = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves])
+    with view.precision():
+        image = jax.ShapeDtypeStruct((1, *view.image_shape), view.dtype)
+        found = jax.eval_shape(values, view, image)
+    return tuple(zip(names, (array.shape[1:] for array in found), strict=True))
 
 
 def in_chunks(
