@@ -134,6 +134,7 @@ def _checked(maps: Any, shape: tuple[int, ...]) -> np.ndarray:
     if maps.shape not in (shape[:3], shape):
         raise ValueError(f"maps have shape {list(maps.shape)}: expected {list(shape[:3])} or {list(shape)}")
     require(bool(np.isfinite(maps).all()), "maps", "not finite", "finite numbers")
+    maps = maps.astype(np.float64)  # whole numbers without a sign, too, are put in order by their negatives
     return maps.sum(axis=-1) if maps.ndim == 4 else maps
 
 

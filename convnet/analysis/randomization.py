@@ -9,6 +9,7 @@ similarity(maps(view), maps(randomized(view, key=0))).absolute      # [N]
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -105,14 +106,20 @@ def randomized(network: Trained | View, layers: Iterable[str] | None = None, *, 
     for layer in layers:
         require(layer in known, "layer", layer, f"one with weights, {', '.join(known)}")
     # Not the key that the network may have been started with: the same weights would be drawn again.
-    key = jax.random.fold_in(jax.random.key(key) if isinstance(key, int) else key, ANOTHER)
+    key = jax.random.fold_in(key if isinstance(key, Array) else jax.random.key(key), ANOTHER)
     with view.precision():
         image = jax.ShapeDtypeStruct((1, *view.image_shape), view.dtype)
         seen = jax.eval_shape(view.preprocess, image)
-        started = models.flatten(jax.jit(view.model.init)(key, np.zeros(seen.shape, seen.dtype)))
+        started = models.flatten(_started(view.model, key, np.zeros(seen.shape, seen.dtype)))
     kept = models.flatten(view.variables)
     chosen = {name for name in _parameters(view) if name.split("/", 1)[1].rpartition("/")[0] in layers}
     return view.with_variables(models.unflatten({n: started[n] if n in chosen else kept[n] for n in kept}))
+
+
+@partial(jax.jit, static_argnames="model")
+def _started(model: Any, key: Array, images: Array) -> Any:
+    """Compiled once for a model, whichever of its layers are drawn anew: of a deep one that takes long."""
+    return model.init(key, images)
 
 
 def _parameters(view: View) -> list[str]:

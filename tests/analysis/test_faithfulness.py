@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from convnet.analysis import View
 from convnet.analysis.faithfulness import deletion_insertion
+from tests.analysis.compilations import compilations
+from tests.analysis.tiny_views import view_of
 
 SHAPE = (5, 7, 1)
 
@@ -113,6 +115,44 @@ def test_channels_of_a_map_are_summed_and_equal_pixels_go_in_order(images):
     falling = -np.arange(35.0).reshape(1, 5, 7, 1).repeat(3, 0)
     named = deletion_insertion(view, images, falling, [0, 0, 0], baseline=0.0, steps=35, random=1)
     np.testing.assert_array_equal(flat.deletion.logit, named.deletion.logit)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 2), (6, 3, 3)], ids=str)
+def test_a_pixel_goes_with_all_its_channels_in_the_order_of_their_sum(rng, shape):
+    weights, images = rng.normal(size=shape), rng.uniform(size=(2, *shape)).astype(np.float32)
+    maps, base = rng.normal(size=(2, *shape)), rng.uniform(size=shape)
+    view = view_of((), shape, lambda name, values: _first_class(weights) if "kernel" in name else 0 * values)
+    found = deletion_insertion(view, images, maps, [0, 0], baseline=base, steps=4, random=1)
+    np.testing.assert_array_equal(found.pixels, np.round(np.linspace(0, shape[0] * shape[1], 5)))
+    for i in range(2):
+        order = sorted(np.ndindex(*shape[:2]), key=lambda pixel: -maps[i][pixel].sum())
+        for step, end in enumerate(found.pixels):
+            changed = images[i].copy()
+            for pixel in order[:end]:
+                changed[pixel] = base[pixel]
+            assert found.deletion.logit[i, step] == pytest.approx((weights * changed).sum(), abs=1e-4)
+
+
+def _first_class(weights):
+    """The kernel of a dense layer of three classes, of which the first has these weights and the others none."""
+    return weights.reshape(-1, 1) * np.array([[1.0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.int64])
+def test_maps_may_be_whole_numbers(images, rng, kind):
+    maps = (rng.integers(0, 200, size=(3, 5, 7)) > 100).astype(kind)
+    settings = dict(labels=[0, 1, 0], baseline=0.0, steps=5, random=1)
+    view = affine(rng.normal(size=SHAPE))
+    whole, floats = (deletion_insertion(view, images, each, **settings) for each in (maps, maps.astype(float)))
+    np.testing.assert_array_equal(whole.deletion.logit, floats.deletion.logit)
+
+
+def test_other_weights_and_maps_need_no_other_program(images, rng):
+    settings = dict(labels=[0, 1, 0], baseline=0.0, steps=5, random=2)
+    deletion_insertion(affine(rng.normal(size=SHAPE)), images, rng.normal(size=(3, 5, 7)), **settings)
+    with compilations() as compiled:
+        deletion_insertion(affine(rng.normal(size=SHAPE)), images, rng.normal(size=(3, 5, 7)), **settings)
+    assert not compiled
 
 
 def test_chunks_change_nothing(images, rng):

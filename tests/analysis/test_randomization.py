@@ -12,6 +12,7 @@ from convnet import models
 from convnet.analysis import View, saliency
 from convnet.analysis.randomization import cascade, randomized, similarity, weighted_layers
 from convnet.architectures import CNN, Linear, ResNet
+from tests.analysis.compilations import compilations
 from tests.compiling import quick_compilation
 
 SHAPE = (5, 7, 1)
@@ -116,6 +117,15 @@ def test_one_key_gives_one_network(cnn):
     one, two, other = (kernels(randomized(cnn, key=key))["conv1/kernel"] for key in (1, jax.random.key(1), 2))
     np.testing.assert_array_equal(one, two)
     assert not np.allclose(one, other)
+
+
+def test_starting_a_network_is_compiled_once_for_all_its_layers():
+    view = view_of(CNN(widths=(2, 3), head_width=0))
+    randomized(view, ["conv1"], key=1)
+    with compilations() as compiled:
+        for layer in weighted_layers(view):
+            randomized(view, [layer], key=np.int64(2))
+    assert not compiled
 
 
 def test_running_statistics_stay():
