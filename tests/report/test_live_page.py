@@ -230,9 +230,16 @@ def test_occlusion_is_that_of_the_analysis(visit, live, network, digits):
         assert_close(np.float32(actual), expected, "occlusion")
 
 
-def test_without_workers_the_page_computes_itself(visit, live, network, digits):
-    page = visit(live, script="delete window.Worker")
-    assert page.evaluate("typeof Worker") == "undefined"
+REFUSED = """window.Worker = class extends EventTarget {
+  constructor() { super(); setTimeout(() => this.onerror(new Event("error")), 50); }
+  postMessage() {}
+  terminate() {}
+}"""
+
+
+@pytest.mark.parametrize("script", ["delete window.Worker", REFUSED], ids=["none", "refused after a while"])
+def test_without_workers_the_page_computes_itself(visit, live, network, digits, script):
+    page = visit(live, script=script)
     logits, _, _ = of_browser(page, View.of(network).images(digits.test.images[:2]), digits.test.labels[:2])
     assert_close(logits, network.logits(digits.test.images[:2]), "logits")
     wait_until(page, "convnet.state.occlusion !== null")
@@ -346,6 +353,57 @@ def test_undo_erase_invert_and_clear(visit, live):
     np.testing.assert_allclose(shown(page), 1 - example, atol=1e-6)
     page.get_by_role("button", name="Clear").click()
     assert not shown(page).any()
+
+
+def test_undoing_the_stroke_that_goes_on_ends_it(visit, live):
+    page = visit(live)
+    shown(page)
+    page.keyboard.press("Tab")
+    for key in (" ", "ArrowDown", "Control+z", "ArrowDown"):
+        page.keyboard.press(key)
+    assert not shown(page).any()
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.keyboard.press("Control+z")
+    page.mouse.move(box["x"] + 150, box["y"] + 100)
+    page.mouse.up()
+    assert not shown(page).any()
+
+
+def test_erasing_begins_with_what_is_there(visit, live):
+    page = visit(live)
+    before = shown(page)
+    page.get_by_role("button", name="Erase").click()
+    draw(page, [(0.5, 0.05), (0.5, 0.95)])
+    after = shown(page)
+    assert after.any()
+    assert after.sum() < before.sum()
+
+
+FRAMES = """async () => {
+  const press = (key) => document.getElementById("pad").dispatchEvent(new KeyboardEvent("keydown", { key }));
+  const times = [];
+  press(" ");
+  for (let i = 0; i < 30; i++) {
+    const begun = performance.now();
+    press(["ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft"][i % 4]);
+    while (convnet.busy()) await new Promise((go) => setTimeout(go));
+    const { compute, paint } = convnet.state.times;
+    times.push([compute, paint, performance.now() - begun]);
+  }
+  return times;
+}"""
+
+
+def test_every_stroke_is_shown_at_once(visit, live):
+    """How long that takes is told (pytest -s), not judged."""
+    page = visit(live)
+    shown(page)
+    times = np.array(page.evaluate(FRAMES))
+    told = zip(("computed in", "painted in", "from key to picture"), np.median(times, axis=0), strict=True)
+    print("A frame:", ", ".join(f"{what} {median:.1f} ms" for what, median in told), "(median of 30)")
+    assert (times > 0).all()
 
 
 def png(pixels):
@@ -506,6 +564,8 @@ def test_by_keys_alone_one_draws_looks_and_asks(visit, live):
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     assert page.locator("#readout").inner_text().startswith("conv1, map 1, row 3, column 0: ")
+    page.keyboard.press("Shift+ArrowRight")
+    assert page.locator("#readout").inner_text().startswith("conv1, map 2, row 3, column 0: ")
     page.keyboard.press("Escape")
     assert page.locator(".mark:visible").count() == 0
 

@@ -10,12 +10,11 @@ function paintPad() {
   surface.fillStyle = css(network.pen.ground);
   surface.fillRect(0, 0, pad.width, pad.height);
   if (drawing.base) {
-    const base = new OffscreenCanvas(width, height), context = base.getContext("2d"), picture = context.createImageData(width, height);
-    const pixels = new Uint32Array(picture.data.buffer), colour = grey(drawing.base);
-    pixels.forEach((_, i) => { pixels[i] = colour(i); });
-    context.putImageData(picture, 0, 0);
+    const base = new Tiles(new OffscreenCanvas(width, height), [height, width, 1]);
+    base.layOut(1, 1, 0);
+    base.paint(grey(drawing.base));
     surface.imageSmoothingEnabled = false;
-    surface.drawImage(base, 0, 0, pad.width, pad.height);
+    surface.drawImage(base.canvas, 0, 0, pad.width, pad.height);
   }
   drawing.trace(surface, scale, { scale: 1, x: 0, y: 0 });
   byId("hint").hidden = !drawing.empty;
@@ -37,7 +36,7 @@ function show(base, { demonstration = false } = {}) {
 // --- strokes ---------------------------------------------------------------------------------------------------------
 
 function beginStroke(place) {
-  if (state.demonstration) drawing.clear();
+  if (state.demonstration && !tool.erases) drawing.clear();
   state.demonstration = false;
   drawing.begin(place, tool.colour, tool.erases);
 }
@@ -48,7 +47,7 @@ const placeOf = (event) => {
 };
 
 pad.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
+  if (event.button !== 0 || !event.isPrimary) return; // a second finger draws nothing
   pad.setPointerCapture(event.pointerId);
   beginStroke(placeOf(event));
   redraw();
@@ -98,6 +97,7 @@ function paintPen() {
 byId("clear").addEventListener("click", () => show(null));
 byId("undo").addEventListener("click", () => {
   drawing.undo();
+  keys.down = false;
   redraw();
 });
 byId("erase").addEventListener("click", ({ currentTarget }) => {
@@ -156,9 +156,8 @@ const pixels = bytesOf(network.examples.pixels), size = height * width * channel
 const examples = network.examples.labels.map((label, k) => {
   const image = Float32Array.from(pixels.subarray(k * size, (k + 1) * size), (value) => value / 255);
   const canvas = made("canvas"), tiles = new Tiles(canvas, [height, width, 1]);
-  tiles.fit(width * 8, 36, 0);
+  tiles.layOut(Math.ceil(56 / width), 1, 0); // twice as fine as it is shown, for sharp screens
   tiles.paint(grey(image));
-  canvas.style.width = "";
   const button = made("button", { type: "button" }, canvas);
   button.setAttribute("aria-label", `Test image ${k + 1}: ${network.class_names[label]}`);
   button.title = network.class_names[label];

@@ -45,7 +45,7 @@ function activation(layer) {
   };
 }
 
-// What the network sees of an image: a part of it, y[h, w, c] = x[top + h, left + w, c] · scale[h, w, c] + shift[h, w, c].
+// What the network sees of an image: a part of it, y = scale x + shift with x from (top, left) on.
 function preprocess(layer, { scale, shift }) {
   const { top, left, input: [, width, channels], output: [high, wide] } = layer;
   const output = new Float32Array(scale.length), gradient = new Float32Array(volume(layer.input));
@@ -150,8 +150,9 @@ class Network {
     return this.layers.backward(seed);
   }
 
-  // How much the logit of `label` falls where a window is hidden, for each pixel the mean over the windows that hide it
-  // (after Zeiler & Fergus, ECCV 2014): [H, W]. Yields that map, as far as it is known, after every window.
+  // How much the logit of `label` falls where a window is hidden, for each pixel the mean over the windows that hide
+  // it: [H, W]. (Zeiler & Fergus, ECCV 2014, take the probability, which says little where it is almost 1.) Yields that
+  // map, as far as it is known, after every window.
   *occlusion(image, label) {
     const { image_shape: [height, width, channels], occlusion: { window, stride, counts } } = this.network;
     const clean = this.forward(image)[label];
@@ -163,12 +164,15 @@ class Network {
         for (let h = i * stride[0]; h < Math.min(i * stride[0] + window[0], height); h++) {
           for (let w = j * stride[1]; w < Math.min(j * stride[1] + window[1], width); w++) pixels.push(h * width + w);
         }
-        for (const pixel of pixels) for (let c = 0; c < channels; c++) hidden[pixel * channels + c] = this.fill[pixel * channels + c];
+        const put = (values, pixel) => {
+          for (let i = pixel * channels; i < (pixel + 1) * channels; i++) hidden[i] = values[i];
+        };
+        pixels.forEach((pixel) => put(this.fill, pixel));
         const drop = clean - this.forward(hidden)[label];
         for (const pixel of pixels) {
           sums[pixel] += drop;
           cover[pixel] += 1;
-          for (let c = 0; c < channels; c++) hidden[pixel * channels + c] = image[pixel * channels + c];
+          put(image, pixel);
         }
         yield () => Float32Array.from(sums, (sum, pixel) => (cover[pixel] ? sum / cover[pixel] : 0));
       }

@@ -2,8 +2,9 @@
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-// Calls visit({channel, row, column}, byKeys) for the pixel that one is at, and visit(null) when there is none any more.
-// What was tapped or come to by keys stays until one leaves; Escape leaves. Keys begin in the middle of the first tile.
+// Calls visit({channel, row, column}, byKeys) for the pixel that one is at, and visit(null, false) when there is none
+// any more. What was tapped or come to by keys stays until one leaves; Escape leaves. Keys begin in the middle of the
+// first tile, and with shift go from tile to tile.
 function explore(tiles, visit) {
   const { canvas } = tiles;
   let at = null;
@@ -26,6 +27,7 @@ function explore(tiles, visit) {
     if (!step || event.ctrlKey || event.altKey || event.metaKey) return undefined;
     event.preventDefault();
     const middle = { channel: 0, row: tiles.height >> 1, column: tiles.width >> 1 };
-    return go(at ? tiles.next(at, ...step) ?? at : middle, true);
+    const next = event.shiftKey ? tiles.beside(at ?? middle, ...step) : tiles.next(at ?? middle, ...step);
+    return go(at ? next ?? at : middle, true);
   });
 }

@@ -3,10 +3,10 @@
 const TILE = 56, UNIT = 12; // about how wide maps are, and the units of a vector, in CSS pixels
 
 const words = {
-  conv: ({ rows, columns, groups }) => `convolution ${rows.kernel} × ${columns.kernel}${spaced(rows, columns)}${groups > 1 ? `, ${groups} groups` : ""}`,
+  conv: (layer) => `convolution ${windowed(layer)}${layer.groups > 1 ? `, ${layer.groups} groups` : ""}`,
   dense: () => "dense",
-  maxPool: ({ rows, columns }) => `largest of each ${rows.kernel} × ${columns.kernel}${spaced(rows, columns)}`,
-  avgPool: ({ rows, columns }) => `mean of each ${rows.kernel} × ${columns.kernel}${spaced(rows, columns)}`,
+  maxPool: (layer) => `largest of each ${windowed(layer)}`,
+  avgPool: (layer) => `mean of each ${windowed(layer)}`,
   globalAvgPool: () => "mean of each map",
   batchNorm: () => "batch normalisation",
   standardize: ({ groups }) => (groups === null ? "layer normalisation" : `group normalisation, ${groups} groups`),
@@ -15,54 +15,57 @@ const words = {
   residual: (layer) => `${layer.function.replaceAll("_", " ")} of the sum`,
 };
 
-function spaced(rows, columns) {
+function windowed({ rows, columns }) {
   const told = (name, a, b) => (a > 1 || b > 1 ? `, ${name} ${a === b ? a : `${a} × ${b}`}` : "");
-  return told("stride", rows.stride, columns.stride) + told("dilation", rows.dilation, columns.dilation);
+  const steps = told("stride", rows.stride, columns.stride) + told("dilation", rows.dilation, columns.dilation);
+  return `${rows.kernel} × ${columns.kernel}${steps}`;
 }
 
 // The results in the order of the network: {name, shape, words, positive}.
 function resultsOf(layers) {
   return layers.flatMap((layer) => {
-    if (layer.kind === "residual") {
-      const sum = { name: `${layer.name}/sum`, shape: layer.output, words: "body + shortcut", positive: false };
-      const own = { name: layer.name, shape: layer.output, words: words.residual(layer), positive: layer.positive };
-      return [...resultsOf(layer.body), ...resultsOf(layer.shortcut), sum, own];
-    }
-    return layer.name ? [{ name: layer.name, shape: layer.output, words: words[layer.kind](layer), positive: layer.positive }] : [];
+    const { name, output: shape, positive } = layer;
+    if (!name) return [];
+    const own = { name, shape, words: words[layer.kind](layer), positive };
+    if (layer.kind !== "residual") return [own];
+    const sum = { name: `${name}/sum`, shape, words: "body + shortcut", positive: false };
+    return [...resultsOf(layer.body), ...resultsOf(layer.shortcut), sum, own];
   });
 }
 
-const shapeWords = (shape) => (shape.length === 3 ? `${shape[2]} maps of ${shape[0]} × ${shape[1]}` : `${shape[0]} units`);
+const shapeWords = ([height, width, maps]) => (maps ? `${maps} maps of ${height} × ${width}` : `${height} units`);
 
 let start = 0;
 const layers = resultsOf(network.layers).map((result) => {
   const maps = result.shape.length === 3, size = volume(result.shape);
   const canvas = made("canvas", { tabIndex: 0 }), mark = made("div", { className: "mark", hidden: true });
-  const legend = made("p", { className: "legend" });
+  const colours = made("p", { className: "legend" }), legend = new Legend(colours, result.positive ? viridis : redBlue);
   const told = `${result.words}, ${shapeWords(result.shape)}`;
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-roledescription", "picture");
   canvas.setAttribute("aria-label", `${result.name}: ${told}`);
+  canvas.setAttribute("aria-describedby", "layers-note");
   const section = made("section", { className: "layer" },
     made("h3", { textContent: result.name }), made("p", { className: "told", textContent: told }),
-    legend, made("div", { className: "tiles" }, canvas, mark));
+    colours, made("div", { className: "tiles" }, canvas, mark));
   byId("layers").append(section);
   const tiles = new Tiles(canvas, maps ? result.shape : [1, 1, size]);
-  const layer = { ...result, maps, start, size, tiles, mark, section, visible: false, legend: new Legend(legend, result.positive ? viridis : redBlue) };
+  const layer = { ...result, maps, start, size, tiles, mark, section, legend, visible: false };
   start += size;
   explore(tiles, (place, byKeys) => look(layer, place, byKeys));
   return layer;
 });
 
 function look(layer, place, aloud) {
-  outline(layer.mark, place && layer.tiles.place(place.channel, { top: place.row, bottom: place.row, left: place.column, right: place.column }));
+  outline(layer.mark, place && layer.tiles.place(place.channel, boxOf(place)));
   if (!place) return point(null);
-  const { channel, row, column } = place;
-  const box = receptiveField(network.layers, layer.name, { top: row, bottom: row, left: column, right: column });
+  const { channel, row, column } = place, box = receptiveField(network.layers, layer.name, boxOf(place));
   const value = state.frame.results[layer.start + (row * layer.tiles.width + column) * layer.tiles.channels + channel];
-  const at = layer.maps ? `map ${channel}, row ${row}, column ${column}` : `unit ${channel}`;
-  const seen = `rows ${box.top}–${box.bottom}, columns ${box.left}–${box.right}`;
-  return point(box, `${layer.name}, ${at}: ${number(value)}. It sees ${seen} of the image.`, aloud);
+  const unit = layer === layers.at(-1) ? `class ${network.class_names[channel]}` : `unit ${channel}`;
+  const at = layer.maps ? `map ${channel}, row ${row}, column ${column}` : unit;
+  const part = `rows ${box.top}–${box.bottom}, columns ${box.left}–${box.right} of the image`;
+  const whole = box.top === 0 && box.left === 0 && box.bottom === height - 1 && box.right === width - 1;
+  return point(box, `${layer.name}, ${at}: ${number(value)}. It sees ${whole ? "the whole image" : part}.`, aloud);
 }
 
 function paintLayer(layer) {

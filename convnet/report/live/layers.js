@@ -80,9 +80,9 @@ function eachTap({ rows, columns, input: [height, width, channels] }, p, q, visi
   }
 }
 
-// y[p, k] = Σ_{i, c} x[p·s + i·d − lo, c] w[i, c, k] + b[k]: the taps of a window laid out as a row, times the kernel as
-// a matrix, a row of windows at a time. dL/dx: g times the transposed matrix gives for each window what every tap of it
-// gets, and these are added up where they were read. Group j of the channels makes group j of the features.
+// y[p, k] = Σ_{i, c} x[p·s + i·d − lo, c] w[i, c, k] + b[k]: the taps of a window laid out as a row, times the kernel
+// as a matrix, a row of windows at a time. dL/dx: g times the transposed matrix gives what every tap of every window
+// gets, and this is added up where it was read. Group j of the channels makes group j of the features.
 function conv(layer, { kernel, bias }) {
   const { rows, columns, groups } = layer, [, , channels] = layer.input, [high, wide, features] = layer.output;
   const own = channels / groups, made = features / groups, depth = rows.kernel * columns.kernel * own;
@@ -276,7 +276,8 @@ function standardize(layer, { scale, bias }) {
 // y = x s^−β with s = k + (α/n) W[x²], W[·] at channel c the sum over channels c − ⌊n/2⌋ … c + ⌊(n − 1)/2⌋ that exist:
 // dL/dx = s^−β g − (2αβ/n) x Wᵀ[g x s^(−β−1)], Wᵀ the mirrored window.
 function localResponseNorm(layer) {
-  const { size, k, alpha, beta } = layer, channels = layer.input.at(-1), before = Math.floor(size / 2), after = size - 1 - before;
+  const { size, k, alpha, beta } = layer, channels = layer.input.at(-1);
+  const before = Math.floor(size / 2), after = size - 1 - before;
   const output = new Float32Array(volume(layer.input)), gradient = new Float32Array(output.length);
   const s = new Float64Array(output.length);
   let input;

@@ -1,17 +1,17 @@
 // The image, its gradient, its occlusion, and the frame of what is looked at.
 
-const LENS = 176; // about how wide they are, in CSS pixels
+const LENS = 190; // the most that they are wide, in CSS pixels
 
 const lenses = Object.fromEntries(["seen", "gradient", "occlusion"].map((name) => {
   const canvas = byId(name), tiles = new Tiles(canvas, [height, width, 1]);
-  tiles.fit(LENS * 2, LENS, 0);
-  canvas.style.width = "";
+  tiles.layOut(Math.ceil(LENS / width), 1, 0);
   explore(tiles, (place, byKeys) => {
-    const box = place && { top: place.row, bottom: place.row, left: place.column, right: place.column };
-    point(box, place ? pixelWords(place) : "", byKeys);
+    if (place) point(boxOf(place), pixelWords(place), byKeys);
+    else point(null);
   });
-  const legend = canvas.closest("figure").querySelector(".legend");
-  return [name, { tiles, mark: canvas.nextElementSibling, legend: new Legend(legend, name === "seen" || (name === "gradient" && channels === 3) ? null : redBlue) }];
+  const inColours = name === "seen" || (name === "gradient" && channels === 3);
+  const legend = new Legend(canvas.closest("figure").querySelector(".legend"), inColours ? null : redBlue);
+  return [name, { tiles, mark: canvas.nextElementSibling, legend }];
 }));
 
 const grey = (image) => (i) => {
@@ -32,9 +32,10 @@ function paintLenses({ gradient, label }) {
   lenses.seen.tiles.paint(grey(state.image));
   lenses.gradient.tiles.paint(signed(gradient, limit));
   lenses.gradient.legend.show(-limit, limit);
-  const brighter = channels === 3 ? "in the colours that raise it, grey where it stays" : "red raises it, blue lowers it";
+  const inColours = "in the colours that raise it, grey where it stays", inRedAndBlue = "red raises it, blue lowers it";
   byId("lens-words").textContent =
-    `Gradient: how the score (logit) of ${name} changes where a pixel gets brighter: ${brighter}. ` +
+    `Gradient: how the score (logit) of ${name} changes where a pixel gets brighter: ` +
+    `${channels === 3 ? inColours : inRedAndBlue}. ` +
     `Occlusion: how much that score falls where ${rows} × ${columns} pixels are hidden: red is what it rests on.`;
 }
 
@@ -47,7 +48,8 @@ function paintOcclusion(map, done) {
 }
 
 function pixelWords({ row, column }) {
-  const i = row * width + column, own = (values) => Array.from({ length: channels }, (_, c) => number(values[i * channels + c])).join(", ");
+  const i = row * width + column;
+  const own = (values) => Array.from(values.subarray(i * channels, (i + 1) * channels), number).join(", ");
   const fall = state.occlusion ? `, occlusion ${number(state.occlusion[i])}` : "";
   return `Row ${row}, column ${column}: ${own(state.image)}, gradient ${own(state.frame.gradient)}${fall}.`;
 }

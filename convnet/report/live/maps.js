@@ -1,7 +1,7 @@
 // Numbers as pictures: colours, and the tiles that a layer's maps are shown as.
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-const rgba = (red, green, blue) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0; // as canvases have it in memory
+const rgba = (red, green, blue) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0; // as canvases keep it
 
 // A colour for each number from `low` to `high`, of a palette of 256.
 function shade(palette, low, high) {
@@ -12,7 +12,8 @@ function shade(palette, low, high) {
 // A palette as a CSS background.
 function ramp(palette) {
   const steps = Array.from({ length: 17 }, (_, i) => palette[Math.min(16 * i, 255)]);
-  return `linear-gradient(to right, ${steps.map((c) => `rgb(${c & 255} ${(c >> 8) & 255} ${(c >> 16) & 255})`).join(", ")})`;
+  const colours = steps.map((c) => `rgb(${c & 255} ${(c >> 8) & 255} ${(c >> 16) & 255})`);
+  return `linear-gradient(to right, ${colours.join(", ")})`;
 }
 
 function range(values) {
@@ -33,19 +34,23 @@ class Tiles {
     this.context = canvas.getContext("2d");
   }
 
-  // Lay out for `room` CSS pixels of width, tiles about `about` wide.
+  // Lay out for `room` CSS pixels of width, tiles about `about` wide. Returns whether that changed anything.
   fit(room, about, gap) {
     const scale = Math.max(1, Math.min(Math.round(about / this.width), Math.floor(room / this.width)));
     const most = Math.max(1, Math.floor((room + gap) / (this.width * scale + gap)));
-    const rows = Math.ceil(this.channels / most), columns = Math.ceil(this.channels / rows); // rows of about one length
+    const columns = Math.ceil(this.channels / Math.ceil(this.channels / most)); // rows of about one length
     if (scale === this.scale && columns === this.columns && gap === this.gap) return false;
-    Object.assign(this, { scale, columns, gap, rows });
-    this.canvas.width = columns * (this.width * scale + gap) - gap;
-    this.canvas.height = rows * (this.height * scale + gap) - gap;
+    this.layOut(scale, columns, gap);
     this.canvas.style.width = `${this.canvas.width}px`;
+    return true;
+  }
+
+  layOut(scale, columns, gap) {
+    Object.assign(this, { scale, columns, gap });
+    this.canvas.width = columns * (this.width * scale + gap) - gap;
+    this.canvas.height = Math.ceil(this.channels / columns) * (this.height * scale + gap) - gap;
     this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
     this.pixels = new Uint32Array(this.image.data.buffer);
-    return true;
   }
 
   corner(channel) {
@@ -76,9 +81,10 @@ class Tiles {
     const across = this.width * this.scale + this.gap, down = this.height * this.scale + this.gap;
     const i = Math.floor((y * shown) / down), j = Math.floor((x * shown) / across);
     const channel = i * this.columns + j;
-    const row = Math.floor((y * shown - i * down) / this.scale), column = Math.floor((x * shown - j * across) / this.scale);
-    const inside = j < this.columns && channel >= 0 && channel < this.channels && row >= 0 && row < this.height && column >= 0 && column < this.width;
-    return inside ? { channel, row, column } : null;
+    const row = Math.floor((y * shown - i * down) / this.scale);
+    const column = Math.floor((x * shown - j * across) / this.scale);
+    const onTile = row >= 0 && row < this.height && column >= 0 && column < this.width;
+    return onTile && j < this.columns && channel >= 0 && channel < this.channels ? { channel, row, column } : null;
   }
 
   // Where a box of a channel is on the canvas, in parts of its size.
@@ -91,12 +97,17 @@ class Tiles {
     };
   }
 
+  // The same place in the next tile of a direction; null past the last one.
+  beside(place, down, right) {
+    const channel = place.channel + down * this.columns + right;
+    return channel >= 0 && channel < this.channels ? { ...place, channel } : null;
+  }
+
   // The neighbour of a place in a direction, in the next tile where this one ends; null past the last one.
   next({ channel, row, column }, down, right) {
-    let [i, j] = [row + down, column + right], beside = channel;
-    if (i < 0 || i >= this.height) [beside, i] = [channel + down * this.columns, i < 0 ? this.height - 1 : 0];
-    if (j < 0 || j >= this.width) [beside, j] = [channel + right, j < 0 ? this.width - 1 : 0];
-    return beside >= 0 && beside < this.channels ? { channel: beside, row: i, column: j } : null;
+    const [i, j] = [row + down, column + right], { height, width } = this;
+    if (i >= 0 && i < height && j >= 0 && j < width) return { channel, row: i, column: j };
+    return this.beside({ channel, row: (i + height) % height, column: (j + width) % width }, down, right);
   }
 }
 

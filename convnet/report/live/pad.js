@@ -1,14 +1,17 @@
 // What is drawn, as the network's image: strokes are kept as lines, and laid over a ground or a picture.
 //
-// Places are in pixels of the network's image, fractions included. Strokes are {points, colour, width, erases}.
+// Places are in pixels of the network's image, fractions included. Strokes are {points, colour, width, erases};
+// `stroke` is the one that goes on.
 
 const FINE = 8; // lines are drawn this many times finer, and each pixel is the mean of its FINE × FINE parts
 
 class Drawing {
   constructor({ image_shape: [height, width, channels], pen }) {
-    Object.assign(this, { height, width, channels, pen, strokes: [], base: null, fitted: Boolean(pen.box) });
+    Object.assign(this, { height, width, channels, pen, fitted: Boolean(pen.box) });
+    this.clear();
     this.fine = Math.max(1, Math.min(FINE, Math.floor(1024 / Math.max(height, width))));
-    this.sheet = new OffscreenCanvas(width * this.fine, height * this.fine).getContext("2d", { willReadFrequently: true });
+    const canvas = new OffscreenCanvas(width * this.fine, height * this.fine);
+    this.sheet = canvas.getContext("2d", { willReadFrequently: true });
   }
 
   get empty() {
@@ -19,19 +22,22 @@ class Drawing {
   clear(base = null) {
     this.base = base;
     this.strokes = [];
+    this.stroke = null;
   }
 
   begin(point, colour, erases) {
     const width = this.pen.thickness * (erases ? 2 : 1);
-    this.strokes.push({ points: [point], colour: erases ? this.pen.ground : colour, width, erases });
+    this.stroke = { points: [point], colour: erases ? this.pen.ground : colour, width, erases };
+    this.strokes.push(this.stroke);
   }
 
   extend(point) {
-    this.strokes.at(-1).points.push(point);
+    this.stroke?.points.push(point);
   }
 
   undo() {
     this.strokes.pop();
+    this.stroke = null;
   }
 
   // How strokes are moved and enlarged to be as large as the data's, their mass where theirs is: {scale, x, y}.
@@ -39,7 +45,8 @@ class Drawing {
     const lines = this.strokes.filter(({ erases }) => !erases).map(({ points }) => points);
     if (!this.fitted || this.base || lines.length === 0) return { scale: 1, x: 0, y: 0 };
     const { thickness, box: [high, wide], centre: [row, column] } = this.pen;
-    const [left, right] = range(lines.flat().map(([x]) => x)), [top, bottom] = range(lines.flat().map(([, y]) => y));
+    const [left, right] = range(lines.flat().map(([x]) => x));
+    const [top, bottom] = range(lines.flat().map(([, y]) => y));
     const room = (size) => Math.max(size - thickness, 1);
     const scale = Math.min(room(wide) / (right - left || 1e-9), room(high) / (bottom - top || 1e-9), this.height / 2);
     const [x, y] = centreOfLines(lines);
@@ -47,7 +54,8 @@ class Drawing {
       const least = thickness / 2 - scale * low, most = size - thickness / 2 - scale * high; // the border's
       return Math.min(Math.max(wanted, least), Math.max(least, most));
     };
-    return { scale, x: held(left, right, this.width, column - scale * x), y: held(top, bottom, this.height, row - scale * y) };
+    const across = held(left, right, this.width, column - scale * x);
+    return { scale, x: across, y: held(top, bottom, this.height, row - scale * y) };
   }
 
   // The strokes on a canvas, `enlarged` times the network's pixels; their width is kept.
@@ -74,7 +82,8 @@ class Drawing {
   // What the network sees: Float32Array [H, W, C] in 0 … 1.
   get image() {
     const { height, width, channels, fine, sheet } = this;
-    const image = this.base ? Float32Array.from(this.base) : Float32Array.from({ length: height * width * channels }, (_, i) => this.pen.ground[i % channels]);
+    const ground = (_, i) => this.pen.ground[i % channels];
+    const image = Float32Array.from(this.base ?? { length: height * width * channels }, this.base ? undefined : ground);
     if (this.strokes.length === 0) return image;
     sheet.clearRect(0, 0, width * fine, height * fine);
     this.trace(sheet, fine, this.frame);

@@ -4,7 +4,8 @@ const byId = (id) => document.getElementById(id);
 const network = JSON.parse(byId("network").textContent);
 const [height, width, channels] = network.image_shape;
 const weights = new Float32Array(bytesOf(byId("weights").textContent).buffer);
-const [viridis, redBlue] = [network.palettes.viridis, network.palettes.RdBu_r].map((name) => new Uint32Array(bytesOf(name).buffer));
+const paletteOf = (name) => new Uint32Array(bytesOf(network.palettes[name]).buffer);
+const viridis = paletteOf("viridis"), redBlue = paletteOf("RdBu_r");
 const ask = client(network, weights, byId("engine").textContent);
 const drawing = new Drawing(network);
 

@@ -2,6 +2,7 @@
 //
 // A part is a box {top, bottom, left, right} of rows and columns, the last ones included; of a vector it is all of it.
 
+const boxOf = ({ row, column }) => ({ top: row, bottom: row, left: column, right: column });
 const everything = ([height, width]) => ({ top: 0, bottom: height - 1, left: 0, right: (width ?? 1) - 1 });
 const union = (a, b) => ({
   top: Math.min(a.top, b.top), bottom: Math.max(a.bottom, b.bottom),
@@ -14,7 +15,7 @@ function read(axis, size, p, q) {
   return [Math.max(first(axis, p), 0), Math.min(last, size - 1)];
 }
 
-function windowed({ rows, columns, input }, box) {
+function readBox({ rows, columns, input }, box) {
   const [top, bottom] = read(rows, input[0], box.top, box.bottom);
   const [left, right] = read(columns, input[1], box.left, box.right);
   return { top, bottom, left, right };
@@ -25,11 +26,13 @@ const all = (layer) => everything(layer.input);
 
 // What a box of a layer's output reads of its input.
 const READS = {
-  conv: windowed, maxPool: windowed, avgPool: windowed,
+  conv: readBox, maxPool: readBox, avgPool: readBox,
   dense: all, flatten: all, globalAvgPool: all,
   activation: same, batchNorm: same, localResponseNorm: same,
   standardize: (layer, box) => (layer.groups === null ? box : everything(layer.input)),
-  preprocess: ({ top, left }, box) => ({ top: box.top + top, bottom: box.bottom + top, left: box.left + left, right: box.right + left }),
+  preprocess: (part, { top, bottom, left, right }) => ({
+    top: top + part.top, bottom: bottom + part.top, left: left + part.left, right: right + part.left,
+  }),
   residual: (layer, box) => union(reads(layer.body, box), reads(layer.shortcut, box)),
 };
 

@@ -2,7 +2,8 @@
 
 const scores = network.class_names.map((name, label) => {
   const fill = made("i"), value = made("span", { className: "value" });
-  const button = made("button", { type: "button" }, made("span", { className: "name", textContent: name }), made("span", { className: "bar" }, fill), value);
+  const title = made("span", { className: "name", textContent: name }), bar = made("span", { className: "bar" }, fill);
+  const button = made("button", { type: "button" }, title, bar, value);
   button.setAttribute("aria-pressed", "false");
   const point = (to) => () => {
     if (state.pointed === to) return;

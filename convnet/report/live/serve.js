@@ -2,8 +2,8 @@
 
 // Something to send requests to: {id, image, label, watch}. label null: the predicted class. Each is answered with
 // {kind: "frame", id, label, logits, probabilities, gradient, results, time}; results: of all layers, one after the
-// other. With `watch` the occlusion map follows as {kind: "occlusion", id, map, done}, in slices, until the next watched
-// request.
+// other. With `watch` the occlusion map follows as {kind: "occlusion", id, map, done}, in slices, until the next
+// watched request.
 function server(network, weights, reply) {
   const net = new Network(network, weights);
   const channel = new MessageChannel(); // comes back to us after the requests that wait
@@ -54,41 +54,50 @@ function server(network, weights, reply) {
   };
 }
 
-// Asks a server in a worker, or on the page where there are no workers: ask(image, {label, onOcclusion}) -> its frame.
+// Asks a server in a worker, or on the page where no worker can be had: ask(image, {label, onOcclusion}) -> its frame.
 // onOcclusion(map, done), if it is given, is told of the occlusion map as it grows.
 function client(network, weights, source) {
-  const asked = new Map(); // id -> what to do with its frame
-  let count = 0, watched = null;
+  const asked = new Map(); // id -> {request, resolve} of what has no answer yet
+  let count = 0, watched = null, send;
   const receive = (answer) => {
-    if (answer.kind === "occlusion") {
-      if (answer.id === watched.id) watched.onOcclusion(answer.map, answer.done);
-      return;
-    }
-    asked.get(answer.id)(answer);
-    asked.delete(answer.id);
+    if (answer.kind === "frame") {
+      asked.get(answer.id).resolve(answer);
+      asked.delete(answer.id);
+    } else if (answer.id === watched.id) watched.onOcclusion(answer.map, answer.done);
   };
-  const send = sender(network, weights, source, receive);
+  const serveHere = () => {
+    const answer = server(network, weights, receive);
+    send = (request) => setTimeout(answer, 0, request);
+    asked.forEach(({ request }) => send(request));
+  };
+  try {
+    const worker = workerOf(source);
+    worker.onmessage = ({ data }) => receive(data);
+    worker.onerror = (event) => { // some browsers refuse one only now
+      event.preventDefault();
+      worker.terminate();
+      serveHere();
+    };
+    worker.postMessage({ network, weights });
+    send = (request) => worker.postMessage(request);
+  } catch {
+    serveHere();
+  }
   return (image, { label = null, onOcclusion = null } = {}) => new Promise((resolve) => {
     count += 1;
-    asked.set(count, resolve);
+    const request = { id: count, image, label, watch: Boolean(onOcclusion) };
+    asked.set(count, { request, resolve });
     if (onOcclusion) watched = { id: count, onOcclusion };
-    send({ id: count, image, label, watch: Boolean(onOcclusion) });
+    send(request);
   });
 }
 
-function sender(network, weights, source, receive) {
-  try {
-    const start = `let answer = null;
-      onmessage = ({ data }) => {
-        if (answer) answer(data);
-        else answer = server(data.network, data.weights, (reply, moved) => postMessage(reply, moved));
-      };`;
-    const worker = new Worker(URL.createObjectURL(new Blob([source, start], { type: "text/javascript" })));
-    worker.onmessage = ({ data }) => receive(data);
-    worker.postMessage({ network, weights });
-    return (request) => worker.postMessage(request);
-  } catch {
-    const answer = server(network, weights, receive);
-    return (request) => setTimeout(() => answer(request));
-  }
+// A worker that runs `source`. Its first message is {network, weights}, the others are requests.
+function workerOf(source) {
+  const start = `let answer = null;
+    onmessage = ({ data }) => {
+      if (answer) answer(data);
+      else answer = server(data.network, data.weights, (reply, moved) => postMessage(reply, moved));
+    };`;
+  return new Worker(URL.createObjectURL(new Blob([source, start], { type: "text/javascript" })));
 }
