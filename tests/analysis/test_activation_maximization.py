@@ -141,6 +141,7 @@ def test_in_chunks_is_as_at_once(cnn, maximized):
 def test_the_objective_rises(cnn, maximized):
     starts = maximize_units(cnn, "conv1", seeds=(0, 1), steps=0)
     assert starts.objectives.shape == (4, 2, 0)
+    assert len(np.unique(starts.images.reshape(8, -1), axis=0)) == 8  # a start for each unit and seed
     assert (maximized.activations > starts.activations).all()
 
 
@@ -166,6 +167,19 @@ def test_sixty_four_units_are_one_program_and_so_are_others():
     other = view.with_variables(jax.tree.map(jnp.negative, view.variables))
     maximize_units(other, "conv1_relu", range(64), penalties=[], **settings)
     assert len(traced) == once
+
+
+def test_penalties_are_of_the_image_itself_and_not_of_what_jitter_makes_of_it(cnn):
+    def nothing(values, unit):
+        return jnp.zeros(len(values))
+
+    def corner(results, images):
+        return images[:, 0, 0, 0]
+
+    found = maximize_units(cnn, "conv1", [0], objective=nothing, penalties=(corner,), transforms=(Jitter(3),), steps=4,
+                           start=GREY, waking=0)  # fmt: skip
+    changed = np.argwhere(found.images[0, 0, ..., 0] != 0.5)
+    np.testing.assert_array_equal(changed, [[0, 0]])
 
 
 @pytest.mark.parametrize("layer", ["pool1", "dense1_relu", None])
