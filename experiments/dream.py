@@ -14,23 +14,19 @@ outlines of wheels and wings, so that is what it dreams of: not the animals of n
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from convnet.analysis.deep_dream import Dream, deep_dream
 from convnet.cli import run_command
 from convnet.data.files import read_photograph
-from convnet.identity import environment
 from convnet.progress import progress
-from convnet.record import check_writable, parameter_hash, write_atomically, write_json
-from convnet.report.picture import pixels_png
-from convnet.report.tiles import pixel_rgb
+from convnet.record import parameter_hash
+from convnet.report.picture_file import check_place, write_picture
 from convnet.settings import content_hash, require
 from convnet.trained import Trained, load
 
@@ -85,49 +81,17 @@ def dream(command: Command) -> None:
         "parameters": parameter_hash(network.variables),
     }
     out = command.out or Path("runs", "dream", f"{command.image.stem}-{content_hash(settings)}.png")
-    check_place(out)
+    check_place(out, "dream")
     with progress(command.octaves, "octave") as bar:
         found = deep_dream(
             network, photograph[None], command.layer, octaves=command.octaves, iterations=command.iterations,
             step=command.step, smooth=command.smooth, seed=command.seed, on_progress=bar.update,
         )  # fmt: skip
     facts = told(command, network, found, done)
-    picture = pixels_png(pixel_rgb(255 * found.images)[0])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, picture)
-    write_json(
-        out.with_suffix(".json"),
-        {"picture": out.name, "sha256": hashlib.sha256(picture).hexdigest(), **facts, "settings": settings,
-         "objectives": found.objectives[0].tolist(), "environment": environment()},
-    )  # fmt: skip
+    write_picture(
+        out, found.images[0], "dream", {**facts, "settings": settings, "objectives": found.objectives[0].tolist()}
+    )
     print("\n".join(f"{name:<12}{value}" for name, value in [*facts.items(), ("picture", out)]))
-
-
-def check_place(out: Path) -> None:
-    """ValueError unless `out` is a PNG file that can be written, and nothing of somebody else's is in its place."""
-    name = f"out is {str(out)!r}"
-    require(out.suffix.lower() == ".png", "out", str(out), "a file that ends in .png")
-    check_writable(out.parent)
-    if not out.parent.is_dir() and out.parent.exists():
-        raise ValueError(f"{name}: {str(out.parent)!r} is no directory")
-    beside = out.with_suffix(".json")
-    facts = _facts(beside)
-    if beside.exists() and "sha256" not in facts:
-        raise ValueError(f"{name}: beside it, {beside.name} is no dream's; choose another --out")
-    if out.exists() and (not out.is_file() or _digest(out) != facts.get("sha256")):
-        raise ValueError(f"{name}: is there already and was not written by this command; choose another --out")
-
-
-def _facts(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def told(command: Command, network: Trained, found: Dream, done: list[str]) -> dict[str, str]:

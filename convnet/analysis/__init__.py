@@ -17,6 +17,7 @@ from convnet.analysis.errors import confident_errors, confusion_matrix, softmax
 from convnet.analysis.faithfulness import Faithfulness, deletion_insertion
 from convnet.analysis.feature_maps import FeatureMaps, feature_maps
 from convnet.analysis.grad_cam import grad_cam
+from convnet.analysis.handmade import hog, hue_histogram, linear_accuracy
 from convnet.analysis.integrated_gradients import IntegratedGradients, integrated_gradients
 from convnet.analysis.inversion import Inversion, invert
 from convnet.analysis.occlusion import Occlusion, occlusion
@@ -28,6 +29,7 @@ from convnet.analysis.receptive_field import (
     receptive_fields,
 )
 from convnet.analysis.smoothgrad import smoothgrad
+from convnet.analysis.style_transfer import Stylized, style_transfer
 from convnet.analysis.top_patches import TopPatches, top_patches
 from convnet.analysis.units import ClassSelectivity, UnitStatistics, class_selectivity, unit_statistics
 from convnet.analysis.view import MEMORY, View, in_chunks
@@ -47,6 +49,7 @@ __all__ = [
     "Maximized",
     "Occlusion",
     "Similarity",
+    "Stylized",
     "TopPatches",
     "UnitStatistics",
     "View",
@@ -69,9 +72,12 @@ __all__ = [
     "first_layer_filters",
     "grad_cam",
     "guided_relu",
+    "hog",
+    "hue_histogram",
     "in_chunks",
     "integrated_gradients",
     "invert",
+    "linear_accuracy",
     "maximize_classes",
     "maximize_units",
     "occlusion",
@@ -82,6 +88,7 @@ __all__ = [
     "similarity",
     "smoothgrad",
     "softmax",
+    "style_transfer",
     "templates",
     "top_patches",
     "under_rule",

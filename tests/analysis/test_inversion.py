@@ -13,7 +13,7 @@ from scipy.stats import ortho_group
 from convnet import models
 from convnet.analysis import View
 from convnet.analysis.inversion import curvatures, invert
-from convnet.architectures import CNN, AlexNet, Linear, ResNet
+from convnet.architectures import CNN, Linear, ResNet
 from tests.analysis.compilations import compilations
 
 SHAPES = [(5, 7, 1), (4, 3, 3)]
@@ -147,7 +147,7 @@ def smooth_view(request):
 
 
 @pytest.mark.parametrize(("weight", "norm_weight"), [(0.0, 0.0), (3.0, 0.0), (0.0, 0.7), (0.3, 0.05)])
-def test_the_descent_begins_with_the_objective_and_along_its_gradient(smooth_network, images, weight, norm_weight):
+def test_the_descent_begins_with_the_objective_and_along_its_gradient(smooth_view, weight, norm_weight):
     view, images = smooth_view, np.random.default_rng(4).uniform(size=(1, *smooth_view.image_shape))
     settings = dict(total_variation=(weight,), norm_weight=norm_weight, steps=1)
     start = invert(view, images, "conv1_tanh", learning_rate=TINY, **settings)
@@ -241,13 +241,16 @@ def test_the_objective_falls_whatever_the_layer_and_the_weight(cnn, greys, layer
     assert (found.objectives[..., -1] < 0.7 * found.objectives[..., 0]).all()
 
 
-@pytest.mark.parametrize("model", [ResNet("resnet8", width=0.25), AlexNet(width=1 / 32)], ids=lambda model: model.name)
-def test_deep_networks_are_inverted(model, rng):
-    shape = (9, 12, 3) if isinstance(model, ResNet) else (67, 71, 3)
-    view = view_of(model, shape)
-    layer = "stage2/block1" if isinstance(model, ResNet) else "pool2"
-    found = invert(view, rng.uniform(size=(1, *shape)), layer, total_variation=(0.0,), norm_weight=0.0, steps=60)
-    assert found.relative_errors[0, 0, 0, 0] < 0.5
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [(ResNet("resnet8", width=0.25), "stage1/block1"), (CNN(widths=(4,), norm="local_response"), "conv1_norm")],
+    ids=["residual", "local response"],
+)
+def test_other_networks_are_inverted(model, layer, rng):
+    shape = (5, 8, 3)
+    images = rng.uniform(size=(1, *shape))
+    found = invert(view_of(model, shape), images, layer, total_variation=(0.0,), norm_weight=0.0, steps=60)
+    assert found.relative_errors[0, 0, 0, 0] < 0.2
 
 
 def test_a_module_of_ones_own(greys):
@@ -285,35 +288,33 @@ def test_errors_are_those_of_the_images_that_come_back(cnn, greys):
 
 
 def test_an_inversion_depends_on_its_image_alone(cnn, greys):
-    settings = dict(layers="pool1", seeds=(3, 4), steps=20)
-    together = invert(cnn, greys, **settings)
-    for n, image in enumerate(greys):
-        alone = invert(cnn, image[None], **settings)
-        np.testing.assert_allclose(alone.images[:, 0], together.images[:, n], atol=1e-5)
+    together = invert(cnn, greys, "pool1", seeds=(3, 4), steps=5)
+    for n in range(3):
+        alone = invert(cnn, greys[n : n + 1], "pool1", seeds=(3, 4), steps=5)
+        np.testing.assert_allclose(alone.images[:, 0], together.images[:, n], atol=1e-4)
         assert np.isnan(alone.feature_errors).all()
         np.testing.assert_allclose(alone.relative_errors[:, 0], together.relative_errors[:, n], rtol=1e-3)
-    one = invert(cnn, greys, "pool1", total_variation=(5.0,), seeds=(4,), steps=20)
-    np.testing.assert_allclose(one.images[:, :, 0, 0], together.images[:, :, 1, 1], atol=1e-5)
+    one = invert(cnn, greys, "pool1", total_variation=(5.0,), seeds=(4,), steps=5)
+    np.testing.assert_allclose(one.images[:, :, 0, 0], together.images[:, :, 1, 1], atol=1e-4)
 
 
 def test_small_chunks_give_what_large_ones_do_and_tell_of_their_progress(cnn, greys):
     done = []
-    settings = dict(layers=["pool1", "logits"], seeds=(3, 4), steps=20)
-    whole = invert(cnn, greys, **settings)
-    parts = invert(cnn, greys, memory=1, on_progress=done.append, **settings)
-    np.testing.assert_allclose(parts.images, whole.images, atol=1e-5)
+    whole = invert(cnn, greys, ["pool1", "logits"], seeds=(3, 4), steps=5)
+    parts = invert(cnn, greys, ["pool1", "logits"], seeds=(3, 4), steps=5, memory=1, on_progress=done.append)
+    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
     assert done == [1] * (2 * 3 * 3 * 2)
 
 
 def test_the_same_seed_gives_the_same_bits(cnn, greys):
-    one, again, other = (invert(cnn, greys, "pool1", steps=20, seeds=(seed,)).images for seed in (0, 0, 1))
+    one, again, other = (invert(cnn, greys, "pool1", steps=5, seeds=(seed,)).images for seed in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 0.01
 
 
 def test_uint8_images_are_taken(cnn, greys):
     pixels = np.round(255 * greys).astype(np.uint8)
-    found, same = (invert(cnn, images, "pool1", steps=20).images for images in (pixels, pixels / np.float32(255)))
+    found, same = (invert(cnn, images, "pool1", steps=5).images for images in (pixels, pixels / np.float32(255)))
     np.testing.assert_allclose(found, same, atol=1e-5)
 
 

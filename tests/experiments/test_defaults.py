@@ -13,6 +13,7 @@ from convnet.experiments import (
     look,
     predict,
     reproduce,
+    style_transfer,
     train,
 )
 
@@ -44,6 +45,9 @@ DEFAULTS = {
     look.Command: {"sections": ("layers", "training", "weights", "image", "fields", "units", "occlusion", "inversion",
                                 "classes", "dreams", "trust"),
                    "images": (), "units": (), "out": None, "seed": 0, "live": True, "quick": False},
+    style_transfer.Command: {"run": Path("runs/look/cifar10"), "content_layer": None, "style_layers": (),
+                             "style_weight": 100.0, "variation_weight": 0.0, "steps": 200, "start": "content",
+                             "size": 384, "style_size": None, "seed": 0, "out": None},
 }  # fmt: skip
 
 

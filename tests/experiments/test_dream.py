@@ -96,10 +96,10 @@ def test_its_own_picture_is_written_over_and_nobody_elses(run, photo, tmp_path, 
 
 def test_what_stands_beside_is_left_alone(run, photo, tmp_path, capsys):
     beside = tmp_path / "dream.json"
-    for content in ('{"mine": 1}', "no JSON", "[1]"):
+    for content in ('{"mine": 1}', '{"command": "other", "sha256": ""}', "no JSON", "[1]"):
         beside.write_text(content)
         assert main([str(photo), "--run", str(run), "--out", str(tmp_path / "dream.png"), *FEW]) == 2
-        assert "beside it, dream.json is no dream's" in capsys.readouterr().err
+        assert "dream.json beside it was not written by this command" in capsys.readouterr().err
         assert beside.read_text() == content
     assert files(tmp_path) == ["a photo.png", "dream.json"]
 

@@ -14,6 +14,7 @@ from convnet.experiments import (
     look,
     predict,
     reproduce,
+    style_transfer,
     train,
 )
 
@@ -30,6 +31,7 @@ from tests.experiments.would_do import (
     looked,
     predicted,
     reproduced,
+    stylized,
     trained,
     tried,
 )
@@ -37,6 +39,7 @@ from tests.experiments.would_do import (
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 TWO = ["--factor", "optim.name=sgd,adam", "--factor", "model.kernel=3,5"]
 FILE = ["--config", "settings.json"]
+PHOTOS = ["photo.png", "grey.png"]
 
 COMMANDS = {
     compared: (compare.Compare, []),
@@ -49,8 +52,12 @@ COMMANDS = {
     reproduced: (reproduce.Reproduce, ["run"]),
     dreamed: (dream.Command, ["photo.png"]),
     looked: (look.Command, ["run"]),
+    stylized: (style_transfer.Command, PHOTOS),
 }
 """What the command would do -> its settings, and the arguments that are there without the option."""
+
+PLACED = (dreamed, looked, predicted, reproduced, stylized)
+"""Where the usual place of what they write does for these tests, or nothing is written."""
 
 # (command, option): the arguments with it, and what it is seen by.
 OPTIONS = {
@@ -139,6 +146,19 @@ OPTIONS = {
     (looked, "seed"): (["run", "--seed", "3"], {"seed": 3}),
     (looked, "live"): (["run", "--no-live"], {"live": False}),
     (looked, "quick"): (["run", "--quick"], {"effort": Effort.quick(), "out": Path("run/look-quick")}),
+    (stylized, "content"): (["white.png", "grey.png"], {"photograph": (255, 30, 40)}),
+    (stylized, "style"): (["photo.png", "white.png"], {"style": (255, 30, 40)}),
+    (stylized, "run"): ([*PHOTOS, "--run", "other"], {"run": Path("other")}),
+    (stylized, "content_layer"): ([*PHOTOS, "--content-layer", "conv1"], {"content_layer": "conv1"}),
+    (stylized, "style_layers"): ([*PHOTOS, "--style-layers", "a", "b"], {"style_layers": ("a", "b")}),
+    (stylized, "style_weight"): ([*PHOTOS, "--style-weight", "0.5"], {"style_weight": 0.5}),
+    (stylized, "variation_weight"): ([*PHOTOS, "--variation-weight", "0.5"], {"variation_weight": 0.5}),
+    (stylized, "steps"): ([*PHOTOS, "--steps", "3"], {"steps": 3}),
+    (stylized, "start"): ([*PHOTOS, "--start", "noise"], {"start": "noise"}),
+    (stylized, "size"): ([*PHOTOS, "--size", "20"], {"photograph": (0, 15, 20), "style": (128, 15, 20)}),
+    (stylized, "style_size"): ([*PHOTOS, "--style-size", "20"], {"style": (128, 15, 20)}),
+    (stylized, "seed"): ([*PHOTOS, "--seed", "3"], {"seed": 3}),
+    (stylized, "out"): ([*PHOTOS, "--out", "mine.png"], {"out": Path("mine.png")}),
 }  # fmt: skip
 
 
@@ -155,9 +175,7 @@ def test_the_option_changes_something(command, args, expected, workplace):
     assert {name: seen.get(name) for name in expected} == expected
     usual = COMMANDS[command][1]
     with workplace.context() as patch:
-        without = command(
-            patch, [*usual, *([] if command in (dreamed, looked, predicted, reproduced) else ["--out", "usual"])]
-        )
+        without = command(patch, [*usual, *([] if command in PLACED else ["--out", "usual"])])
     assert [name for name, value in expected.items() if without.get(name) == value] == []
 
 

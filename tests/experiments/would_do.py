@@ -20,6 +20,7 @@ from convnet.experiments import (
     look,
     predict,
     reproduce,
+    style_transfer,
     train,
 )
 from PIL import Image
@@ -27,6 +28,7 @@ from PIL import Image
 from convnet import data, trial
 from convnet.ablation import cells
 from convnet.analysis.deep_dream import Dream
+from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
 from convnet.config import RunConfig
 from convnet.report import Page
@@ -240,6 +242,25 @@ def dreamed(patch, args):
     for name, grey in (("photo", 0), ("white", 255)):
         Image.new("L", (40, 30), grey).save(f"{name}.png")
     assert dream.main(args) == 0
+    return {**seen[0], **seen[1], "out": Path(printed[-1].rpartition(" ")[2])}
+
+
+def stylized(patch, args):
+    seen, printed = [], []
+    network = SimpleNamespace(image_shape=(8, 8, 1), config=RunConfig(), epoch=7, variables={})
+
+    def transfer(network, content, style, on_progress, **settings):
+        photographs = {"photograph": (content.max(), *content.shape[:2]), "style": (style.max(), *style.shape[:2])}
+        seen.append({**photographs, **settings})
+        return Stylized("last", ("first",), content / 255, np.zeros(1), 0.0, np.zeros(1), 0.0)
+
+    patch.setattr(style_transfer, "load", lambda run: seen.append({"run": run}) or network)
+    patch.setattr(style_transfer, "style_transfer", transfer)
+    patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(map(str, words))))
+    style_transfer.USUAL.mkdir(parents=True, exist_ok=True)
+    for name, grey in (("photo", 0), ("white", 255), ("grey", 128)):
+        Image.new("L", (40, 30), grey).save(f"{name}.png")
+    assert style_transfer.main(args) == 0
     return {**seen[0], **seen[1], "out": Path(printed[-1].rpartition(" ")[2])}
 
 
