@@ -13,7 +13,16 @@ from scipy.stats import ortho_group
 from convnet import models
 from convnet.analysis import View
 from convnet.analysis.inversion import curvatures, invert
-from convnet.architectures import CNN, Linear, ResNet
+from convnet.architectures import CNN, Linear, Table
+from convnet.architectures.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Flatten,
+    LayerNorm,
+    LocalResponseNorm,
+    Pool,
+)
 from tests.analysis.compilations import compilations
 
 SHAPES = [(5, 7, 1), (4, 3, 3)]
@@ -34,14 +43,14 @@ def linear_view(kernel, bias, shape):
     return view.with_variables({"params": params})
 
 
-@pytest.fixture(params=SHAPES, ids=NAMES)
+@pytest.fixture(scope="module", params=SHAPES, ids=NAMES)
 def shape(request):
     return request.param
 
 
-@pytest.fixture
-def images(rng, shape):
-    return rng.uniform(size=(3, *shape)).astype(np.float32)
+@pytest.fixture(scope="module")
+def images(shape):
+    return np.random.default_rng(0).uniform(size=(3, *shape)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -109,29 +118,37 @@ def test_an_orthonormal_layer_gives_the_image_back(shape, images):
     np.testing.assert_allclose(found.relative_errors, 0, atol=1e-5)
 
 
-def test_linear_features_give_the_solution_of_the_normal_equations(rng, shape, images):
-    kernel, bias, differences = linear_problem(rng, shape, int(np.prod(shape)) // 2)
-    weights = (0.02, 0.2, 2.0)
-    view = linear_view(kernel, bias, shape)
-    found = invert(view, images, "logits", total_variation=weights, norm_weight=0.0, steps=4000)
-    for n, image in enumerate(images):
-        x0 = image.astype(np.float64).ravel()
-        wanted = x0 @ kernel + bias
-        rms = np.sqrt(np.mean((x0 - 0.5) ** 2))
-        for v, weight in enumerate(weights):
-            fidelity = kernel @ kernel.T / np.sum(wanted**2)
-            smoothness = weight / x0.size / rms**2 * differences.T @ differences
-            solution = np.linalg.solve(fidelity + smoothness, fidelity @ x0)
-            np.testing.assert_allclose(found.images[0, n, v, 0].ravel(), solution, atol=2e-4)
-            error = np.linalg.norm((solution - x0) @ kernel)
-            np.testing.assert_allclose(found.relative_errors[0, n, v, 0], error / np.linalg.norm(wanted), atol=1e-4)
+WEIGHTS = (0.02, 0.2, 2.0, 20.0)
 
 
-def test_the_smoother_the_image_is_to_be_the_further_are_its_features(rng, shape, images):
-    kernel, bias, _ = linear_problem(rng, shape, int(np.prod(shape)) // 2)
+@pytest.fixture(scope="module")
+def convex(shape, images):
+    """Half as many linear features as values, so that what they leave open is up to the variation: how the images were
+    inverted for WEIGHTS, and (images, distance of its features over their norm) of the exact solutions [N, V]."""
+    kernel, bias, differences = linear_problem(np.random.default_rng(2), shape, int(np.prod(shape)) // 2)
     view = linear_view(kernel, bias, shape)
-    found = invert(view, images, "logits", total_variation=(0.0, 0.1, 1.0, 10.0, 100.0), norm_weight=0.0, steps=1500)
-    assert (np.diff(found.feature_errors, axis=2) >= 0).all()
+    found = invert(view, images, "logits", total_variation=WEIGHTS, norm_weight=0.0, steps=4000)
+    exact = np.zeros((len(images), len(WEIGHTS), *shape)), np.zeros((len(images), len(WEIGHTS)))
+    for n, v in np.ndindex(exact[1].shape):
+        x0 = images[n].astype(np.float64).ravel()
+        wanted, rms = x0 @ kernel + bias, np.sqrt(np.mean((x0 - 0.5) ** 2))
+        fidelity = kernel @ kernel.T / np.sum(wanted**2)
+        smoothness = WEIGHTS[v] / x0.size / rms**2 * differences.T @ differences
+        solution = np.linalg.solve(fidelity + smoothness, fidelity @ x0)
+        exact[0][n, v] = solution.reshape(shape)
+        exact[1][n, v] = np.linalg.norm((solution - x0) @ kernel) / np.linalg.norm(wanted)
+    return found, *exact
+
+
+def test_linear_features_give_the_solution_of_the_normal_equations(convex):
+    found, solutions, errors = convex
+    np.testing.assert_allclose(found.images[0, :, :, 0], solutions, atol=2e-4)
+    np.testing.assert_allclose(found.relative_errors[0, :, :, 0], errors, atol=1e-4)
+
+
+def test_the_smoother_the_image_is_to_be_the_further_are_its_features(convex):
+    found, _, _ = convex
+    assert (np.diff(found.feature_errors, axis=2) > 0).all()
     assert (found.feature_errors[:, :, -1] > 0.05).all()
 
 
@@ -215,42 +232,41 @@ def test_curvatures_are_the_largest_eigenvalues_of_the_hessians(rng):
 
 def test_it_starts_as_noise_of_the_images_norm_around_the_centre(images):
     shape = images.shape[1:]
-    view = view_of(CNN(widths=(2,), head_width=0), shape)
+    view = linear_view(np.ones((np.prod(shape), 1)), [0.0], shape)
     images = images * np.float32([[[[1.0]]], [[[0.5]]], [[[0.0]]]])
+    settings = dict(total_variation=(0.5,), seeds=(0, 1, 2), steps=1, learning_rate=TINY)
     for center in (0.5, 0.25):
-        found = invert(view, images, "conv1", seeds=(0, 1, 2), steps=1, learning_rate=TINY, center=center).images[0]
+        found = invert(view, images, "logits", center=center, **settings).images[0]
         noise = (found[:, 0] - center) / np.sqrt(np.mean((images - center) ** 2, axis=(1, 2, 3)))[:, *[None] * 4]
         np.testing.assert_allclose(noise, np.broadcast_to(noise[:1], noise.shape), atol=1e-5)
         assert abs(noise[0].mean()) < 0.3
         assert 0.8 < noise[0].std() < 1.2
         assert np.abs(noise[0, 0] - noise[0, 1]).max() > 0.5
+    centers = tuple(0.1 + 0.2 * c for c in range(shape[2]))
+    found = invert(view, images, "logits", center=centers, **settings).images[0]
+    around = (found[:, 0] - centers) / np.sqrt(np.mean((images - centers) ** 2, axis=(1, 2, 3)))[:, *[None] * 4]
+    np.testing.assert_allclose(around, noise, atol=1e-5)
 
 
-def test_a_centre_for_each_channel(images):
-    channels = images.shape[3]
-    view = view_of(CNN(widths=(2,), head_width=0), images.shape[1:])
-    center = tuple(0.1 + 0.2 * c for c in range(channels))
-    found = invert(view, images, "conv1", seeds=range(40), steps=1, learning_rate=TINY, center=center)
-    np.testing.assert_allclose(found.images.mean(axis=(0, 1, 2, 3, 4, 5)), center, atol=0.05)
+# What follows shares its programs: three images, three weights, two starts, twenty steps.
+SHARED = dict(seeds=(0, 1), steps=20)
 
 
-@pytest.mark.parametrize("layer", ["conv1", "conv1_relu", "pool1", "dense1_relu", "logits"])
+@pytest.mark.parametrize("layer", ["conv1_relu", "pool1", "logits"])
 def test_the_objective_falls_whatever_the_layer_and_the_weight(cnn, greys, layer):
-    found = invert(cnn, greys, layer, total_variation=(0.0, 0.5, 50.0, 5000.0), steps=60)
+    found = invert(cnn, greys, layer, total_variation=(0.0, 5.0, 5000.0), **SHARED)
     assert np.isfinite(found.objectives).all()
-    assert (found.objectives[..., -1] < 0.7 * found.objectives[..., 0]).all()
+    assert (found.objectives[..., -1] < 0.8 * found.objectives[..., 0]).all()
 
 
-@pytest.mark.parametrize(
-    ("model", "layer"),
-    [(ResNet("resnet8", width=0.25), "stage1/block1"), (CNN(widths=(4,), norm="local_response"), "conv1_norm")],
-    ids=["residual", "local response"],
-)
-def test_other_networks_are_inverted(model, layer, rng):
-    shape = (5, 8, 3)
-    images = rng.uniform(size=(1, *shape))
-    found = invert(view_of(model, shape), images, layer, total_variation=(0.0,), norm_weight=0.0, steps=60)
-    assert found.relative_errors[0, 0, 0, 0] < 0.2
+def test_through_normalisation_and_pooling(rng):
+    layers = (
+        *(Conv("conv1", 4), BatchNorm("batch"), LayerNorm("layer"), Activation("gelu1", "gelu")),
+        *(LocalResponseNorm("response"), Pool("max", "max", 3, 2, 1), Pool("avg", "avg", 2, 1), Flatten()),
+    )
+    view, image = view_of(Table(layers), (5, 8, 3)), rng.uniform(size=(1, 5, 8, 3))
+    found = invert(view, image, "avg", total_variation=(0.0,), norm_weight=0.0, steps=60)
+    assert found.objectives[0, 0, 0, 0, -1] < 0.1 * found.objectives[0, 0, 0, 0, 0]
 
 
 def test_a_module_of_ones_own(greys):
@@ -270,7 +286,7 @@ def test_a_module_of_ones_own(greys):
 
 
 def test_errors_are_those_of_the_images_that_come_back(cnn, greys):
-    found = invert(cnn, greys, ["conv1_relu", "logits"], seeds=(0, 1), steps=20)
+    found = invert(cnn, greys, ["conv1_relu", "logits"], **SHARED)
     assert found.layers == ("conv1_relu", "logits")
     assert found.total_variation == (0.5, 5.0, 50.0)
     assert found.objectives.shape == (2, 3, 3, 2, 20)
@@ -287,43 +303,41 @@ def test_errors_are_those_of_the_images_that_come_back(cnn, greys):
             )
 
 
-def test_an_inversion_depends_on_its_image_alone(cnn, greys):
-    together = invert(cnn, greys, "pool1", seeds=(3, 4), steps=5)
-    for n in range(3):
-        alone = invert(cnn, greys[n : n + 1], "pool1", seeds=(3, 4), steps=5)
-        np.testing.assert_allclose(alone.images[:, 0], together.images[:, n], atol=1e-4)
-        assert np.isnan(alone.feature_errors).all()
-        np.testing.assert_allclose(alone.relative_errors[:, 0], together.relative_errors[:, n], rtol=1e-3)
-    one = invert(cnn, greys, "pool1", total_variation=(5.0,), seeds=(4,), steps=5)
-    np.testing.assert_allclose(one.images[:, :, 0, 0], together.images[:, :, 1, 1], atol=1e-4)
-
-
-def test_small_chunks_give_what_large_ones_do_and_tell_of_their_progress(cnn, greys):
-    done = []
-    whole = invert(cnn, greys, ["pool1", "logits"], seeds=(3, 4), steps=5)
-    parts = invert(cnn, greys, ["pool1", "logits"], seeds=(3, 4), steps=5, memory=1, on_progress=done.append)
-    np.testing.assert_allclose(parts.images, whole.images, atol=1e-4)
-    assert done == [1] * (2 * 3 * 3 * 2)
+def test_an_inversion_depends_on_its_image_alone_and_not_on_chunks(smooth_view):
+    images = np.random.default_rng(5).uniform(size=(3, *smooth_view.image_shape))
+    settings, done = dict(layers="conv1_tanh", total_variation=(0.5, 5.0)), []
+    together = invert(smooth_view, images, seeds=(3, 4), **settings, steps=20)
+    assert np.isfinite(together.feature_errors).all()
+    parts = invert(smooth_view, images, seeds=(3, 4), **settings, steps=20, memory=1, on_progress=done.append)
+    np.testing.assert_allclose(parts.images, together.images, atol=1e-9)
+    assert done == [1] * (3 * 2 * 2)
+    alone = invert(smooth_view, images[1:2], layers="conv1_tanh", total_variation=(5.0,), seeds=(4,), steps=20)
+    np.testing.assert_allclose(alone.images[:, 0, 0, 0], together.images[:, 1, 1, 1], atol=1e-9)
+    np.testing.assert_allclose(alone.relative_errors[:, 0, 0, 0], together.relative_errors[:, 1, 1, 1], atol=1e-9)
+    assert np.isnan(alone.distances).all()
+    assert np.isnan(alone.feature_errors).all()
 
 
 def test_the_same_seed_gives_the_same_bits(cnn, greys):
-    one, again, other = (invert(cnn, greys, "pool1", steps=5, seeds=(seed,)).images for seed in (0, 0, 1))
+    one, again = (invert(cnn, greys, "pool1", **SHARED).images for _ in range(2))
     np.testing.assert_array_equal(one, again)
-    assert np.abs(one - other).max() > 0.01
+    other = invert(cnn, greys, "pool1", seeds=(2, 0), steps=20).images
+    np.testing.assert_array_equal(other[..., 1, :, :, :], one[..., 0, :, :, :])
+    assert np.abs(other[..., 0, :, :, :] - one[..., 0, :, :, :]).max() > 0.01
 
 
 def test_uint8_images_are_taken(cnn, greys):
     pixels = np.round(255 * greys).astype(np.uint8)
-    found, same = (invert(cnn, images, "pool1", steps=5).images for images in (pixels, pixels / np.float32(255)))
+    found, same = (invert(cnn, images, "pool1", **SHARED).images for images in (pixels, pixels / np.float32(255)))
     np.testing.assert_allclose(found, same, atol=1e-5)
 
 
 def test_other_numbers_images_and_weights_compile_nothing(cnn, greys):
-    invert(cnn, greys, "pool1", steps=5, seeds=(0, 1))
+    invert(cnn, greys, "pool1", **SHARED)
     others = cnn.with_variables(jax.tree.map(lambda leaf: 2 * leaf, cnn.variables))
     with compilations() as compiled:
         invert(
-            others, 1 - greys, "pool1", steps=5, seeds=(7, 8), total_variation=(0.0, 1.0, 2.0), norm_weight=0.5,
+            others, 1 - greys, "pool1", steps=20, seeds=(7, 8), total_variation=(0.0, 1.0, 2.0), norm_weight=0.5,
             learning_rate=0.3, momentum=0.5, center=0.25,
         )  # fmt: skip
     assert compiled == []
@@ -333,17 +347,17 @@ def test_other_numbers_images_and_weights_compile_nothing(cnn, greys):
 
 
 def test_an_image_that_is_the_centre_all_over(cnn):
-    found = invert(cnn, np.full((2, *SHAPES[0]), 0.5, np.float32), "conv1_relu", steps=20)
+    found = invert(cnn, np.full((3, *SHAPES[0]), 0.5, np.float32), "conv1_relu", **SHARED)
     np.testing.assert_allclose(found.images, 0.5, atol=1e-3)
 
 
 def test_a_layer_that_is_dead(cnn, greys):
     dead = cnn.with_variables(jax.tree.map(lambda leaf: -jnp.ones_like(leaf), cnn.variables))
     assert not np.asarray(dead.at("conv1_relu", greys)).any()
-    found = invert(dead, greys, "conv1_relu", total_variation=(0.0, 0.5), steps=20)
+    found = invert(dead, greys, "conv1_relu", **SHARED)
     assert np.isfinite(found.images).all()
     assert np.isnan(found.feature_errors).all()
-    free = invert(dead, greys, "conv1_relu", total_variation=(0.0,), norm_weight=0.0, steps=20)
+    free = invert(dead, greys, "conv1_relu", total_variation=(0.0, 0.0, 0.0), norm_weight=0.0, **SHARED)
     np.testing.assert_array_equal(free.objectives, 0)
 
 
