@@ -201,6 +201,24 @@ def effective_size(field: np.ndarray) -> float:
     return float(np.sqrt((field > COUNTS * field.max()).sum()))
 
 
+def effective_deviation(field: np.ndarray) -> tuple[float, float]:
+    """The standard deviation of a field along rows and along columns, in pixels; 0 for a field of zeros.
+
+    field: [H, W] of `effective_receptive_field`, taken for a distribution. Where all kernels are uniform, of sides k
+    and with j pixels from one of their elements to the next, it is √(Σ j²(k² − 1) / 12) (Luo et al., section 2). It
+    tells fields of a few layers apart, of which all pixels count in `effective_size`.
+    """
+    field = np.asarray(field, np.float64)
+    total = field.sum()
+    shares = (field.sum(axis=1), field.sum(axis=0))
+    return tuple(_deviation(share / total) if total > 0 else 0.0 for share in shares)
+
+
+def _deviation(shares: np.ndarray) -> float:
+    places = np.arange(len(shares))
+    return float(np.sqrt(shares @ (places - shares @ places) ** 2))
+
+
 def _place(view: View, layer: str, position: tuple[int, int] | None) -> tuple[int, ...]:
     sides = view.layers[layer][:-1]
     if position is None:
