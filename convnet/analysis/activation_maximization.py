@@ -26,9 +26,6 @@ from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.settings import require
 from convnet.trained import Trained
 
-WAKING = 16
-"""First steps in which a dead unit is woken, as in lucid."""
-
 REGULARIZED = {"transforms": (Jitter(2),), "constraints": (Blur(0.5, every=4), Clip())}
 """Settings for pictures of units, of networks on images of about 30 pixels. Without them what excites a unit most is
 true to the letter, and looks like noise."""
@@ -149,7 +146,8 @@ def maximize_units(
     layer: None: the class logits. units: channels of maps, entries of vectors; None: all. An image depends on its unit
     and seed alone, not on which others are asked for, but for penalties that compare starts (`Diversity`).
     optimizer: from the learning rate to an Optax chain, optax.sgd say. waking: in so many first steps a unit that gets
-    no gradient is woken (`waking_relu`); None: WAKING of a model that computes through an `OpSet`, else 0.
+    no gradient is woken (`waking_relu`), 16 in lucid; None: in half of them, as a blur puts weak units to sleep again,
+    and in none where the model does not compute through an `OpSet`.
     on_progress: told how many units each chunk has finished. Other units, seeds (as many), weights of the network and
     learning rates run the same program.
 
@@ -160,7 +158,7 @@ def maximize_units(
     require(steps >= 0, "steps", steps, "0 or more")
     require(len(seeds) >= 1, "seeds", seeds, "one or more")
     require(0 < learning_rate < inf, "learning_rate", learning_rate, "a positive number")
-    waking = (WAKING if hasattr(view.model, "ops") else 0) if waking is None else waking
+    waking = ((steps + 1) // 2 if hasattr(view.model, "ops") else 0) if waking is None else waking
     require(waking >= 0, "waking", waking, "0 or more")
     awake = view.replace_ops(relu=waking_relu) if waking else view
     units = None if units is None else list(units)
