@@ -48,6 +48,7 @@ def visit(chromium):
         context.on("weberror", lambda error: told.append(f"{error.error}"))
         context.on("request", lambda request: asked.append(request.url))
         context.add_init_script(script)
+        context.set_default_timeout(120_000)  # milliseconds; a busy machine is no fault of the page
         page = context.new_page()
         page.goto(path.as_uri())
         return page
