@@ -41,7 +41,7 @@ def fields(look: Look) -> Section:
         table=table,
         caption=f"Effective field: how much the centre unit changes with each pixel, mean over {len(images)} images "
         "(Luo et al., 2016), square root of the share of the largest; its width is the root of the number of pixels "
-        "above 4.55 % of the centre's. At random: the same network with the weights it could start from. A wrong "
+        "above 4.55 % of the largest. At random: the same network with the weights it could start from. A wrong "
         "picture: an effective field that reaches beyond the theoretical box.",
         arrays=found,
     )
