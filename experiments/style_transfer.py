@@ -51,7 +51,7 @@ class Command:
     grain, late ones about larger patterns. Default: the first of each size of maps."""
     style_weight: float = 100.0
     """How much the style counts beside the content: with more of it, less is left of the photograph."""
-    variation_weight: float = 0.0
+    variation_weight: float = 10.0
     """How much differences between neighbouring pixels count: with more of it, the picture is smoother."""
     steps: int = 200
     """Steps of L-BFGS."""

@@ -49,7 +49,7 @@ def style_loss(features: Array, wanted: Array) -> Array:
 @dataclass(frozen=True, eq=False)
 class Stylized:
     """image: [H, W, C] in 0 … 1. objectives: [steps + 1], L at the start and after each step. content_loss, variation,
-    style_losses [layers]: those of the image, as they stand in L before they are weighed."""
+    style_losses [layers]: those of the image with its margin, as they stand in L before they are weighed."""
 
     content_layer: str
     style_layers: tuple[str, ...]
@@ -68,10 +68,11 @@ def style_transfer(
     content_layer: str | None = None,
     style_layers: Sequence[str] | None = None,
     style_weight: float = 100.0,
-    variation_weight: float = 0.0,
+    variation_weight: float = 10.0,
     steps: int = 200,
     start: Start = "content",
     pooling: Pooling = "avg",
+    margin: int = 16,
     seed: int = 0,
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> Stylized:
@@ -79,16 +80,19 @@ def style_transfer(
 
     L(x) = ½ mean((F − P)²) + style_weight · mean over layers of E + variation_weight · Σ TV(x) / M
 
-    with E that of `style_loss`, M the number of values in the image, and F, P, and A maps divided by the mean of |F|
-    over the layer's maps of both images, as the authors scale their network (theirs channel by channel). They sum over
-    the content layer where this takes the mean, so that a weight means the same whatever the size and the network;
-    theirs do not transfer.
+    with E that of `style_loss` and M the number of values in the image. F, P and the style's maps are divided by the
+    mean of |F| over the layer's maps of both images, as the authors scale their network (theirs channel by channel).
+    They sum over the content layer where this takes the mean, so that a weight means the same whatever the size and
+    the network: theirs do not transfer. The variation, which they do without, is Johnson et al.'s (ECCV 2016): small
+    networks leave a grain.
 
     content_layer, style_layers: maps; None: `usual_layers`. start: the content, or Gaussian noise by `seed`. pooling:
-    averages in the place of maxima, as the authors advise, or maxima, as the network was trained. x goes downhill by
-    L-BFGS-B (SciPy's), which keeps it in 0 … 1: cut to that at the end, images are far from what was found. `steps`
-    end early where it is at the bottom. on_progress: told how many steps more are done. Other images of these sizes,
-    other weights and numbers run the same programs.
+    averages in the place of maxima, as the authors advise, or maxima, as the network was trained. margin: so many
+    pixels beyond its border the content is mirrored, painted as well, and cut off, as a network's padding shows there.
+    0 for a module that takes images of one size only. x goes downhill by L-BFGS-B (SciPy's), which keeps it in 0 … 1:
+    an image cut to that at the end is far from what was found. `steps` end early where it is at the bottom.
+    on_progress: told how many steps more are done. Other images of these sizes, other weights and numbers run the same
+    programs.
 
     Raises ValueError for images, layers and numbers that will not do, and where averages are asked of a model that does
     not compute through an `OpSet`.
@@ -96,9 +100,11 @@ def style_transfer(
     for name, value in {"style_weight": style_weight, "variation_weight": variation_weight}.items():
         require(0 <= value < inf, name, value, "0 or more")
     require(steps >= 0, "steps", steps, "0 or more")
+    require(margin >= 0, "margin", margin, "0 or more pixels")
     require(start in get_args(Start), "start", start, f"one of {', '.join(get_args(Start))}")
     require(pooling in get_args(Pooling), "pooling", pooling, f"one of {', '.join(get_args(Pooling))}")
-    (view, content), (style_view, style) = _seen(network, "content", content), _seen(network, "style", style)
+    view, content = _seen(network, "content", content, margin)
+    style_view, style = _seen(network, "style", style)
     usual = usual_layers(view) if content_layer is None or style_layers is None else (content_layer, style_layers)
     content_layer = usual[0] if content_layer is None else content_layer
     style_layers = tuple(usual[1] if style_layers is None else style_layers)
@@ -114,7 +120,8 @@ def style_transfer(
         x, objectives = _descend(objective, x, steps, on_progress)
         of_content, of_style, variation = _terms_of(view, wanted, x, **layers)
     losses = {"content_loss": float(of_content), "style_losses": np.asarray(of_style), "variation": float(variation)}
-    return Stylized(**layers, image=x[0], objectives=objectives, **losses)
+    rows, columns = (slice(margin, side - margin) for side in view.image_shape[:2])
+    return Stylized(**layers, image=x[0, rows, columns], objectives=objectives, **losses)
 
 
 def usual_layers(view: View) -> tuple[str, tuple[str, ...]]:
@@ -129,13 +136,15 @@ def usual_layers(view: View) -> tuple[str, tuple[str, ...]]:
     return sizes[max(len(sizes) - 2, 0)][-1], tuple(names[0] for names in sizes)
 
 
-def _seen(network: Trained | View, name: str, image: Any) -> tuple[View, Array]:
-    """A view of images of this one's size, and the image as it takes them, [1, H, W, C]."""
-    shape = np.shape(image)
-    require(len(shape) in (2, 3), name, f"an array {list(shape)}", "one image [H, W, C]")
+def _seen(network: Trained | View, name: str, image: Any, margin: int = 0) -> tuple[View, Array]:
+    """A view of images of this one's size, and the image as it takes them, [1, H, W, C]; mirrored beyond its border."""
+    image = np.asarray(image)
+    require(image.ndim in (2, 3), name, f"an array {list(image.shape)}", "one image [H, W, C]")
+    image = image if image.ndim == 3 else image[..., None]
+    image = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), "reflect") if image.size else image
     try:
-        view = View.of(network, image_shape=shape if len(shape) == 3 else (*shape, 1))
-        return view, view.images(np.asarray(image).reshape(1, *view.image_shape))
+        view = View.of(network, image_shape=image.shape)
+        return view, view.images(image[None])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

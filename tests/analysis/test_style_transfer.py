@@ -1,5 +1,7 @@
 """Style transfer: the published losses and their gradients, and what must hold of any picture."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,8 @@ from flax import linen as nn
 
 from convnet import models, ops
 from convnet.analysis import View
-from convnet.analysis.style_transfer import content_loss, style_loss, style_transfer, usual_layers
+from convnet.analysis.style_transfer import content_loss, style_loss, usual_layers
+from convnet.analysis.style_transfer import style_transfer as with_margin
 from convnet.architectures import CNN, VGG, Linear, ResNet
 from convnet.config import RunConfig
 from convnet.task import Facts, make_task
@@ -16,6 +19,7 @@ from convnet.trained import Trained
 from tests.analysis.compilations import compilations
 
 SHAPE, STYLE_SHAPE = (9, 12, 3), (14, 8, 3)
+style_transfer = partial(with_margin, margin=0)
 
 
 def view_of(model, shape=SHAPE):
@@ -168,13 +172,13 @@ def test_the_objective_falls_with_every_step(cnn, content, style):
 
 
 def test_an_image_in_its_own_style_stays_as_it_is(cnn, content):
-    found = style_transfer(cnn, content, content, steps=5)
+    found = style_transfer(cnn, content, content, variation_weight=0.0, steps=5)
     np.testing.assert_array_equal(found.image, content)
     np.testing.assert_allclose(found.objectives, 0, atol=1e-9)
 
 
 def test_without_style_noise_becomes_the_content(cnn, content, style):
-    settings = dict(content_layer="conv1", style_weight=0.0, start="noise", steps=300)
+    settings = dict(content_layer="conv1", style_weight=0.0, variation_weight=0.0, start="noise", steps=300)
     found = style_transfer(cnn, content, style, **settings)
     np.testing.assert_allclose(found.image, content, atol=0.02)
 
@@ -188,6 +192,15 @@ def test_with_more_weight_on_the_style_there_is_more_of_it(cnn, content, style):
 def test_variation_smooths(cnn, content, style):
     rough, smooth = (style_transfer(cnn, content, style, steps=50, variation_weight=w) for w in (0.0, 10.0))
     assert smooth.variation < 0.5 * rough.variation
+
+
+def test_a_margin_is_painted_and_cut_off(cnn, content, style):
+    mirrored = np.pad(content, ((16, 16), (16, 16), (0, 0)), "reflect")
+    whole = style_transfer(cnn, mirrored, style, steps=3)
+    found = with_margin(cnn, content, style, steps=3)
+    np.testing.assert_array_equal(found.image, whole.image[16:-16, 16:-16])
+    np.testing.assert_array_equal(found.objectives, whole.objectives)
+    np.testing.assert_array_equal(with_margin(cnn, content, style, steps=0).image, content)
 
 
 def test_without_steps_it_is_the_start(cnn, content, style):
@@ -209,7 +222,9 @@ def test_progress_is_told_to_the_end(cnn, content, style):
     assert done[:11] == [1] * 11
     assert sum(done) == 12
     done.clear()
-    style_transfer(cnn, content, content, steps=12, on_progress=done.append)  # is at the bottom at once
+    style_transfer(
+        cnn, content, content, variation_weight=0.0, steps=12, on_progress=done.append
+    )  # is at the bottom at once
     assert sum(done) == 12
 
 
@@ -243,7 +258,8 @@ def test_other_images_weights_and_networks_compile_nothing(cnn, content, style):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_the_usual_layers(model, content_layer, style_layers):
-    assert usual_layers(view_of(model, (32, 40, 3))) == (content_layer, style_layers)
+    view = View(None, models.build(model, num_classes=3), lambda images: images, (32, 40, 3), ())
+    assert usual_layers(view) == (content_layer, style_layers)
 
 
 def test_the_usual_layers_are_taken(cnn, content, style):
@@ -302,6 +318,7 @@ def test_a_module_of_ones_own(own, content):
         (dict(style_weight=-1.0), "style_weight is -1.0: expected 0 or more"),
         (dict(variation_weight=np.nan), "variation_weight is nan: expected 0 or more"),
         (dict(steps=-1), "steps is -1: expected 0 or more"),
+        (dict(margin=-1), "margin is -1: expected 0 or more pixels"),
         (dict(start="style"), "start is 'style': expected one of content, noise"),
         (dict(pooling="sum"), "pooling is 'sum': expected one of avg, max"),
     ],
@@ -314,6 +331,8 @@ def test_what_is_refused(cnn, content, style, changed, told):
 def test_networks_that_will_not_do(own, content, style):
     with pytest.raises(ValueError, match=r"style: .*has no table of layers"):
         style_transfer(own, content, style)
+    with pytest.raises(ValueError, match=r"content: .*has no table of layers"):
+        with_margin(own, content, content)
     with pytest.raises(ValueError, match="it has no table of layers"):
         style_transfer(own, content, content)
     layers = dict(content_layer="edges", style_layers=("edges",))

@@ -46,7 +46,7 @@ DEFAULTS = {
                                 "classes", "dreams", "trust"),
                    "images": (), "units": (), "out": None, "seed": 0, "live": True, "quick": False},
     style_transfer.Command: {"run": Path("runs/look/cifar10"), "content_layer": None, "style_layers": (),
-                             "style_weight": 100.0, "variation_weight": 0.0, "steps": 200, "start": "content",
+                             "style_weight": 100.0, "variation_weight": 10.0, "steps": 200, "start": "content",
                              "size": 384, "style_size": None, "seed": 0, "out": None},
 }  # fmt: skip
 
