@@ -130,8 +130,10 @@ def usual_layers(view: View) -> tuple[str, tuple[str, ...]]:
 
     Raises ValueError for a model without a table of layers, or without maps.
     """
-    maps = [one for one in view.placed if isinstance(one.layer, Activation) and len(one.output) == 3]
-    require(len(maps) >= 1, "network", list(view.layers), "one with maps that go through an activation")
+    placed = view.placed
+    maps = [one for one in placed if isinstance(one.layer, Activation) and len(one.output) == 3]
+    names = [one.name for one in placed]
+    require(len(maps) >= 1, "network", names, "one with maps that go through an activation")
     sizes = [[one.name for one in group] for _, group in groupby(maps, key=lambda one: one.output[:2])]
     return sizes[max(len(sizes) - 2, 0)][-1], tuple(names[0] for names in sizes)
 
