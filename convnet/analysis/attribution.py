@@ -83,6 +83,25 @@ def layer_of_maps(view: View, layer: str) -> str:
     return layer
 
 
+Box = tuple[int, int, int, int]
+"""First row, row behind the last, first column, column behind the last."""
+
+
+def seen_box(view: View) -> Box:
+    """The part of the images that the preprocessing uses: their centre, where that is cut out; of one that has no
+    slope anywhere, all."""
+    used = np.asarray(_slope(view)).any(axis=(0, 3))
+    used = used if used.any() else np.ones_like(used)
+    found = [np.flatnonzero(used.any(axis=axis)) for axis in (1, 0)]
+    return tuple(int(edge) for at in found for edge in (at.min(), at.max() + 1))
+
+
+@jax.jit
+def _slope(view: View) -> Array:
+    grey = jnp.full((1, *view.image_shape), 0.5, view.dtype)
+    return jax.grad(lambda image: view.preprocess(image).sum())(grey)
+
+
 # --- how it is computed -----------------------------------------------------------------------------------------------
 
 

@@ -12,14 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from convnet.analysis.attribution import checked_labels, labels_of, last_maps, layer_of_maps
+from convnet.analysis.attribution import Box, checked_labels, labels_of, last_maps, layer_of_maps, seen_box
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.models.perturbed import perturbed
 from convnet.settings import require
 from convnet.trained import Trained
-
-Box = tuple[int, int, int, int]
-"""First row, row behind the last, first column, column behind the last."""
 
 
 def grad_cam(
@@ -52,7 +49,7 @@ def grad_cam(
         images, layer = view.images(images), last_maps(view) if layer is None else layer_of_maps(view, layer)
         require(layer is not None, "layer", None, f"a network with maps, but this one has {', '.join(view.layers)}")
         labels = checked_labels(view, labels, len(images))
-        box = _seen(view) if upsample else None
+        box = seen_box(view) if upsample else None
         return in_chunks(
             lambda chunk: _maps(view, *chunk, layer=layer, relu=relu, box=box),
             (images, labels),
@@ -79,16 +76,3 @@ def _maps(view: View, images: Array, labels: Array | None, *, layer: str, relu: 
     top, bottom, left, right = box
     large = jax.image.resize(found, (len(found), bottom - top, right - left), "linear")
     return jnp.zeros(images.shape[:3], found.dtype).at[:, top:bottom, left:right].set(large)
-
-
-def _seen(view: View) -> Box:
-    """The part of the image that the preprocessing uses."""
-    used = np.asarray(_slope(view)).any(axis=(0, 3))
-    found = [np.flatnonzero(used.any(axis=axis)) for axis in (1, 0)]
-    return tuple(int(edge) for at in found for edge in (at.min(), at.max() + 1))
-
-
-@jax.jit
-def _slope(view: View) -> Array:
-    grey = jnp.full((1, *view.image_shape), 0.5, view.dtype)
-    return jax.grad(lambda image: view.preprocess(image).sum())(grey)

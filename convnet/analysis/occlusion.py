@@ -26,6 +26,7 @@ from convnet.analysis.attribution import (
     mean_of_data,
 )
 from convnet.analysis.grid import Grid, inside
+from convnet.analysis.incremental import Plan, changed_results, plan, surroundings
 from convnet.analysis.view import MEMORY, View, in_chunks
 from convnet.models.perturbed import perturbed
 from convnet.ops import Pair
@@ -101,51 +102,71 @@ def occlusion(
         labels = checked_labels(view, labels, len(images))
         size, group = at_once(view, len(images), len(grid.boxes), memory)
         boxes = grouped(grid.boxes, group)
-        labels, unit, clean, hidden = in_chunks(
-            lambda chunk: _occluded(view, *chunk, boxes, layer=layer),
-            (images, labels, base),
-            size=size,
-            on_progress=on_progress,
-        )
+        patches = plan(view, grid.window) if jax.default_backend() == "cpu" else None  # elsewhere not measured
+
+        def computed(chunk: Any) -> Any:
+            right, found = _occluded(view, *chunk, boxes, layer=layer, plan=patches)
+            return found if right else _occluded(view, *chunk, boxes, layer=layer, plan=None)[1]
+
+        labels, unit, clean, hidden = in_chunks(computed, (images, labels, base), size=size, on_progress=on_progress)
     by_window = jax.tree.map(lambda found: found[:, : len(grid.boxes)].reshape(-1, *grid.counts), hidden)
     return Occlusion(grid, labels, layer, unit, clean, by_window)
 
 
-@partial(jax.jit, static_argnames="layer")
+@partial(jax.jit, static_argnames=("layer", "plan"))
 def _occluded(
-    view: View, images: Array, labels: Array | None, base: Array, boxes: Array, *, layer: str | None
-) -> tuple[Array, Array | None, Answers, Answers]:
-    """Labels [B], the strongest map of each clean image [B], what is said of it [B], and with windows hidden [B, M].
+    view: View,
+    images: Array,
+    labels: Array | None,
+    base: Array,
+    boxes: Array,
+    *,
+    layer: str | None,
+    plan: Plan | None,
+) -> tuple[Array, tuple[Array, Array | None, Answers, Answers]]:
+    """Whether all is right; labels and strongest map of each clean image [B], what is said of it [B], and with
+    windows hidden [B, M].
 
-    boxes: [groups, windows at once, 4].
+    boxes: [groups, windows at once, 4]. plan: to compute by patches, which may come out wrong (`changed_results`).
     """
     labels = labels_of(view, images, labels)
-    unit = None if layer is None else _totals(view.at(layer, images)).argmax(axis=1).astype(jnp.int32)
+    logits, totals = _whole(view, images, layer)
+    unit = None if layer is None else totals.argmax(axis=1).astype(jnp.int32)
+    clean = None if plan is None else surroundings(view, plan, images)
 
-    def hide(boxes: Array) -> Answers:
+    def hide(boxes: Array) -> tuple[Array, Answers]:
         versions = jnp.where(inside(boxes, view.image_shape)[:, None], base[None], images[None])
         shape = versions.shape[:2]
+        if plan is None:
+            found, right = _whole(view, versions.reshape(-1, *versions.shape[2:]), layer), jnp.array(True)
+        else:
+            logits, maps, right = changed_results(view, plan, clean, versions, boxes, layer)
+            found = logits, _totals(maps)
         each = [None if one is None else jnp.broadcast_to(one, shape).reshape(-1) for one in (labels, unit)]
-        found = _answers(view, versions.reshape(-1, *versions.shape[2:]), *each, layer)
-        return jax.tree.map(lambda values: values.reshape(shape), found)
+        return right, jax.tree.map(lambda values: values.reshape(shape), _answers(*found, *each))
 
-    found = jax.tree.map(lambda values: values.reshape(-1, len(images)).T, lax.map(hide, boxes))
-    return labels, unit, _answers(view, images, labels, unit, layer), found
+    right, found = lax.map(hide, boxes)
+    hidden = jax.tree.map(lambda values: values.reshape(-1, len(images)).T, found)
+    return right.all(), (labels, unit, _answers(logits, totals, labels, unit), hidden)
 
 
-def _answers(view: View, images: Array, labels: Array, unit: Array | None, layer: str | None) -> Answers:
+def _whole(view: View, images: Array, layer: str | None) -> tuple[Array, Array | None]:
+    """Logits [M, K], and the total of each map of the layer [M, C]."""
     if layer is None:
-        logits, total = view.logits(images), None
-    else:
-        logits, maps = perturbed(view.model, view.variables, view.preprocess(images), layer)
-        total = _of_each(_totals(maps), unit)
+        return view.logits(images), None
+    logits, maps = perturbed(view.model, view.variables, view.preprocess(images), layer)
+    return logits, _totals(maps)
+
+
+def _totals(maps: Array | None) -> Array | None:
+    """[M, C]: of each map the sum over its positions."""
+    return None if maps is None else maps.sum(axis=(1, 2))
+
+
+def _answers(logits: Array, totals: Array | None, labels: Array, unit: Array | None) -> Answers:
+    total = None if totals is None else _of_each(totals, unit)
     predicted = logits.argmax(axis=1).astype(jnp.int32)
     return Answers(_of_each(logits, labels), _of_each(jax.nn.softmax(logits), labels), predicted, total)
-
-
-def _totals(maps: Array) -> Array:
-    """[M, K]: the sum of each map over its positions."""
-    return maps.sum(axis=(1, 2))
 
 
 def _of_each(values: Array, number: Array) -> Array:
