@@ -1,14 +1,15 @@
 """What does a layer see in a photograph of one's own, if the photograph follows?
 
     make look-cifar                                                    once: trains the network that dreams
-    python experiments/dream.py photo.jpg                              half a minute on two cores
+    python experiments/dream.py photo.jpg                              a minute or two on two cores
     python experiments/dream.py photo.jpg --layer conv2_relu --octaves 4 --out dream.png
     python experiments/dream.py photo.jpg --run runs/train/cnn         with another network
 
 Deep dream (Mordvintsev, Olah & Tyka, 2015): pixels follow the gradient of ½‖layer‖², at a small size first, then at
 larger ones, which take over what was dreamt before. The picture is a PNG; beside it stands, under the same name, a JSON
-file that says how it was made. A network that was trained on images of 32 pixels has seen edges, stripes, and the
-outlines of wheels and wings, so that is what it dreams of: not the animals of networks trained on large photographs.
+file that says how it was made. A network that was trained on the images of CIFAR-10 has seen ten things, at 32 pixels:
+it dreams of eyes and muzzles, antlers, legs and wings as small as that, at every size that is dreamt at, and of no
+larger scene. One that is still bad at telling them apart dreams of stripes and edges.
 """
 
 from __future__ import annotations
