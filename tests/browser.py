@@ -20,7 +20,7 @@ OF_THE_PAGE = ("blob:", "data:", "about:")
 def chromium():
     """A browser."""
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install .[browser]"
+        "playwright.sync_api", reason="Playwright is not installed: pip install .[test]"
     )
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
@@ -70,7 +70,7 @@ def wait_until(page, expression: str) -> None:
 
 def serious_findings(page) -> list[str]:
     """What axe-core (https://github.com/dequelabs/axe-core) finds on the page that keeps somebody from using it."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install .[browser]")
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install .[test]")
     found = axe.Axe().run(page).response["violations"]
     return [
         f"{rule['id']}: {rule['help']}: {node['html'][:120]}"
