@@ -19,9 +19,7 @@ OF_THE_PAGE = ("blob:", "data:", "about:")
 @pytest.fixture(scope="module")
 def chromium():
     """A browser."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install .[test]"
-    )
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install .[test]")
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip("there is no Chromium here: apt-get install chromium")
