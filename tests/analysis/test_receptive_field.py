@@ -43,7 +43,8 @@ def view_of(architecture, image_shape):
     model = models.build(architecture, num_classes=2)
     image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
-    return View.of_module(model, jax.tree.map(lambda w: np.full(w.shape, 0.1, w.dtype), shapes), image_shape)
+    weights = lambda w: np.linspace(0.05, 0.15, w.size, dtype=w.dtype).reshape(w.shape)  # noqa: E731 (no two alike)
+    return View.of_module(model, jax.tree.map(weights, shapes), image_shape)
 
 
 def supports(view):
