@@ -154,21 +154,31 @@ def _is_tiling(rows: Window, cols: Window) -> bool:
     jax.jit, static_argnames=("rows", "cols"), inline=True
 )  # as one function: its −∞ is none of `jax.debug_infs`' business
 def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
-    """The largest value of each window and the tap that holds it, the first in row-major order among equals."""
+    """The largest value of each window and the tap that holds it, the first in row-major order among equals.
+
+    A winner and its value go on together. Looking for the tap whose value equals the maximum would need the maximum to
+    be the very number that is looked for, and a compiler may compute x once for each, rounded differently.
+    """
     lowest = jnp.array(-np.inf if jnp.issubdtype(x.dtype, jnp.floating) else jnp.iinfo(x.dtype).min, x.dtype)
     x = padded(x, rows, cols, lowest)
-    values = [(t, i, j, tap(x, rows, cols, i, j)) for t, (i, j) in enumerate(taps(rows, cols))]
-    y = values[0][-1]
-    for *_, value in values[1:]:
-        y = lax.max(y, value)
-    winner = jnp.zeros(y.shape, jnp.uint8 if len(values) <= 256 else jnp.int32)
-    for t, i, j, value in reversed(values):
-        wins = value == y
-        inside = rows.real[:, i, None] & cols.real[None, :, j]
-        if not inside.all():  # padding must not win even where a whole window is −∞
-            wins &= jnp.asarray(inside)[None, :, :, None]
-        winner = jnp.where(wins, jnp.asarray(t, winner.dtype), winner)
-    return y, winner
+    dtype = jnp.uint8 if rows.kernel * cols.kernel <= 256 else jnp.int32
+    found = [(tap(x, rows, cols, i, j), jnp.asarray(t, dtype)) for t, (i, j) in enumerate(taps(rows, cols))]
+    # Padding is larger than nothing, so it wins only as the first of all; there the first real tap takes its place.
+    first = found[0][0]
+    found[0] = (first, jnp.broadcast_to(jnp.asarray(_first_real_tap(rows, cols), dtype), first.shape))
+    while len(found) > 1:  # neighbours against each other, which keeps chains short
+        found = [_larger(*found[i : i + 2]) for i in range(0, len(found), 2)]
+    return found[0]
+
+
+def _larger(a: tuple[Array, Array], b: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+    """Of two values with their taps the larger one; a, if they are equal or there is no other."""
+    return a if b is None else (lax.max(a[0], b[0]), jnp.where(b[0] > a[0], b[1], a[1]))
+
+
+def _first_real_tap(rows: Window, cols: Window) -> np.ndarray:
+    """The first tap of each window that is not padding: [OH, OW, 1]."""
+    return (rows.real.argmax(1)[:, None] * cols.kernel + cols.real.argmax(1))[:, :, None]
 
 
 def _max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convnet.gradcheck.evidence.pool import oracle as loops
-from convnet.ops import avg_pool, global_avg_pool, max_pool, sum_pool
+from convnet.ops import HAND, avg_pool, global_avg_pool, max_pool, sum_pool
 from tests.ops.references import assert_sums, one_hots
 
 # name: (shape, window, settings)
@@ -113,6 +113,31 @@ def test_ties_go_to_the_first_in_row_major_order_and_overlaps_add_up():
     np.testing.assert_array_equal(run(x, g)[1][0, :, :, 0], [[1, 2, 0], [3, 4, 0], [0, 0, 0]])
     x[0, 1, 1, 0] = 1
     np.testing.assert_array_equal(run(x, g)[1][0, :, :, 0], [[0, 0, 0], [0, 10, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_the_gradient_goes_to_the_largest_however_often_a_compiler_computes_x(padding):
+    """XLA computes this x once for the maximum and again for the winner, and rounds the two differently."""
+    rows, cols = np.mgrid[:16, :20]
+    image = jnp.asarray((20 * rows + cols) / 320, jnp.float32)[None, :, :, None]
+    w, b = jnp.full((3, 3, 1, 4), 0.1), jnp.full(4, 0.1)
+
+    def gradient(image, g):
+        vjp = jax.vjp(lambda x: max_pool(x, 3, stride=2, padding=padding), HAND.conv2d(image, w, b, padding="VALID"))[1]
+        return vjp(g)[0]
+
+    shape = jax.eval_shape(lambda x: max_pool(x, 3, stride=2, padding=padding), jnp.zeros((1, 14, 18, 4))).shape
+    compiled = jax.jit(gradient, compiler_options={"xla_backend_optimization_level": 3})
+    # The image grows to the right and downwards, so the last real pixel of each window is the largest.
+    last = [np.minimum(np.arange(n) * 2 + 2 - before, side - 1) for n, before, side in places(padding)]
+    expected = np.zeros((1, 14, 18, 4))
+    np.add.at(expected, (slice(None), *np.ix_(*last)), 1)
+    np.testing.assert_array_equal(compiled(image, jnp.ones(shape)), expected)
+
+
+def places(padding):
+    """Windows, padding before the image, and size of each axis of 14×18 pixels, for windows of 3 with stride 2."""
+    return ((7, 0, 14), (9, 0, 18)) if padding == "SAME" else ((6, 0, 14), (8, 0, 18))
 
 
 @pytest.mark.parametrize("name", ["asymmetric", "gaps"])
