@@ -17,12 +17,21 @@ from convnet.analysis.errors import confident_errors, confusion_matrix, softmax
 from convnet.analysis.faithfulness import Faithfulness, deletion_insertion
 from convnet.analysis.feature_maps import FeatureMaps, feature_maps
 from convnet.analysis.grad_cam import grad_cam
-from convnet.analysis.handmade import hog, hue_histogram, linear_accuracy
+from convnet.analysis.handmade import (
+    LinearAccuracy,
+    compare_features,
+    handmade_features,
+    hog,
+    hue_histogram,
+    layer_features,
+    linear_accuracy,
+)
 from convnet.analysis.integrated_gradients import IntegratedGradients, integrated_gradients
 from convnet.analysis.inversion import Inversion, invert
 from convnet.analysis.occlusion import Occlusion, occlusion
 from convnet.analysis.randomization import Similarity, cascade, randomized, similarity, weighted_layers
 from convnet.analysis.receptive_field import (
+    effective_deviation,
     effective_receptive_field,
     effective_size,
     receptive_field_box,
@@ -33,7 +42,16 @@ from convnet.analysis.style_transfer import Stylized, style_transfer
 from convnet.analysis.top_patches import TopPatches, top_patches
 from convnet.analysis.units import ClassSelectivity, UnitStatistics, class_selectivity, unit_statistics
 from convnet.analysis.view import MEMORY, View, in_chunks
-from convnet.analysis.weights import FilterStatistics, class_means, filter_statistics, first_layer_filters, templates
+from convnet.analysis.weights import (
+    FilterStatistics,
+    aliased_energy,
+    band_energy,
+    class_means,
+    filter_cosines,
+    filter_statistics,
+    first_layer_filters,
+    templates,
+)
 
 __all__ = [
     "MEMORY",
@@ -46,6 +64,7 @@ __all__ = [
     "FilterStatistics",
     "IntegratedGradients",
     "Inversion",
+    "LinearAccuracy",
     "Maximized",
     "Occlusion",
     "Similarity",
@@ -53,30 +72,37 @@ __all__ = [
     "TopPatches",
     "UnitStatistics",
     "View",
+    "aliased_energy",
     "backproject",
     "backproject_each",
     "backproject_seeds",
+    "band_energy",
     "cascade",
     "class_means",
     "class_selectivity",
+    "compare_features",
     "confident_errors",
     "confusion_matrix",
     "correspondence",
     "deconvnet_relu",
     "deep_dream",
     "deletion_insertion",
+    "effective_deviation",
     "effective_receptive_field",
     "effective_size",
     "feature_maps",
+    "filter_cosines",
     "filter_statistics",
     "first_layer_filters",
     "grad_cam",
     "guided_relu",
+    "handmade_features",
     "hog",
     "hue_histogram",
     "in_chunks",
     "integrated_gradients",
     "invert",
+    "layer_features",
     "linear_accuracy",
     "maximize_classes",
     "maximize_units",

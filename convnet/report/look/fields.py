@@ -32,16 +32,18 @@ def fields(look: Look) -> Section:
         for name, view in (("at random", look.at_random), ("trained", look.view)):
             map_ = analysis.effective_receptive_field(view, images, layer)
             found[f"{layer.replace('/', '.')}, {name}"] = map_
-            size = analysis.effective_size(map_)
-            row.append(heat(np.sqrt(map_ / max(map_.max(), 1e-30)), f"Effective field of {layer}, {name}",
-                            f"{size:.1f} pixels wide", WIDTH, low=0, high=1))  # fmt: skip
+            size, (down, across) = analysis.effective_size(map_), analysis.effective_deviation(map_)
+            label = f"{size:.1f} pixels wide, deviation {down:.1f}×{across:.1f}"
+            shares, alt = np.sqrt(map_ / max(map_.max(), 1e-30)), f"Effective field of {layer}, {name}"
+            row.append(heat(shares, alt, label, WIDTH, low=0, high=1))
         table.append(row)
     return Section(
         "Receptive fields",
         table=table,
         caption=f"Effective field: how much the centre unit changes with each pixel, mean over {len(images)} images "
         "(Luo et al., 2016), square root of the share of the largest; its width is the root of the number of pixels "
-        "above 4.55 % of the largest. At random: the same network with the weights it could start from. A wrong "
+        "above 4.55 % of the largest, and its deviation is that of the field as a distribution, along rows and along "
+        "columns. At random: the same network with the weights it could start from. A wrong "
         "picture: an effective field that reaches beyond the theoretical box.",
         arrays=found,
     )

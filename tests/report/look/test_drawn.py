@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from convnet import data
+from convnet.analysis import effective_deviation, effective_size
 from convnet.architectures import CNN, MLP
 from convnet.config import RunConfig
 from convnet.report import tiles
 from convnet.report.look import SECTIONS, Effort, Look, look_page
-from convnet.report.look.fields import BORDER, with_box
+from convnet.report.look.fields import BORDER, fields, with_box
 from convnet.report.look.image import DEAD, maps_canvas
 from convnet.report.look.subject import spread
 from convnet.report.look.units import histogram
@@ -87,6 +88,16 @@ def test_filters_belong_to_the_first_convolution_and_its_activation():
         assert subject.first_filters(name).shape == (2, 3, 3, 1)
     assert subject.first_filters("conv2_relu") is None
     assert look(MLP(widths=(4,))).filters is None
+
+
+def test_fields_are_told_with_their_width_and_their_deviation():
+    section = fields(look(CNN(widths=(2, 3), depth=1, head_width=0), units=(("conv1_relu", 0),)))
+    heads, (layer, theoretical, _, trained) = section.table
+    assert (heads[3], layer, theoretical.label) == ("effective field, trained", "conv1_relu", "3×3 pixels, every 1")
+    field = section.arrays["conv1_relu, trained"]
+    side, (down, across) = effective_size(field), effective_deviation(field)
+    assert trained.label == f"{side:.1f} pixels wide, deviation {down:.1f}×{across:.1f}"
+    assert 0 < min(down, across) <= max(down, across) <= 1  # 1: half of it at each end of three pixels
 
 
 def test_test_images_are_taken_evenly():
