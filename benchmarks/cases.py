@@ -64,23 +64,32 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class PoolLayer:
-    """Max pooling over disjoint windows. Its gradient needs the winners, so it is timed together with the forward."""
+    """Max pooling without padding. Its gradient needs the winners, so it is timed together with the forward.
+
+    stride: None means the window, so that windows are disjoint.
+    """
 
     window: int
     channels: int
     side: int
+    stride: int | None = None
 
     directions: ClassVar[tuple[str, ...]] = ("fwd", "fwd + dx")
 
     @property
     def label(self) -> str:
-        return f"max pool {self.window}×{self.window} {self.channels} at {self.side}²"
+        stride = f", stride {self.stride}" if self.stride else ""
+        return f"max pool {self.window}×{self.window} {self.channels} at {self.side}²{stride}"
+
+    @property
+    def output_side(self) -> int:
+        return (self.side - self.window) // (self.stride or self.window) + 1
 
     def image_shape(self, batch: int) -> tuple[int, ...]:
         return batch, self.side, self.side, self.channels
 
     def output_shape(self, batch: int) -> tuple[int, ...]:
-        return batch, self.side // self.window, self.side // self.window, self.channels
+        return batch, self.output_side, self.output_side, self.channels
 
     def flops(self, batch: int) -> int:
         """0: comparisons are no arithmetic to compare with a matrix product's."""
@@ -102,11 +111,13 @@ LAYERS: dict[str, OpLayer] = {
     "conv1-64-128-at-32-stride2": ConvLayer(1, 64, 128, 32, stride=2),
     "depthwise3-64-at-32": ConvLayer(3, 64, 64, 32, groups=64),
     "maxpool2-64-at-32": PoolLayer(2, 64, 32),
+    "maxpool3-64-at-32-stride2": PoolLayer(3, 64, 32, stride=2),
 }
 
 QUICK_LAYERS: dict[str, OpLayer] = {
     "conv3-4-8-at-8-stride2": ConvLayer(3, 4, 8, 8, stride=2),
     "maxpool2-4-at-8": PoolLayer(2, 4, 8),
+    "maxpool3-4-at-8-stride2": PoolLayer(3, 4, 8, stride=2),
 }
 
 PRECISIONS = {"float32": "float32", "tf32": "float32", "bfloat16": "bfloat16"}

@@ -56,7 +56,7 @@ def function_of(task: OpTask, opset: OpSet) -> Callable[..., Array]:
     """
     layer = task.layer
     if isinstance(layer, PoolLayer):
-        pool = partial(opset.max_pool, window=layer.window)
+        pool = partial(opset.max_pool, window=layer.window, stride=layer.stride)
         return pool if task.direction == "fwd" else lambda g, x: jax.vjp(pool, x)[1](g)[0]
     conv = partial(opset.conv2d, stride=layer.stride, padding=layer.padding, groups=layer.groups)
     dtype = PRECISIONS[task.precision]

@@ -56,9 +56,9 @@ def _conv(layer: ConvLayer, direction: str, x, w, g) -> Callable[[], torch.Tenso
 
 def _pool(layer: PoolLayer, direction: str, x, g) -> Callable[[], torch.Tensor]:
     if direction == "fwd":
-        return torch.no_grad()(lambda: functional.max_pool2d(x, layer.window))
+        return torch.no_grad()(lambda: functional.max_pool2d(x, layer.window, layer.stride))
     x.requires_grad_()
-    return lambda: torch.autograd.grad(functional.max_pool2d(x, layer.window), x, g)[0]
+    return lambda: torch.autograd.grad(functional.max_pool2d(x, layer.window, layer.stride), x, g)[0]
 
 
 def gemm_program(task: GemmTask, device: str) -> Program:

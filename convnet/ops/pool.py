@@ -12,6 +12,7 @@ from jax import Array, lax
 
 from convnet.ops.checks import check_array
 from convnet.ops.dense import collect_forward, collect_p
+from convnet.ops.formulations.chunks import chunk_size
 from convnet.ops.primitive import each_image, folded, left_to_compiler, primitive, transpose_linear, transpose_routed
 from convnet.ops.taps import padded, tap, taps, untap
 from convnet.ops.window import Padding, Pair, Window, windows
@@ -25,6 +26,10 @@ def _pool_windows(x: Array, window: Pair, stride: Pair | None, padding: Padding,
     if not (rows.real.any(1).all() and cols.real.any(1).all()):
         raise ValueError(f"padding is {padding!r}: a window of {window!r} would lie wholly in padding")
     return rows, cols
+
+
+BUDGET = 2**20
+"""So many values of a gradient at once, where it is computed in chunks of images: 4 MB of float32."""
 
 
 # --- sums and means ---------------------------------------------------------------------------------------------------
@@ -204,6 +209,21 @@ def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window)
     return sum(untap(share, rows, cols, i, j) for share, (i, j) in zip(shares, taps(rows, cols), strict=True))
 
 
+def give_winners_in_chunks(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
+    """The same for CPUs, where windows overlap over chunks of images, one after the other.
+
+    Otherwise XLA computes the winner where it is used, which is as often as a pixel has windows; nothing but a loop
+    keeps it from that on CPUs, which know no barrier (docs/speed.md).
+    """
+    n, per_image = g.shape[0], rows.size * cols.size * g.shape[3]
+    if _is_tiling(rows, cols) or not isinstance(n, int) or not isinstance(per_image, int):  # `jax.export` has symbols
+        return give_winners_forward(g, winner, rows=rows, cols=cols)
+    size = chunk_size(n, per_image, min(BUDGET, n * per_image // 2))
+    chunks = tuple(x.reshape(n // size, size, *x.shape[1:]) for x in (g, winner))
+    dx = lax.map(lambda chunk: give_winners_forward(*chunk, rows=rows, cols=cols), chunks)
+    return dx.reshape(n, *dx.shape[2:])
+
+
 take_winners_p = primitive(
     "take_winners",
     take_winners_forward,
@@ -217,6 +237,7 @@ give_winners_p = primitive(
     settings=("rows", "cols"),
     batch=folded(lambda: give_winners_p),
     division=each_image(2),
+    lowerings={"cpu": give_winners_in_chunks},
 )
 transpose_routed(take_winners_p, give_winners_p.bind)
 transpose_routed(give_winners_p, take_winners_p.bind)

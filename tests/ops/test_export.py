@@ -79,6 +79,12 @@ def test_vmap_of_a_number_of_convolutions_that_is_a_symbol(axes, x, w, rng):
     assert_the_same(jax.vmap(HAND.conv2d, axes), loop, rng, x, w)
 
 
+@pytest.mark.parametrize("x", ["b, 5, 7, 2", "2, 5, 7, c"], ids=["N", "C"])
+def test_windows_that_overlap_in_images_whose_number_is_a_symbol(x, rng):
+    hand, auto = (lambda x, ops=ops: ops.max_pool(x, 3, stride=2, padding="SAME") for ops in (HAND, AUTO))
+    assert_the_same(hand, auto, rng, x)
+
+
 def test_a_mask_of_a_batch_that_is_a_symbol(rng):
     hand, auto = (lambda x, m, ops=ops: ops.logsumexp(x, where=m > -1) for ops in (HAND, AUTO))
     assert_the_same(hand, auto, rng, "b, 4", "b, 4")
