@@ -24,7 +24,7 @@ ROWS = (
     ("run", "trained"),
     ("ablation", "analysis", "cli"),
     ("report",),
-    ("trial",),
+    ("trial", "claims"),
     ("benchmarks",),
     ("experiments", "scripts"),
 )
