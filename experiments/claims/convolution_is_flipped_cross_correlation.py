@@ -168,6 +168,7 @@ def measure(effort: Effort) -> Evidence:
     with jax.enable_x64(True):
         one, two, twice = np.max([against_libraries(seed) for seed in seeds], axis=0)
         general = max(map(from_scipy, computed))
+        pictures = [picture()]
     values = [
         ("1-D: conv2d is np.correlate, convolve2d is np.convolve", one),
         ("2-D: SciPy's, and each other with the kernel rotated by 180°", two),
@@ -188,7 +189,7 @@ def measure(effort: Effort) -> Evidence:
     return Evidence(
         findings=[Finding(f"{name}: largest relative difference", exact(v), most=ROUNDING) for name, v in values]
         + [Finding(name, exact(number), most=0) for name, number in wrong],
-        pictures=[picture()],
+        pictures=pictures,
         tables=[Section("Sizes, for example", table=[head, *rows])],
     )
 
