@@ -12,6 +12,7 @@ own. The same command again measures only what is not measured yet.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +20,17 @@ from pathlib import Path
 from types import ModuleType
 
 from convnet.claims import Effort
-from convnet.claims.command import answer, directory, made_by
+from convnet.claims.command import ALL, answer, directory, made_by
 from convnet.claims.page import claims_page, write_document
 from convnet.claims.stored import Answer, read
 from convnet.cli import run_command
+from convnet.journal import Stopped
 from convnet.progress import progress
+from convnet.record import check_writable
 from convnet.report import Section, study, text_table, write_report
 from convnet.settings import require
 
 FOLDER = Path(__file__).resolve().parent / "claims"
-STUDY = "claims"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,19 @@ class Command:
 
 
 def modules() -> dict[int, ModuleType]:
-    """Number -> the file of each claim, in order. The files are commands, so they are no package."""
-    found = {}
-    for path in FOLDER.glob("*.py"):
+    """Number -> the file of each claim, in order. The files are commands, so they are no package.
+
+    Raises ValueError for two claims of one number.
+    """
+    found: dict[int, ModuleType] = {}
+    for path in sorted(FOLDER.glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"convnet_claim_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # where dataclasses look for what their annotations mean
         spec.loader.exec_module(module)
-        found[module.CLAIM.number] = module
+        number = module.CLAIM.number
+        require(number not in found, f"number of {path.name}", number, "one that no other claim has")
+        found[number] = module
     return dict(sorted(found.items()))
 
 
@@ -82,10 +90,14 @@ def claims(command: Command) -> int:
     out = command.out or directory("", command.quick)
     partial = bool(command.only) or command.quick
     require(not (command.document and partial), "document", str(command.document), "no --only and no --quick beside it")
-    study.reserve(out, STUDY, {"quick": command.quick})
+    if command.document:
+        check_writable(command.document.parent)
+    study.reserve(out, ALL, {"quick": command.quick})
     found, failed = measured(wanted, effort, out)
     for section in failed:
         print(f"{section.title}: {section.text}", file=sys.stderr)
+    if command.document and failed:
+        print(f"{command.document} is not written: it is of all claims", file=sys.stderr)
     if not found:
         return 1
     missing = write_report(out / "report.html", *claims_page(found, failed))
@@ -99,16 +111,23 @@ def claims(command: Command) -> int:
 def measured(wanted: dict[int, ModuleType], effort: Effort, out: Path) -> tuple[list[Answer], list[Section]]:
     """An answer for each claim, stored or new, and what is said of those that failed: one costs no other."""
     found, failed = [], []
+    made = {number: made_by(Path(module.__file__), effort) for number, module in wanted.items()}  # as it is loaded
     with progress(len(wanted), "claim") as bar:
         for module in wanted.values():
             path = Path(module.__file__)
             bar.set_postfix_str(path.stem)
             try:
-                stored = read(out / path.stem, made_by(path, effort))
-                found.append(stored or answer(path, module.CLAIM, module.measure, effort, out / path.stem))
-            except (ValueError, OSError, MemoryError) as error:
+                stored = read(out / path.stem, made[module.CLAIM.number])
+                given = path, module.CLAIM, module.measure, effort, out / path.stem, made[module.CLAIM.number]
+                found.append(stored or answer(*given))
+            except Stopped:
+                raise
+            except Exception as error:
+                if os.environ.get("CONVNET_TRACEBACK"):
+                    raise
+                kind = "" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: "
                 title = f"{module.CLAIM.number}. {module.CLAIM.title}"
-                failed.append(Section(title, f"could not be measured ({error})"))
+                failed.append(Section(title, f"could not be measured ({kind}{error})"))
             bar.update()
     return found, failed
 

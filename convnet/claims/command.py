@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from convnet.identity import script_hash
 from convnet.record import check_writable
 from convnet.report import study, text_table, write_report
 
-STUDY = "claim"
+STUDY, ALL = "claim", "claims"
+"""In the plan of a directory: one claim, or all of them, each in a directory of its own below."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,21 @@ def made_by(file: Path, effort: Effort) -> dict[str, Any]:
     return {"code": script_hash(file), "quick": effort.quick, "seeds": effort.seeds}
 
 
-def answer(file: Path, claim: Claim, measure: Measure, effort: Effort, out: Path) -> Answer:
-    """Measure, and store in `out`. Raises ValueError where `out` cannot be written, or is something else's."""
+def answer(
+    file: Path, claim: Claim, measure: Measure, effort: Effort, out: Path, made: Mapping[str, Any] | None = None
+) -> Answer:
+    """Measure, and store in `out`. made: of `made_by`, from when the code was loaded; None: now, before anything is
+    measured, as it may be edited while it runs.
+
+    Raises ValueError where `out` cannot be written, or is something else's.
+    """
+    made = made_by(file, effort) if made is None else made
     study.check_same(out, STUDY, {"claim": file.stem})
     begin = time.perf_counter()
     evidence = measure(effort)
     seconds = time.perf_counter() - begin
     study.reserve(out, STUDY, {"claim": file.stem})
-    return save(out, claim, evidence, seconds, made_by(file, effort))
+    return save(out, claim, evidence, seconds, made)
 
 
 def run_claim(file: str, claim: Claim, measure: Measure, args: Sequence[str] | None = None) -> int:
@@ -59,6 +67,8 @@ def run_claim(file: str, claim: Claim, measure: Measure, args: Sequence[str] | N
         effort = Effort(command.quick, command.seeds)
         out = command.out or directory(Path(file).stem, command.quick)
         check_writable(out)
+        if command.out is None:  # where the command of all claims writes, and looks for what is measured already
+            study.reserve(out.parent, ALL, {"quick": command.quick})
         found = answer(Path(file), claim, measure, effort, out)
         page = claims_page([found])
         missing = write_report(out / "report.html", *page)

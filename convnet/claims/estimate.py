@@ -51,12 +51,12 @@ def counted(hits: int, n: int, of: str) -> Estimate:
     """The share hits / n with the interval of Clopper & Pearson (Biometrika 1934), which holds the true share in at
     least 95 % of cases, whatever it is.
 
-    Raises ValueError unless 0 ≤ hits ≤ n and n ≥ 1.
+    Raises ValueError unless both are whole, 0 ≤ hits ≤ n and n ≥ 1.
     """
     from scipy import stats  # slow to import
 
-    if not 0 <= hits <= n or n < 1:
-        raise ValueError(f"hits are {hits!r}, n {n!r}: expected 0 ≤ hits ≤ n and n ≥ 1")
+    if not 0 <= hits <= n or n < 1 or hits != int(hits) or n != int(n):
+        raise ValueError(f"hits are {hits!r}, n {n!r}: expected whole numbers, 0 ≤ hits ≤ n and n ≥ 1")
     low, high = stats.binomtest(int(hits), int(n)).proportion_ci(method="exact")
     return Estimate(hits / n, float(low), float(high), int(n), of)
 

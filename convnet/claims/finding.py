@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from convnet.claims.estimate import Estimate
 from convnet.report import Picture, Section
 from convnet.settings import require
@@ -26,7 +28,7 @@ RULE = (
 class Finding:
     """A statement that a number decides.
 
-    statement: what would be true, as a sentence.
+    statement: what would be true, in a sentence.
     least, most: the bounds that `measured` has to keep to; one of them or both.
     condition: whether it asks how far the claim reaches, instead of whether it is true at all.
 
@@ -72,7 +74,10 @@ class Claim:
 @dataclass(frozen=True)
 class Evidence:
     """What was found of a claim. pictures: charts that explain it at a glance, one or more. tables: sections with more
-    numbers. text: what to look at, in a sentence or two."""
+    numbers: words and a table of text, as that is what is stored. text: what to look at, in a sentence or two.
+
+    Raises ValueError for no finding that decides, no picture, and what cannot be stored.
+    """
 
     findings: Sequence[Finding]
     pictures: Sequence[Picture]
@@ -82,6 +87,13 @@ class Evidence:
     def __post_init__(self):
         require(any(not f.condition for f in self.findings), "findings", self.findings, "one that is no condition")
         require(len(self.pictures) > 0, "pictures", self.pictures, "one or more")
+        for picture in self.pictures:
+            pixels = isinstance(picture.figure, np.ndarray)
+            require(not pixels, f"figure of {picture.key!r}", type(picture.figure), "a Figure of Matplotlib")
+        for table in self.tables:
+            cells = [cell for row in table.table or () for cell in row]
+            plain = not table.pictures and not table.arrays and all(isinstance(cell, str) for cell in cells)
+            require(plain, "tables", table.title, "a section of text and a table of text")
 
 
 @dataclass(frozen=True)

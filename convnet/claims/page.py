@@ -17,10 +17,18 @@ COMMAND = "experiments/claims/{}.py"
 def claims_page(answers: Sequence[Answer], missing: Sequence[Section] = ()) -> Page:
     """All `answers`, a summary first where there are several. missing: what is said of claims without one."""
     title = answers[0].claim.title if len(answers) == 1 else "What the textbooks claim, measured"
-    facts = study.circumstances(answers[-1].where) | {"measuring": f"{sum(a.seconds for a in answers):.0f} s"}
+    facts = _circumstances(answers) | {"measuring": f"{sum(a.seconds for a in answers):.0f} s"}
     summary = [_summary(answers)] if len(answers) > 1 else []
     sections = [section for answer in answers for section in _sections(answer)]
     return Page(title, facts, [*summary, *sections, *missing])
+
+
+def _circumstances(answers: Sequence[Answer]) -> dict[str, str]:
+    """All machines, versions and dates, as answers may be older; the command is the last one's."""
+    each = [study.circumstances(answer.where) for answer in answers]
+    return {name: "; ".join(dict.fromkeys(sorted(one[name] for one in each))) for name in each[0]} | {
+        "command": each[-1]["command"]
+    }
 
 
 def _summary(answers: Sequence[Answer]) -> Section:
@@ -48,13 +56,14 @@ def _row(finding: Finding) -> list[str]:
 
 def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) -> None:
     """`path` in Markdown, for reading where the code is: each claim with its verdict, findings and first picture, which
-    is written to a folder beside it that has the document's name.
+    is written to a folder beside it that has the document's name; pictures of earlier ones are removed from there.
 
     files: the names of the claims' files.
     """
-    where = study.circumstances(answers[-1].where)
+    where = _circumstances(answers)
     folder = path.with_suffix("")
     folder.mkdir(parents=True, exist_ok=True)
+    old = set(folder.glob("[0-9][0-9]-*.png"))
     lines = [
         "# What the textbooks claim, measured", "",
         f"`make claims` measures all of it and writes this file. {where['machine']}; {where['versions']}; "
@@ -67,17 +76,25 @@ def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) 
         claim, picture = answer.claim, answer.evidence.pictures[0]
         name = f"{claim.number:02d}-{slugs([claim.title])[0]}.png"
         write_atomically(folder / name, picture.figure)
+        old.discard(folder / name)
         lines += [
             f"## {claim.number}. {claim.title}", "",
             f"{claim.says} Source: {claim.source}.", "",
             f"**{answer.verdict.capitalize()}.** {answer.evidence.text}".rstrip(), "",
             "| finding | measured (95 %) | bound | outcome |", "| --- | --- | --- | --- |",
-            *(f"| {' | '.join(_row(finding))} |" for finding in answer.evidence.findings), "",
+            *(f"| {' | '.join(map(_cell, _row(finding)))} |" for finding in answer.evidence.findings), "",
             f"![{picture.alt}]({folder.name}/{name})", "",
             *([picture.caption, ""] if picture.caption else []),
             f"`python {COMMAND.format(file)}` ({answer.seconds:.0f} s)", "",
         ]  # fmt: skip
     write_atomically(path, "\n".join(lines))
+    for picture in old:  # of a claim that has another title now
+        picture.unlink()
+
+
+def _cell(text: str) -> str:
+    """As a table of Markdown takes it."""
+    return text.replace("|", "\\|")
 
 
 def _anchor(answer: Answer) -> str:

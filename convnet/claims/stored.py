@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -35,19 +36,21 @@ class Answer:
 
 
 def save(out: Path, claim: Claim, evidence: Evidence, seconds: float, made_by: Mapping[str, Any]) -> Answer:
-    """Write it to the directory `out`, `claim.json` last: what was interrupted is as if it had never begun.
+    """Write it to the directory `out`, `claim.json` last, which knows its figures by their digests: what is interrupted
+    leaves nothing that `read` takes for whole.
 
     Returns what `read` would, so that a page is the same whether its claims were measured now or earlier.
     """
     out.mkdir(parents=True, exist_ok=True)
     names = slugs(picture.key for picture in evidence.pictures)
     (out / "figures").mkdir(exist_ok=True)
-    for name, picture in zip(names, evidence.pictures, strict=True):
-        write_atomically(out / "figures" / f"{name}.png", png(picture.figure))
-    pictures = [
-        {"key": p.key, "file": f"figures/{name}.png", "alt": p.alt, "caption": p.caption, "of_images": p.of_images}
-        for name, p in zip(names, evidence.pictures, strict=True)
-    ]
+    pictures = []
+    for name, p in zip(names, evidence.pictures, strict=True):
+        image = p.figure if isinstance(p.figure, bytes) else png(p.figure)
+        file = f"figures/{name}.png"
+        write_atomically(out / file, image)
+        shown = {"key": p.key, "alt": p.alt, "caption": p.caption, "of_images": p.of_images}
+        pictures.append(shown | {"file": file, "sha256": hashlib.sha256(image).hexdigest()})
     findings = [asdict(f) | {"measured": f.measured._asdict(), "outcome": f.outcome} for f in evidence.findings]
     tables = [{"title": t.title, "text": t.text, "table": t.table, "caption": t.caption} for t in evidence.tables]
     values = {
@@ -59,7 +62,7 @@ def save(out: Path, claim: Claim, evidence: Evidence, seconds: float, made_by: M
 
 
 def read(out: Path, made_by: Mapping[str, Any]) -> Answer | None:
-    """What is stored in `out`, if the same code made it with the same effort, and all of it is there."""
+    """What is stored in `out`, if the same code made it with the same effort, and all of it is there as it was made."""
     try:
         values = json.loads((out / FILE).read_text(encoding="utf-8"))
         return _answer(out, values) if values["made_by"] == made_by else None
@@ -72,10 +75,14 @@ def _answer(out: Path, values: Mapping[str, Any]) -> Answer:
         Finding(**{k: v for k, v in f.items() if k != "outcome"} | {"measured": Estimate(**f["measured"])})
         for f in values["findings"]
     ]
-    pictures = [
-        Picture(**{k: v for k, v in p.items() if k != "file"}, figure=(out / p["file"]).read_bytes())
-        for p in values["pictures"]
-    ]
+    pictures = [_picture(out, **picture) for picture in values["pictures"]]
     tables = [Section(**table) for table in values["tables"]]
     evidence = Evidence(findings, pictures, tables, values["text"])
     return Answer(Claim(**values["claim"]), evidence, values["seconds"], values["made_by"], values["where"])
+
+
+def _picture(out: Path, file: str, sha256: str, **shown: Any) -> Picture:
+    image = (out / file).read_bytes()
+    if hashlib.sha256(image).hexdigest() != sha256:
+        raise ValueError(f"{out / file} is not the figure that was made with {FILE}")
+    return Picture(figure=image, **shown)

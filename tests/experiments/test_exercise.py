@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from convnet.experiments import exercise
 
 from convnet.exercises import EXERCISES, function_in
-from convnet.experiments import exercise
 from tests.exercises import correlation, cross_entropy, glorot, max_pool, momentum, occlusion_map, receptive_field
 
 ROOT = Path(__file__).resolve().parents[2]
