@@ -132,9 +132,8 @@ def filters_picture(found: dict[str, list[Trained]]) -> Picture:
         alt="Coloured filters of both sizes; beside each the mean spectrum, with a small white square for stride 4 and "
         "a larger one for stride 2.",
         caption="First-layer filters of seed 0, each on its own scale (grey is zero), and the mean spectrum of all "
-        "seeds, in decibel. What lies outside of the white square is folded into it by the "
-        "stride; filters that did not alias would be dark there. Much of the noise that they started from is left after "
-        "so short a training.",
+        "seeds, in decibel. What lies outside of the white square is folded into it by the stride; filters that did "
+        "not alias would be dark there. Much of the noise that they started from is left after so short a training.",
         of_images=True,
     )  # fmt: skip
 
