@@ -3,8 +3,8 @@
     python experiments/claims/receptive_fields_grow.py        60 seconds
 
 The measured field is the theoretical one in all of 40 networks drawn at random, and grows by the formulas. What counts
-in it grows by the power 0.46 of depth: from 5 to 40 layers of 3×3 it becomes 14 pixels wider, while its share of the
-side of the field falls by half of that side.
+in it grows as depth to the power of 0.46: from 5 to 40 layers of 3×3 it becomes 14 pixels wider, but its share of the
+field's side falls from 79 to 28 %.
 """
 
 from __future__ import annotations
