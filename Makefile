@@ -3,6 +3,8 @@
 #   make test      the test suite (on real MNIST too, where TFDS_DATA_DIR holds it; ARGS="-m sweep" runs what it samples)
 #   make look      the digits CNN, trained and looked into: runs/look/digits/look/report.html (ARGS="--sections units")
 #   make look-cifar  the same of a network that is trained on CIFAR-10 for some twenty minutes, for dreams and styles
+#   make claims    what textbooks claim of convnets, measured: docs/claims.md, runs/claims/report.html (ARGS="--only 3")
+#   make exercise  what you wrote in experiments/exercises/, judged: docs/exercises.md (N=3: the third; without N: all)
 #   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
 #   make bench     ops and training steps beside autodiff, Flax, Keras and torch: benchmarks/README.md (ARGS="--quick")
 #   make lint      ruff: rules and format
@@ -16,8 +18,9 @@ LOCK ?= requirements.lock
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+N ?=
 
-.PHONY: compare look look-cifar audit test bench lint package readme lock clean
+.PHONY: compare claims exercise look look-cifar audit test bench lint package readme lock clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
@@ -31,6 +34,12 @@ look-cifar: $(VENV)/.installed
 	test -f runs/look/cifar10/result.npz || \
 	    $(BIN)/python experiments/train.py --config experiments/networks/cifar10.toml --out runs/look/cifar10 --resume
 	$(BIN)/python experiments/look.py runs/look/cifar10 $(ARGS)
+
+claims: $(VENV)/.installed
+	$(BIN)/python experiments/claims.py $(if $(ARGS),$(ARGS),--document docs/claims.md)
+
+exercise: $(VENV)/.installed
+	$(BIN)/python experiments/exercise.py $(N) $(ARGS)
 
 audit: $(VENV)/.installed
 	$(BIN)/python experiments/audit_gradients.py $(ARGS)

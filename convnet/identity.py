@@ -209,6 +209,14 @@ def code_hash(folder: Path, roots: Sequence[str] = STEP) -> str:
     return digest.hexdigest()
 
 
+def script_hash(script: Path) -> str:
+    """SHA-256 over the file `script` and the library's sources that it imports, directly or not."""
+    folder = Path(__file__).resolve().parent
+    digest = hashlib.sha256(script.read_bytes())
+    digest.update(code_hash(folder, sorted(set(_imports(folder, script)))).encode())
+    return digest.hexdigest()
+
+
 def import_closure(folder: Path, roots: Sequence[str]) -> list[Path]:
     """Sources under `folder`, the package convnet, that the modules `roots` import, directly or not, and their own."""
     found, waiting = set(), [_source(folder, root) for root in roots]

@@ -32,8 +32,9 @@ class Picture:
 
     key: str
     """In words. Of pictures whose keys come to the same file name, the later ones get a number."""
-    figure: Figure | np.ndarray
-    """A chart, or pixels: RGB [H, W, 3] in 0 … 1, which are shown enlarged, each as a square."""
+    figure: Figure | np.ndarray | bytes
+    """A chart, drawn now or earlier (a PNG); or pixels: RGB [H, W, 3] in 0 … 1, which are shown enlarged, each as a
+    square."""
     alt: str
     """What it shows, for those who do not see it."""
     caption: str = ""
@@ -167,7 +168,8 @@ def _drawn(picture: Picture, section: Section, failures: list[str]) -> _Drawn:
     try:
         if isinstance(picture.figure, np.ndarray):
             return _Drawn(pixels_png(picture.figure), kind="pixels", about=PICTURE_WIDTH)
-        return _Drawn(png(picture.figure), kind="photo" if picture.of_images else "chart")
+        image = picture.figure if isinstance(picture.figure, bytes) else png(picture.figure)
+        return _Drawn(image, kind="photo" if picture.of_images else "chart")
     except Exception as error:
         return _Drawn(failure=_failure(section.title, error, failures))
 

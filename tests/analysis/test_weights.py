@@ -13,6 +13,7 @@ from convnet.analysis.weights import (
     filter_cosines,
     filter_statistics,
     first_convolution,
+    orientation,
 )
 from convnet.architectures import Table
 from convnet.architectures.layers import Block, Conv, Flatten
@@ -119,6 +120,31 @@ def test_white_noise_spreads_over_bands_as_their_areas(rng):
     np.testing.assert_allclose(found, [low, middle - low, 1 - middle], atol=0.005)
     aliased = aliased_energy(rng.normal(size=(300, 11, 11, 3)), (4, 2)).mean()
     np.testing.assert_allclose(aliased, 1 - 1 / 8, atol=0.02)
+
+
+@pytest.mark.parametrize("frequency", [(1 / 16, 0), (0, 3 / 16), (2 / 16, 2 / 16), (-3 / 16, 1 / 16)])
+def test_a_wave_has_one_orientation_whatever_its_direction(frequency):
+    filters = wave((16, 16), *frequency)[None, :, :, None] * np.array([1.0, -2.0])
+    np.testing.assert_allclose(orientation(filters, points=16), [1], atol=1e-12)
+
+
+def test_what_is_the_same_in_all_directions_or_in_two_at_right_angles_has_no_orientation():
+    crossed = wave((16, 16), 3 / 16, 0) + wave((16, 16), 0, 3 / 16)
+    point, laplacian = np.zeros((2, 3, 3))
+    point[1, 1], laplacian[1], laplacian[:, 1], laplacian[1, 1] = 1, 1, 1, -4
+    np.testing.assert_allclose(orientation(crossed[None, ..., None], points=16), [0], atol=1e-12)
+    np.testing.assert_allclose(orientation(np.stack([point, laplacian])[..., None]), [0, 0], atol=1e-12)
+    np.testing.assert_array_equal(orientation(np.zeros((1, 3, 3, 1))), [0])
+
+
+def test_orientation_is_that_of_the_energy_and_does_not_turn_with_the_filter(rng):
+    filters = rng.normal(size=(20, 5, 5, 3))
+    found = orientation(filters)
+    assert ((found > 0) & (found < 1)).all()
+    np.testing.assert_allclose(orientation(-3 * filters), found)
+    np.testing.assert_allclose(orientation(np.rot90(filters, axes=(1, 2))), found, atol=1e-12)
+    sobel = np.outer([1, 2, 1], [1, 0, -1])[None, :, :, None]
+    assert orientation(sobel)[0] > found.mean()
 
 
 def test_finer_sampling_of_a_spectrum_changes_little(rng):

@@ -7,9 +7,11 @@ import pytest
 from convnet.experiments import (
     ablate,
     audit_gradients,
+    claims,
     compare,
     compare_checkers,
     dream,
+    exercise,
     look,
     predict,
     reproduce,
@@ -18,8 +20,9 @@ from convnet.experiments import (
 )
 
 from convnet import trial
+from convnet.claims import command
 from convnet.gradcheck.evidence import EVIDENCE
-from tests.experiments.would_do import ablated, audited, checked, compared, trained, tried
+from tests.experiments.would_do import ablated, asserted, audited, checked, compared, trained, tried
 
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 
@@ -37,6 +40,9 @@ DEFAULTS = {
     audit_gradients.Audit: {"op": (), "level": "standard", "seeds": 8, "planted": True, "out": None, "quick": False},
     trial.Trial: {"models": ("linear", "mlp", "cnn", "cnn_smooth"), "seeds": 3, "epochs": 10, "reference": "hand",
                   "out": None, "quick": False},
+    claims.Command: {"only": (), "seeds": None, "out": None, "document": None, "list": False, "quick": False},
+    command.Command: {"seeds": None, "out": None, "quick": False},
+    exercise.Command: {"number": None, "file": None},
     compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
     predict.Predict: {"top": 5},
     reproduce.Reproduce: {},
@@ -51,7 +57,7 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", DEFAULTS, ids=lambda settings: settings.__name__)
+@pytest.mark.parametrize("settings", DEFAULTS, ids=lambda settings: f"{settings.__module__}.{settings.__name__}")
 def test_defaults(settings):
     found = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
     assert found == DEFAULTS[settings]
@@ -86,6 +92,7 @@ USUAL = {
     tried: {"models": ["linear", "mlp", "cnn", "cnn_smooth"], "reference": "hand", "budget": (3, 10),
             "compared": "ops with hand-derived rules", "out": Path("runs/backprop_by_hand"),
             "told": "digits; 3 seeds; 10 epochs of batch 32, gradient descent of rate 0.05"},
+    asserted: {"efforts": {(False, None)}, "measured": [2, 5], "out": Path("runs/claims"), "document": None},
     checked: {"seeds": 1, "rules": True, "out": Path("runs/checkers")},
 }  # fmt: skip
 

@@ -8,9 +8,11 @@ import pytest
 from convnet.experiments import (
     ablate,
     audit_gradients,
+    claims,
     compare,
     compare_checkers,
     dream,
+    exercise,
     look,
     predict,
     reproduce,
@@ -24,10 +26,12 @@ from convnet.report.look import Effort
 from convnet.task import TRACEABLE
 from tests.experiments.would_do import (
     ablated,
+    asserted,
     audited,
     checked,
     compared,
     dreamed,
+    judged,
     looked,
     predicted,
     reproduced,
@@ -45,9 +49,11 @@ COMMANDS = {
     compared: (compare.Compare, []),
     trained: (train.Train, []),
     ablated: (ablate.Ablate, FACTOR),
+    asserted: (claims.Command, []),
     audited: (audit_gradients.Audit, ["--op", "relu"]),
     tried: (trial.Trial, []),
     checked: (compare_checkers.CompareCheckers, []),
+    judged: (exercise.Command, ["3"]),
     predicted: (predict.Predict, ["run", "black.png"]),
     reproduced: (reproduce.Reproduce, ["run"]),
     dreamed: (dream.Command, ["photo.png"]),
@@ -56,7 +62,7 @@ COMMANDS = {
 }
 """What the command would do -> its settings, and the arguments that are there without the option."""
 
-PLACED = (dreamed, looked, predicted, reproduced, stylized)
+PLACED = (dreamed, judged, looked, predicted, reproduced, stylized)
 """Where the usual place of what they write does for these tests, or nothing is written."""
 
 # (command, option): the arguments with it, and what it is seen by.
@@ -100,6 +106,12 @@ OPTIONS = {
     (ablated, "out"): ([*FACTOR, "--out", "mine"], {"out": Path("mine")}),
     (ablated, "list"): ([*FACTOR, "--list"], {"reported": False, "trained": False}),
     (ablated, "quick"): ([*FACTOR, "--quick"], {"seeds": 2, "cells": 4, "epochs": [2]}),
+    (asserted, "only"): (["--only", "5"], {"measured": [5]}),
+    (asserted, "seeds"): (["--seeds", "3"], {"efforts": {(False, 3)}}),
+    (asserted, "out"): (["--out", "mine"], {"out": Path("mine")}),
+    (asserted, "document"): (["--document", "mine.md"], {"document": Path("mine.md")}),
+    (asserted, "list"): (["--list"], {"measured": []}),
+    (asserted, "quick"): (["--quick"], {"efforts": {(True, None)}, "out": Path("runs/claims-quick")}),
     (audited, "op"): (["--op", "relu", "tanh"], {"ops": ["relu", "tanh"]}),
     (audited, "level"): (["--op", "relu", "--level", "exhaustive"], {"level": ("exhaustive", "exhaustive")}),
     (audited, "seeds"): (["--op", "relu", "--seeds", "3"], {"seeds": (3, [3])}),
@@ -120,6 +132,8 @@ OPTIONS = {
     (checked, "seeds"): (["--seeds", "4"], {"seeds": 4}),
     (checked, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (checked, "quick"): (["--quick"], {"rules": False, "out": Path("runs/checkers-quick")}),
+    (judged, "number"): (["5"], {"exercise": 5, "name": "5_glorot_uniform.py"}),
+    (judged, "file"): (["3", "--file", "mine.py"], {"file": Path("mine.py")}),
     (predicted, "run"): (["other", "black.png"], {"run": Path("other")}),
     (predicted, "images"): (
         ["run", "white.png", "black.png"],

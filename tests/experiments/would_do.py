@@ -14,9 +14,11 @@ from convnet.experiments import (
     ablate,
     audit_gradients,
     backprop_by_hand,
+    claims,
     compare,
     compare_checkers,
     dream,
+    exercise,
     look,
     predict,
     reproduce,
@@ -31,6 +33,7 @@ from convnet.analysis.deep_dream import Dream
 from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
 from convnet.config import RunConfig
+from convnet.exercises import Judgement
 from convnet.report import Page
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
 from convnet.task import Facts, make_task
@@ -193,6 +196,33 @@ def checked(patch, args):
     assert compare_checkers.main(args) == 0
     (path,) = written
     return {"seeds": only(asked), "rules": len(asked) > 3, "out": path.parent}
+
+
+def asserted(patch, args):
+    """Of two claims."""
+    seen = {"measured": [], "efforts": set(), "out": None, "document": None}
+    known = {number: SimpleNamespace(CLAIM=SimpleNamespace(number=number, title=""), __file__="") for number in (2, 5)}
+
+    def measured(wanted, effort, out):
+        seen.update(measured=list(wanted), efforts={(effort.quick, effort.seeds)}, out=out)
+        return [SimpleNamespace(claim=known[2].CLAIM, verdict="holds", seconds=1.0)], []
+
+    patch.setattr(claims, "modules", lambda: known)
+    patch.setattr(claims, "measured", measured)
+    patch.setattr(claims, "claims_page", lambda *_: Page("", {}, []))
+    patch.setattr(claims, "write_report", lambda *_: [])
+    patch.setattr(claims, "write_document", lambda path, *_: seen.update(document=path))
+    assert claims.main(args) == 0
+    return seen
+
+
+def judged(patch, args):
+    """Nothing is written yet in any file."""
+    seen = {}
+    patch.setattr(exercise, "function_in", lambda path, name: seen.update(file=path, name=path.name))
+    patch.setattr(exercise, "judge", lambda one, function: seen.update(exercise=one.number) or Judgement(one, ()))
+    assert exercise.main(args) == 2
+    return seen
 
 
 def predicted(patch, args):

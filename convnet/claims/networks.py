@@ -1,0 +1,39 @@
+"""The networks that a claim is about: one config, trained from several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from convnet.ablation import Replicates
+from convnet.claims.estimate import mean_of
+from convnet.config import RunConfig
+from convnet.data import Dataset
+from convnet.result import RunResult
+from convnet.train import NonFiniteLoss
+from convnet.trained import Trained
+
+
+def networks(config: RunConfig, dataset: Dataset, seeds: Iterable[int]) -> list[tuple[Trained, RunResult]]:
+    """The network of each seed, and its result, trained on `dataset` as `config` says, in one compiled program.
+
+    Raises ValueError for what `Replicates` refuses, and where training diverges: a claim about networks that learn
+    nothing would be one about the learning rate.
+    """
+    runs, found = Replicates(config, dataset), []
+    for own, result in runs.run_all([replace(config, seed=seed) for seed in seeds]):
+        if isinstance(result, NonFiniteLoss):
+            raise ValueError(f"training from seed {own.seed} diverges ({result}): expected a smaller learning rate")
+        found.append((Trained(runs.trainer.task, result.variables, result.best_epoch), result))
+    return found
+
+
+def curve(x: Iterable[float], values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(x, mean, low, high), each [points], of `values` [seeds, points], as `convnet.report.figures.bands` draws them.
+    Where values are all equal the band has no width."""
+    means = [mean_of(column) for column in np.transpose(values)]
+    middle, low, high = np.transpose([mean[:3] for mean in means])
+    missing = np.isnan(low)
+    return np.asarray(list(x), float), middle, np.where(missing, middle, low), np.where(missing, middle, high)

@@ -1,0 +1,37 @@
+"""Networks of several seeds, and the curves that are drawn of them."""
+
+import numpy as np
+import pytest
+
+from convnet import data
+from convnet.architectures import Linear
+from convnet.claims.networks import curve, networks
+from convnet.config import OptimConfig, RunConfig, TrainConfig
+
+
+def config(**optim):
+    return RunConfig(model=Linear(), optim=OptimConfig(**optim), train=TrainConfig(epochs=1, batch_size=256))
+
+
+def test_each_network_is_its_seeds_own():
+    digits = data.load("digits")
+    found = networks(config(learning_rate=0.02), digits, range(3, 5))
+    assert [result.config.seed for _, result in found] == [3, 4]
+    for network, result in found:
+        hits = (network.predict(digits.test.images) == digits.test.labels).sum()
+        assert hits == result.test_hits
+    kernels = [np.asarray(network.variables["params"]["logits"]["kernel"]) for network, _ in found]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_a_run_that_diverges_is_named():
+    with pytest.raises(ValueError, match="seed 0 diverges"):
+        networks(config(learning_rate=1e38), data.load("digits"), range(1))
+
+
+def test_a_curve_has_the_interval_of_each_point():
+    x, middle, low, high = curve([1, 2], np.array([[0.0, 5.0], [2.0, 5.0]]))
+    np.testing.assert_array_equal(x, [1, 2])
+    np.testing.assert_allclose(middle, [1, 5])
+    np.testing.assert_allclose(high - middle, [12.706, 0], atol=1e-3)  # Student's t with 1 degree of freedom
+    np.testing.assert_allclose(middle - low, high - middle)
