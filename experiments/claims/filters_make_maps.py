@@ -69,7 +69,7 @@ def trained_filters(effort: Effort) -> tuple[np.ndarray, np.ndarray]:
     recipe = RECIPES[name].runs["cnn"]
     config = RunConfig(
         DataConfig(name, limit=effort.pick(5000, 200), flip=recipe.data.flip),
-        CNN(widths=(FILTERS, 32), first_kernel=SIDE, stride=2),
+        CNN(widths=effort.pick((FILTERS, 32), (FILTERS,)), first_kernel=SIDE, stride=2),
         recipe.optim,
         TrainConfig(epochs=effort.pick(8, 1), batch_size=32),
     )
