@@ -11,6 +11,7 @@ from convnet.record import write_atomically
 from convnet.report import Page, Section, study
 from convnet.report.page import slugs
 
+QUICK = "quick: small sizes and few seeds, to see whether everything runs; not a result"
 COMMAND = "experiments/claims/{}.py"
 
 
@@ -18,6 +19,8 @@ def claims_page(answers: Sequence[Answer], missing: Sequence[Section] = ()) -> P
     """All `answers`, a summary first where there are several. missing: what is said of claims without one."""
     title = answers[0].claim.title if len(answers) == 1 else "What the textbooks claim, measured"
     facts = _circumstances(answers) | {"measuring": f"{sum(a.seconds for a in answers):.0f} s"}
+    if any(answer.made_by["quick"] for answer in answers):
+        facts["effort"] = QUICK
     summary = [_summary(answers)] if len(answers) > 1 else []
     sections = [section for answer in answers for section in _sections(answer)]
     return Page(title, facts, [*summary, *sections, *missing])

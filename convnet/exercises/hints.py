@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from convnet.exercises.exercise import Exercise, by_mistake, expected
-from convnet.exercises.judge import Finding, Judgement, errors, same
+from convnet.exercises.exercise import Exercise, Mistake, by_mistake, expected
+from convnet.exercises.judge import RELATIVE, Finding, Judgement, errors, same
 
 
 def hint(judgement: Judgement, shown: Finding) -> str:
@@ -29,7 +29,7 @@ def hint(judgement: Judgement, shown: Finding) -> str:
     return next(_patterns(judgement, shown), "")
 
 
-def _explains(exercise: Exercise, finding: Finding, mistake) -> bool:
+def _explains(exercise: Exercise, finding: Finding, mistake: Mistake) -> bool:
     """Whether the mistake gives what was found, of the result that is wrong; of a case that is right, of all."""
     made = by_mistake(exercise, finding.case, mistake)
     if len(made) != len(finding.found):
@@ -109,7 +109,7 @@ def _turned(values: np.ndarray, wanted: np.ndarray) -> Iterator[str]:
             shifted = np.roll(wanted, shift, axis)
             inner = [slice(None)] * wanted.ndim
             inner[axis] = slice(1, None) if shift == 1 else slice(None, -1)
-            if size > 2 and (errors(values, shifted)[tuple(inner)] <= 1e-4).all():
+            if size > 2 and (errors(values, shifted)[tuple(inner)] <= RELATIVE).all():
                 yield f"The entries stand one place {'later' if shift == 1 else 'earlier'} along axis {axis}."
     for first in range(wanted.ndim):
         for second in range(first + 1, wanted.ndim):

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from convnet import HAND, data, initializers
 from convnet.analysis import linear_accuracy
 from convnet.analysis.handmade import compare_features
-from convnet.architectures import CNN
+from convnet.architectures import CNN, MLP
 from convnet.claims import Claim, Effort, Evidence, Finding, counted, mean_of, run_claim
 from convnet.claims.descent import descend
 from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
@@ -129,7 +129,7 @@ def image_accuracies(effort: Effort) -> dict[str, list[float]]:
     part = lambda a, b: pool.train.take(np.arange(a, b))  # noqa: E731
     dataset = replace(pool, train=part(0, size))
     optim = OptimConfig(learning_rate=0.05, warmup=0.1)
-    model, train = CNN(widths=effort.pick((16, 32), (8,))), TrainConfig(epochs=effort.pick(8, 1))
+    model, train = effort.pick(CNN(widths=(16, 32)), MLP(widths=(32,))), TrainConfig(epochs=effort.pick(8, 1))
     config = RunConfig(DataConfig(name, shift=effort.pick(2, 0), flip=not effort.quick), model, optim, train)
     trainer = Trainer(config, dataset)
     network = Trained(trainer.task, trainer.run().variables, 0)

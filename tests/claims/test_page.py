@@ -1,5 +1,7 @@
 """The page of claims and the document, number by number."""
 
+from dataclasses import replace
+
 import pytest
 
 from convnet.claims import RULE, Claim
@@ -51,6 +53,14 @@ def test_the_page_of_several_begins_with_their_verdicts_and_the_rule():
         "Fire is hot. Source: Heraclitus, Ephesus 500 BC. Verdict: not decided."
     )
     assert sections["7. Earth"].text == "could not be measured (no earth)"
+
+
+def test_a_quick_one_says_that_it_is_no_result():
+    first, second = answers()
+    quick = replace(second, made_by=MADE_BY | {"quick": True})
+    told = "quick: small sizes and few seeds, to see whether everything runs; not a result"
+    assert claims_page([first, quick]).facts["effort"] == told
+    assert "effort" not in claims_page([first, second]).facts
 
 
 DOCUMENT = f"""\
