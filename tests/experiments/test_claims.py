@@ -240,11 +240,7 @@ def test_the_list(folder, capsys):
 REFUSED = {
     "an unknown number": (["--only", "2", "3"], "only is 3: expected some of 2, 5, 9"),
     "a document of some": (["--only", "2", "--document", "d.md"], "document is 'd.md': expected no --only"),
-<<<<<<< HEAD
-    "a quick document": (["--quick", "--document", "d.md"], "document is 'd.md': expected no --only and no --quick"),
-=======
     "a quick document": (["--quick", "--document", "d.md"], "document is 'd.md': expected no --only"),
->>>>>>> de2a6907369b9c1b46a6fec22470b5dfb5f3b66a
     "one seed": (["--seeds", "1"], "seeds is 1: expected 2 or more, as one has no interval"),
     "a directory of something else": (["--out", "claims"], "holds files of something else (claim_2.py, "),
     "a document where nothing can be written": (["--document", "log/d.md"], "cannot be written"),
