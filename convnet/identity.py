@@ -210,9 +210,12 @@ def code_hash(folder: Path, roots: Sequence[str] = STEP) -> str:
 
 
 def script_hash(script: Path) -> str:
-    """SHA-256 over the file `script` and the library's sources that it imports, directly or not."""
-    folder = Path(__file__).resolve().parent
-    digest = hashlib.sha256(script.read_bytes())
+    """SHA-256 over the code of the file `script`, whose docstring may tell what it found, and over the library's sources
+    that it imports, directly or not."""
+    folder, tree = Path(__file__).resolve().parent, ast.parse(script.read_bytes())
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    digest = hashlib.sha256(ast.dump(tree).encode())
     digest.update(code_hash(folder, sorted(set(_imports(folder, script)))).encode())
     return digest.hexdigest()
 
