@@ -210,8 +210,8 @@ def code_hash(folder: Path, roots: Sequence[str] = STEP) -> str:
 
 
 def script_hash(script: Path) -> str:
-    """SHA-256 over the code of the file `script`, whose docstring may tell what it found, and over the library's sources
-    that it imports, directly or not."""
+    """SHA-256 over the code of the file `script`, not over its docstring, which may tell what it found, and over the
+    library's sources that it imports, directly or not."""
     folder, tree = Path(__file__).resolve().parent, ast.parse(script.read_bytes())
     if ast.get_docstring(tree) is not None:
         del tree.body[0]
