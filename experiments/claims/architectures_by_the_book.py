@@ -51,8 +51,8 @@ SMALL = {
 """What is trained, and how many pixels a side each of CIFAR-10's becomes: AlexNet and ZFNet do not fit 32."""
 KERNELS = (1, 2, 4, 8, 16, 32)
 MEASURES = {
-    "accuracy": "test accuracy, %", "dead": "dead filters, %", "alike": "|cosine| to the nearest filter",
-    "chance": "the same at random",
+    "accuracy": "test accuracy, %", "dead": "dead filters, %", "alike": "|cosine| to the nearest",
+    "chance": "at random",
 }  # fmt: skip
 ABLATIONS = Path(__file__).resolve().parents[2] / "docs" / "results" / "ablations"
 QUESTIONS = ("depth", "width", "normalization", "batch-equal-epochs", "batch-equal-updates")
@@ -107,7 +107,7 @@ def published_picture() -> Picture:
         alt="Three panels over the number of the layer: receptive fields rise to hundreds of pixels; parameters lie in "
         "the first dense layer, arithmetic in the first convolutions.",
         caption="Counted from the tables of layers; nothing is computed. A dense layer sees all of the image that its "
-        "map reaches. Most parameters are in the first dense layer (the peaks), which ResNet has not.",
+        "map reaches. Most parameters are in the first dense layer (the peaks); the only one of a ResNet is small.",
     )  # fmt: skip
 
 
