@@ -49,7 +49,7 @@ DEFAULTS = {
     dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
                     "smooth": 0.5, "size": 512, "seed": 0, "out": None},
     look.Command: {"sections": ("layers", "training", "weights", "image", "fields", "units", "occlusion", "inversion",
-                                "classes", "dreams", "trust"),
+                                "classes", "dreams", "styles", "trust"),
                    "images": (), "units": (), "out": None, "seed": 0, "live": True, "quick": False},
     style_transfer.Command: {"run": Path("runs/look/cifar10"), "content_layer": None, "style_layers": (),
                              "style_weight": 100.0, "variation_weight": 10.0, "steps": 200, "start": "content",

@@ -6,7 +6,19 @@ from collections.abc import Callable, Sequence
 
 from convnet.identity import environment
 from convnet.report import study
-from convnet.report.look import classes, dreams, fields, image, inversion, occlusion, training, trust, units, weights
+from convnet.report.look import (
+    classes,
+    dreams,
+    fields,
+    image,
+    inversion,
+    occlusion,
+    styles,
+    training,
+    trust,
+    units,
+    weights,
+)
 from convnet.report.look.subject import Effort, Look
 from convnet.report.page import Page, Part, Section
 
@@ -23,6 +35,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Look], Section | Sequence[Section] | No
     "inversion": ("Inversion", inversion.inversion),
     "classes": ("Classes", classes.classes),
     "dreams": ("Dreams", dreams.dreams),
+    "styles": ("Style", styles.styles),
     "trust": ("Can these pictures be trusted?", trust.trust),
 }
 """Name -> title and maker of each part of the page, in its order."""

@@ -39,7 +39,7 @@ def dreams(look: Look) -> Section | None:
         table=[["", *layers], row],
         caption=f"Deep dream (Mordvintsev et al., 2015): {octaves}, each 1.4 times as large as the one before, up to "
         f"{picture.shape[0]}×{picture.shape[1]} pixels; seed {look.seed}. Larger, and of your own photographs: "
-        "experiments/dream.py; in the style of another picture: experiments/style_transfer.py. A wrong picture: fine "
+        "experiments/dream.py. A wrong picture: fine "
         "noise of one scale, or the photograph unchanged.",
         arrays=found,
     )

@@ -46,12 +46,15 @@ class Effort:
     """The longest, of photographs."""
     iterations: int = 10
     """Of dreams, at each size."""
+    strokes: int = 100
+    """Steps of style transfer."""
 
     @classmethod
     def quick(cls) -> Effort:
         return cls(
-            images=1, units=2, layers=2, starts=2, steps=12, examples=64, trusted=4, samples=4, side=64, iterations=2
-        )
+            images=1, units=2, layers=2, starts=2, steps=12, examples=64, trusted=4, samples=4, side=64, iterations=2,
+            strokes=2,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
