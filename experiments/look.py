@@ -40,7 +40,8 @@ STUDY = "look"
 @dataclass(frozen=True)
 class Command:
     """Look into a trained network: layers, weights, feature maps, receptive fields, units, occlusion, inversion, the
-    image of each class, dreams, styles, and whether such explanations can be trusted. Writes report.html and live.html."""
+    image of each class, dreams, styles, and whether such explanations can be trusted. Writes report.html and
+    live.html."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Directory of a run: finished, or with a checkpoint."""

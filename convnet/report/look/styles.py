@@ -30,8 +30,8 @@ def styles(look: Look) -> Section | None:
         "The maps of one photograph, and of another the correlations between maps, whatever their place.",
         table=[["content", "style", "painted"], row],
         caption=f"Style transfer (Gatys et al., 2016): content of {painted.content_layer}, style of "
-        f"{', '.join(painted.style_layers)}; in {len(painted.objectives) - 1} steps the objective fell from {first:.3g} "
-        f"to {last:.3g}. Larger, and of your own photographs: experiments/style_transfer.py. A network of small images "
+        f"{', '.join(painted.style_layers)}; objective in {len(painted.objectives) - 1} steps: from {first:.3g} to "
+        f"{last:.3g}. Larger, and of your own photographs: experiments/style_transfer.py. A network of small images "
         "knows colours, grain and strokes, no larger forms. A wrong picture: one photograph through the other, or the "
         "content unchanged.",
         arrays={"painted": painted.image, "objectives": np.asarray(painted.objectives)},
