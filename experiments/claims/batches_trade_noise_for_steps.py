@@ -5,8 +5,9 @@
 The noise falls with the exponent −0.501 (−0.502 to −0.499) before training and −0.49 after it; before, one image's
 gradient is off by five times the gradient's length. Where each image is drawn once, it falls faster near the whole set
 (−0.54 in all). To 95 % validation accuracy the whole set takes 29 epochs more than batches of 32, and those 7 more than
-single images. In seconds batches of 32 are five times as fast as the whole set; with so small a network single images
-are about as fast, 1.5 times as slow (1.0 to 2.2), which another or a busy machine may turn round: not decided.
+single images. In seconds the whole set takes 3.7 times as long (3.0 to 4.6). With so small a network single images are
+nearly as fast, 1.3 times as slow (1.02 to 1.7), which another or a busy machine may turn round; in two runs on a busy
+one it was not decided.
 """
 
 from __future__ import annotations

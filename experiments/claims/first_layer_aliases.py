@@ -1,6 +1,6 @@
 """Is a first layer of 11×11 kernels with stride 4 worse than one of 7×7 with stride 2, for the reasons that are given?
 
-    python experiments/claims/first_layer_aliases.py        80 seconds
+    python experiments/claims/first_layer_aliases.py        160 seconds
 
 On CIFAR-10 (6 seeds) 7×7 with stride 2 is 5.8 points better, and of what the first layer makes of real images 2 % are
 folded by the stride instead of 7 %. Smaller kernels and a smaller stride gain about as much each. The filters of 7×7

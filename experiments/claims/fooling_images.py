@@ -1,8 +1,8 @@
 """Is what a network recognises what people would recognise?
 
-    python experiments/claims/fooling_images.py        30 seconds
+    python experiments/claims/fooling_images.py        25 seconds
 
-Yes, of digits: each of 10 networks is more than 99 % sure of an image made for each class, and these lie 3.5 times as
+No. Of digits, each of 10 networks is more than 99 % sure of an image made for each class, and these lie 3.5 times as
 far from the nearest training image as unseen digits do; 2.9 times with a price of ink. Networks of other seeds agree
 with 87 % on average (85 % with ink, no difference that 10 networks show): what fools one mostly fools all, so it is no
 accident of a seed. The price of ink makes the images sparser and brings them nearer, but no network less sure.

@@ -1,6 +1,6 @@
 """Do layers build up from edges to parts to whole objects, and is that learned?
 
-    python experiments/claims/layers_build_up.py        60 seconds
+    python experiments/claims/layers_build_up.py        45 seconds
 
 Yes, on MNIST. From the first of three layers to the last a linear probe rises from 63 to 91 % (10 seeds), the class
 selectivity index from 12 to 37 %, and the deviation of the effective receptive field from 0.8 to 4.2 pixels. With

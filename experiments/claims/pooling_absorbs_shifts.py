@@ -1,6 +1,6 @@
 """What does pooling absorb, what does it lose, and is a smaller image still the same object?
 
-    python experiments/claims/pooling_absorbs_shifts.py        90 seconds
+    python experiments/claims/pooling_absorbs_shifts.py        120 seconds
 
 Pooling over 2×2 absorbs a little: a shift by one pixel takes the first layer's maps as far as to another image (1.01 of
 that way, 6 networks), maps of which every second place is kept as well, and pooled ones 0.87 of it, maximum or average.
