@@ -1,4 +1,4 @@
-"""The audit of a gradient: eleven stages, each switchable, and a verdict that names what it did not test."""
+"""The audit of a gradient: twelve stages, each switchable, and a verdict that names what it did not test."""
 
 from __future__ import annotations
 

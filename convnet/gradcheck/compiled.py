@@ -160,12 +160,17 @@ class CompiledFunction:
         out = jax.tree.leaves(self.fn(*self.merge(leaves, constants), **self.settings))
         return [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
 
-    def plain_vjp(self, leaves, constants, g) -> list:
+    def value_and_vjp(self, leaves, constants, g) -> tuple[list, list]:
+        """F, as the rule for its gradient gives it, and Jᵀg; not compiled."""
         out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
-        return pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
+        return out, pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
 
-    def plain_jvp(self, leaves, constants, v) -> list:
-        return jax.jvp(lambda leaves: self.plain(leaves, constants), (leaves,), (v,))[1]
+    def plain_vjp(self, leaves, constants, g) -> list:
+        return self.value_and_vjp(leaves, constants, g)[1]
+
+    def plain_value_and_jvp(self, leaves, constants, v) -> tuple[list, list]:
+        """F, as the rule for its tangent gives it, and J v."""
+        return jax.jvp(lambda leaves: self.plain(leaves, constants), (leaves,), (v,))
 
     @cached_property
     def value(self) -> Callable:
@@ -178,9 +183,13 @@ class CompiledFunction:
         return _jit(self.plain_vjp)
 
     @cached_property
-    def jvp(self) -> Callable:
-        """J v, as (leaves, constants, v)."""
-        return _jit(self.plain_jvp)
+    def value_and_jvp(self) -> Callable:
+        """F, as the rule for its tangent gives it, and J v, as (leaves, constants, v)."""
+        return _jit(self.plain_value_and_jvp)
+
+    def jvp(self, leaves, constants, v) -> list:
+        """J v."""
+        return self.value_and_jvp(leaves, constants, v)[1]
 
     @cached_property
     def second(self) -> Callable:

@@ -100,7 +100,8 @@ def audit_formulations(index: int = 0, *, level: str = "standard") -> list[Repor
 
 
 PLANTED_STAGES = (
-    "hygiene", "elementwise", "adjoint", "differences", "taylor", "second order", "kinks", "precisions", "context"
+    "hygiene", "elementwise", "adjoint", "differences", "taylor", "second order", "kinks", "precisions", "context",
+    "consistency",
 )  # fmt: skip
 """For planted rules and repeated seeds: not the random calls, whose compilation takes most of an audit's time."""
 

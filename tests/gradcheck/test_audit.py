@@ -41,10 +41,10 @@ def test_a_right_rule_passes_and_what_was_not_tested_is_listed():
     assert report.passed
     assert report.failures == []
     assert set(report.stages) == set(STAGES)
-    assert len(STAGES) == 11
+    assert len(STAGES) == 12
     assert {stage for stage, status in report.stages.items() if status == "untested"} == {"adjoint", "kinks", "fuzz"}
     assert "forward mode" in {check.name for check in report.untested}  # a custom_vjp has none
-    assert "8 of 11 stages passed, 3 untested" in str(report)
+    assert "9 of 12 stages passed, 3 untested" in str(report)
     json.dumps(report.to_dict(), allow_nan=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from convnet.gradcheck.checks.consistency import consistency
 from convnet.gradcheck.checks.context import context
 from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
 from convnet.gradcheck.checks.fuzz import fuzz
@@ -23,6 +24,7 @@ STAGES: dict[str, Callable] = {
     "fuzz": fuzz,
     "context": context,
     "power": power,
+    "consistency": consistency,
 }
 
 __all__ = ["STAGES"]
