@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convnet.claims.finding import Claim, Effort, Measure
-from convnet.claims.page import claims_page
+from convnet.claims.page import claims_page, findings_table
 from convnet.claims.stored import Answer, save
 from convnet.cli import run_command
 from convnet.identity import script_hash
@@ -77,8 +77,3 @@ def run_claim(file: str, claim: Claim, measure: Measure, args: Sequence[str] | N
         return study.conclude(out, f"{found.seconds:.0f} s", missing)
 
     return run_command(Command, run, args)
-
-
-def findings_table(found: Answer) -> list[list[str]]:
-    rows = [[f.statement, str(f.measured), f.bound, f.outcome] for f in found.evidence.findings]
-    return [["finding", "measured (95 %)", "bound", "outcome"], *rows]

@@ -46,10 +46,13 @@ def _first(answer: Answer) -> str:
 def _sections(answer: Answer) -> list[Section]:
     claim, evidence = answer.claim, answer.evidence
     text = f"{claim.says} Source: {claim.source}. Verdict: {answer.verdict}. {evidence.text}".rstrip()
-    head = ["finding", "measured (95 %)", "bound", "outcome"]
-    table = [head, *(_row(finding) for finding in evidence.findings)]
     title = f"{claim.number}. {claim.title}"
-    return [Section(title, text, table=table, pictures=evidence.pictures), *evidence.tables]
+    return [Section(title, text, table=findings_table(answer), pictures=evidence.pictures), *evidence.tables]
+
+
+def findings_table(answer: Answer) -> list[list[str]]:
+    """A row for each finding, below the headings."""
+    return [["finding", "measured (95 %)", "bound", "outcome"], *map(_row, answer.evidence.findings)]
 
 
 def _row(finding: Finding) -> list[str]:

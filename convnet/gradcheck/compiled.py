@@ -160,13 +160,13 @@ class CompiledFunction:
         out = jax.tree.leaves(self.fn(*self.merge(leaves, constants), **self.settings))
         return [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
 
-    def value_and_vjp(self, leaves, constants, g) -> tuple[list, list]:
-        """F, as the rule for its gradient gives it, and Jᵀg; not compiled."""
+    def plain_value_and_vjp(self, leaves, constants, g) -> tuple[list, list]:
+        """F, as the rule for its gradient gives it, and Jᵀg."""
         out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
         return out, pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
 
     def plain_vjp(self, leaves, constants, g) -> list:
-        return self.value_and_vjp(leaves, constants, g)[1]
+        return self.plain_value_and_vjp(leaves, constants, g)[1]
 
     def plain_value_and_jvp(self, leaves, constants, v) -> tuple[list, list]:
         """F, as the rule for its tangent gives it, and J v."""

@@ -168,7 +168,7 @@ def max_and_winner(x: Array, rows: Window, cols: Window) -> tuple[Array, Array]:
     x = padded(x, rows, cols, lowest)
     dtype = jnp.uint8 if rows.kernel * cols.kernel <= 256 else jnp.int32
     found = [(tap(x, rows, cols, i, j), jnp.asarray(t, dtype)) for t, (i, j) in enumerate(taps(rows, cols))]
-    # Padding is larger than nothing, so it wins only as the first of all; there the first real tap takes its place.
+    # No number is smaller than padding, so padding can win only where it comes first: there stands the first real tap.
     first = found[0][0]
     found[0] = (first, jnp.broadcast_to(jnp.asarray(_first_real_tap(rows, cols), dtype), first.shape))
     while len(found) > 1:  # neighbours against each other, which keeps chains short
@@ -210,9 +210,9 @@ def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window)
 
 
 def give_winners_in_chunks(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
-    """The same for CPUs, where windows overlap over chunks of images, one after the other.
+    """The same for CPUs. Windows that overlap are worked off in chunks of images, one chunk after the other.
 
-    Otherwise XLA computes the winner where it is used, which is as often as a pixel has windows; nothing but a loop
+    In one piece XLA computes the winner where it is used, which is as often as a pixel has windows; nothing but a loop
     keeps it from that on CPUs, which know no barrier (docs/speed.md).
     """
     n, per_image = g.shape[0], rows.size * cols.size * g.shape[3]

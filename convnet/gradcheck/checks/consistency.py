@@ -28,7 +28,7 @@ def consistency(subject: Subject) -> Iterator[Check]:
 
 def _values(subject: Subject) -> Iterator[Check]:
     point, v = (subject.leaves, subject.constants), [subject.rng.standard_normal(x.shape) for x in subject.leaves]
-    found = [("value beside the gradient", subject.program.value_and_vjp(*point, subject.cotangents[0])[0])]
+    found = [("value beside the gradient", subject.program.plain_value_and_vjp(*point, subject.cotangents[0])[0])]
     with suppress(TypeError):  # a custom_vjp has no tangents, as stage `adjoint` says
         found.append(("value beside the tangent", subject.program.value_and_jvp(*point, v)[0]))
     scale = subject.conditioning(lambda leaves: subject.program.value(leaves, subject.constants), subject.leaves)
