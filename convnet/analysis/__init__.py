@@ -50,6 +50,7 @@ from convnet.analysis.weights import (
     filter_cosines,
     filter_statistics,
     first_layer_filters,
+    orientation,
     templates,
 )
 
@@ -107,6 +108,7 @@ __all__ = [
     "maximize_classes",
     "maximize_units",
     "occlusion",
+    "orientation",
     "randomized",
     "receptive_field_box",
     "receptive_fields",
