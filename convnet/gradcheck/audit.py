@@ -222,8 +222,8 @@ def audit(
     terms: how many products are summed into one entry at most; default what is counted in the programs.
     accuracy: the relative error that the function allows itself, as a solver with a tolerance does.
     dtype: what the function computes in or returns, whatever it is given; a rounding on the way is noticed without it.
-    estimator: whether the gradient is an estimate by design (straight through, stopped gradients): what compares it with
-        the value's own derivative is left out.
+    estimator: whether the gradient is an estimate by design (straight through, stopped gradients): it is then not
+        compared with the derivative of the value.
 
     Returns a Report: passed, failures, untested, to_dict(), and a table as its str.
 

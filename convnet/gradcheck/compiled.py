@@ -70,8 +70,8 @@ class CompiledFunction:
     Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
     floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
-    `role` is what errors call the function: fn, or reference. A function that cannot be traced in float64 and can in the
-    dtype of the arguments given, as one with a carry of float32, is run in that: `inner`.
+    `role` is what errors call the function: fn, or reference. A function that cannot be traced in float64, as one with
+    a carry of float32, is run in the dtype of the arguments given: `inner`.
 
     Raises ValueError where there is nothing to differentiate, or where the function or its gradient fails at these
     arguments.
@@ -244,7 +244,7 @@ class CompiledFunction:
         return getattr(self, kind).trace(*inputs).jaxpr
 
     def higher(self, order: int) -> Callable:
-        """D^order ⟨g, F⟩ along order − 1 directions, always in reverse: (leaves, constants, g, directions) -> leaves."""
+        """D^order ⟨g, F⟩ along order − 1 directions, always in reverse, as (leaves, constants, g, directions)."""
         return self._once(("higher", order), lambda: partial(self._plain_higher, order))
 
     def _once(self, key, make: Callable) -> Callable:

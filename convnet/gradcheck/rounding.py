@@ -17,12 +17,12 @@ from jax.extend import core
 STEP = 2.0**-26
 """Far above rounding, so that the wiggles are what is seen, and so small that only what is tied changes its order."""
 
-EXACT = frozenset(
-    """argmax argmin broadcast_in_dim clamp concatenate conj copy copy_p cummax cummin device_put dynamic_slice
-    dynamic_update_slice eq expand_dims gather ge gt imag is_finite iota le lt max min ne neg pad real reduce_max
-    reduce_min reduce_precision reshape rev select_and_gather_add select_n sign slice sort split squeeze stop_gradient
-    transpose""".split()
-)
+EXACT = """
+    argmax argmin broadcast_in_dim clamp concatenate conj copy copy_p cummax cummin device_put dynamic_slice
+    dynamic_update_slice eq expand_dims gather ge gt imag iota is_finite le lt max min ne neg pad real reduce_max
+    reduce_min reduce_precision reshape rev select_and_gather_add select_n sign slice sort split squeeze
+    stop_gradient transpose
+"""
 """Primitives whose results are numbers that they were given, or no floating-point numbers."""
 
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -72,7 +72,7 @@ def _results(equation, given: list, wiggle: Callable) -> Sequence:
     if inner is not None:
         return _evaluate(inner.jaxpr, inner.consts, given, wiggle)
     results = _alone(equation, given)
-    if equation.primitive.name in EXACT:
+    if equation.primitive.name in EXACT.split():
         return results
     return [wiggle(r) if jnp.issubdtype(r.dtype, np.floating) else r for r in results]
 

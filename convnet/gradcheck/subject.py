@@ -26,8 +26,8 @@ class Level:
     """Entries per array that are differenced one by one; arrays up to this size completely."""
     fuzz: int
     thorough: bool
-    """Whether what needs programs of its own is looked at, too: other transforms, other values, the rule as a function of
-    its cotangent, derivatives above the second."""
+    """Whether what needs programs of its own is looked at, too: other transforms, other values, the rule as a function
+    of its cotangent, derivatives above the second."""
     order: int = 2
     """Of the highest derivative."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
@@ -147,7 +147,7 @@ class Subject:
     def direction(self) -> Leaves:
         return [self.rng.standard_normal(x.shape) for x in self.leaves]
 
-    # --- how well it can be known ---------------------------------------------------------------------------------------
+    # --- how well it can be known -------------------------------------------------------------------------------------
 
     @cached_property
     def scales(self) -> list[Leaves]:

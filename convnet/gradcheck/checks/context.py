@@ -75,7 +75,7 @@ def _each(alone, name: str) -> Leaves:
 
 
 def _compare(name: str, alone, transformed: Callable, *inputs, values: bool = True) -> Check:
-    """alone: what the transform does at once, nested as its results are stacked. values: whether it gives these, too."""
+    """alone: what is done at once, nested as its results are stacked. values: whether these are among the results."""
     subject = next(_flat(alone)).subject
     try:
         actual = as_float64(jax.tree.leaves(transformed(*inputs)))

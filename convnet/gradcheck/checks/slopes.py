@@ -55,7 +55,7 @@ NEARER = tuple(STEPS[-1] / 2.0**k for k in (6, 12, 18))
 
 
 def narrower(f: Path, scale: float, slope: float, gradient: float) -> bool:
-    """Whether the values nearer to the point contradict the slope that settled farther out, and bear out the gradient."""
+    """Whether values nearer to the point contradict the slope that settled farther out, and bear out the gradient."""
     for step in NEARER:
         near = five_point(f, step * scale)
         noise = 10 * f.noise / (step * scale)

@@ -1,4 +1,4 @@
-"""What a gradient is compared with that owes nothing to the rule under test: autodiff of a plain forward, and an oracle."""
+"""What owes nothing to the rule under test, and is compared with it: autodiff of a plain forward, and an oracle."""
 
 from __future__ import annotations
 
