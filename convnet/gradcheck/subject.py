@@ -147,6 +147,15 @@ class Subject:
     def direction(self) -> Leaves:
         return [self.rng.standard_normal(x.shape) for x in self.leaves]
 
+    @cached_property
+    def witness(self) -> CompiledFunction | None:
+        """The reference, where its values are finite wherever the function's are: else its gradients say nothing."""
+        if self.reference is None:
+            return None
+        values = as_float64(self.reference.value(self.leaves, self.constants))
+        silent = any((np.isfinite(y) & ~np.isfinite(v)).any() for y, v in zip(self.outputs, values, strict=True))
+        return None if silent else self.reference
+
     # --- how well it can be known -------------------------------------------------------------------------------------
 
     @cached_property
@@ -172,7 +181,7 @@ class Subject:
     def noise(self, kind: str, *inputs: Leaves) -> Leaves:
         """How much rounding on the way moves the result of an ordinary algorithm: the plain forward's under autodiff if
         there is one, else the function's own. See `rounding.intermediate_noise`."""
-        program, (leaves, *others) = self.reference or self.program, inputs
+        program, (leaves, *others) = self.witness or self.program, inputs
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
         point = (leaves, self.constants, *others)
         found = intermediate_noise(program.traced(whole, *point), point, probes=self.level.probes, rng=self.rng)

@@ -95,7 +95,7 @@ def independent_results(subject: Subject, g: Leaves) -> Leaves | None:
     """Values and a gradient in float64 that owes nothing to the rule under test; None where none was given."""
     if subject.estimator:
         return None
-    if subject.reference is not None:
+    if subject.witness is not None:
         found = subject.reference.value_and_vjp(subject.leaves, subject.constants, g)
         return as_float64(jax.tree.leaves(found))
     if subject.oracle is not None and oracle_is_affordable(subject) and is_analytic(subject):
