@@ -81,6 +81,10 @@ class Subject:
     """What it is said to compute in or return."""
     computes_in: str = "float64"
     """What it is seen to round to on the way."""
+    accuracy: float | None = None
+    """The relative error that it allows itself."""
+    open_ended: bool = False
+    """Whether it loops until numbers are close enough."""
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 

@@ -144,6 +144,9 @@ def scope(subject: Subject) -> Iterator[Check]:
     if integers:
         names = ", ".join(f"result {i}" for i in integers)
         yield Check("scope", f"integer outputs: {names}", "untested")
+    if subject.computes_in != "float64":
+        note = f"it rounds to {subject.computes_in} on the way: smaller errors are not seen"
+        yield Check("scope", "digits", "untested", note=note)
     left = [] if subject.level.thorough else ["other values, more transforms, third derivatives: level standard"]
     left += [] if "float16" in subject.level.precisions else ["float16: level exhaustive"]
     if left:
