@@ -28,7 +28,7 @@ class Variation:
     kinds: str = ""
     """Of constants: the dtypes' kinds that it is for."""
     contract: bool = False
-    """Whether a function may rightly refuse it: indices may have to be sorted, or all different."""
+    """Whether it may lead where the function is not defined: indices may have to be sorted, numbers to be positive."""
 
 
 def _row_of_zeros(x, rng):
@@ -50,6 +50,7 @@ VARIATIONS = (
     Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
     Variation("a row of zeros", leaves=_row_of_zeros),
     Variation("shuffled", leaves=_shuffled),
+    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
     Variation("integers repeated", constants=_repeated, kinds="iu", contract=True),
     Variation(
