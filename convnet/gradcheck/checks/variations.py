@@ -41,6 +41,13 @@ def _shuffled(x, rng):
     return rng.permutation(np.ravel(x)).reshape(x.shape)
 
 
+def _with_a_zero(x, rng):
+    """What often stands for padding, and is in the range of any index."""
+    x = x.copy()
+    x.flat[0] = 0
+    return x
+
+
 def _repeated(x, rng):
     return rng.choice(np.ravel(x), x.shape) if x.size else x
 
@@ -52,6 +59,7 @@ VARIATIONS = (
     Variation("shuffled", leaves=_shuffled),
     Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
+    Variation("a zero among the integers", constants=_with_a_zero, kinds="iu", contract=True),
     Variation("integers repeated", constants=_repeated, kinds="iu", contract=True),
     Variation(
         "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True
