@@ -86,6 +86,8 @@ class Subject:
     """The relative error that it allows itself."""
     open_ended: bool = False
     """Whether it loops until numbers are close enough."""
+    random: bool = False
+    """Whether it draws random numbers."""
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 
