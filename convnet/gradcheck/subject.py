@@ -12,7 +12,7 @@ import numpy as np
 
 from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64, unit_roundoff
-from convnet.gradcheck.rounding import intermediate_noise
+from convnet.gradcheck.rounding import STEP, intermediate_noise
 from convnet.gradcheck.verdict import Check
 
 
@@ -189,7 +189,7 @@ class Subject:
         raw = self._raw_conditioning(_program(self.program, kind, self.constants), leaves, *inputs)
         return floored(raw, [size / FLOOR for size in rms(raw)])
 
-    def noise(self, kind: str, *inputs: Leaves) -> Leaves:
+    def noise(self, kind: str, *inputs: Leaves, step: float = STEP) -> Leaves:
         """How much rounding on the way moves the results that are compared, the function's own and the reference's: the
         larger of both. See `rounding.intermediate_noise`.
 
@@ -202,7 +202,7 @@ class Subject:
         for program in (self.program, self.witness):
             if program is not None:
                 traced = program.traced(whole, *point)
-                found.append(intermediate_noise(traced, point, probes=self.level.probes, rng=self.rng))
+                found.append(intermediate_noise(traced, point, probes=self.level.probes, rng=self.rng, step=step))
         larger = [finite(np.maximum(*both)) for both in zip(found[0], found[-1], strict=True)]
         return larger if whole == kind else larger[len(self.outputs) :]
 
@@ -230,7 +230,7 @@ class Subject:
         wider = [np.maximum(s, finite(n)) for s, n in zip(scale, noise(), strict=True)]
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
         if again.status == "failed":
-            return check
+            return again
         if (again.detects or 0) > min(max(COARSE, 1e3 * bound * unit), 0.5):
             note = f"rounding on the way hides errors of {again.detects:.1g}"
             return replace(again, status="untested", note=note)
