@@ -1,6 +1,7 @@
 """What the right examples of anybody compute, once more in NumPy, and its gradient by differences in long double."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -144,6 +145,16 @@ def power_iteration(a):
     return v @ a @ v
 
 
+def interpolated(x, knots, values):
+    right = np.searchsorted(knots, x)
+    t = (x - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return (1 - t) * values[right - 1] + t * values[right]
+
+
+def row_sums(x, pointers):
+    return np.array([x[i:j].sum() for i, j in pairwise(pointers)])
+
+
 VALUES = {
     "a dense bias before batch norm": lambda x, w, b: batch_norm(x @ w + b),
     "a convolution's bias before batch norm": lambda x, w, b: np.maximum(batch_norm(convolved(x, w) + b), 0),
@@ -192,6 +203,10 @@ VALUES = {
     "a filter whose carry is float32": filtered,
     "smoothing with a float32 kernel": smoothed,
     "power iteration from float32": power_iteration,
+    "a permutation, taken back by its inverse": lambda x, order: x[order],
+    "a cross-entropy of probabilities": lambda logits, p: -(p * log_softmax(logits)).sum(axis=-1),
+    "sums over the rows of a sparse matrix": row_sums,
+    "interpolation on a grid": interpolated,
 }
 """By the name of the example; what is an estimator has no value of which its gradient were that."""
 

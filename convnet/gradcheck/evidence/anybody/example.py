@@ -14,7 +14,7 @@ WRONG_KINDS = (
 )  # fmt: skip
 RIGHT_KINDS = (
     "zero by invariance", "faults of the reference", "oracles that break the complex step", "declared accuracy",
-    "saturated and mixed scales", "inf and NaN that belong there", "crashes",
+    "saturated and mixed scales", "inf and NaN that belong there", "crashes", "arguments with a meaning",
 )  # fmt: skip
 
 
