@@ -91,15 +91,17 @@ def instrumented(ops: OpSet, wrap: Callable[[str, Callable], Callable]) -> OpSet
     return OpSet(**{field.name: wrap(field.name, getattr(ops, field.name)) for field in fields(ops)})
 
 
-def record(objective: Callable[[OpSet, Any], Any], ops: OpSet, variables) -> tuple[float, list[Call]]:
+def record(objective: Callable, ops: OpSet, variables, images) -> tuple[float, list[Call]]:
     """(loss, every op called on the way to it in order; the loss's own is the last).
+
+    objective: `(ops, variables, images) -> loss`.
 
     Raises ValueError where `objective` calls no op but its loss, and where one does not compute in float64.
     """
     try:
-        value, calls = _compiled(objective, ops, variables)
+        value, calls = _compiled(objective, ops, variables, images)
     except jax.errors.UnexpectedTracerError:  # a call inside another transformation
-        value, calls = _eager(objective, ops, variables)
+        value, calls = _eager(objective, ops, variables, images)
     if len(calls) < 2:
         raise ValueError("apply calls no op of the OpSet it is given: there is nothing to audit")
     for call in calls:
@@ -112,14 +114,14 @@ def record(objective: Callable[[OpSet, Any], Any], ops: OpSet, variables) -> tup
     return value, calls
 
 
-def _compiled(objective: Callable, ops: OpSet, variables) -> tuple[float, list[Call]]:
+def _compiled(objective: Callable, ops: OpSet, *point) -> tuple[float, list[Call]]:
     calls: list[Call] = []
 
-    def program(variables):
-        value = _run(objective, ops, variables, calls, compiled=True)
+    def program(*point):
+        value = _run(objective, ops, point, calls, compiled=True)
         return value, [_arrays(call.args) for call in calls], [call.upstream for call in calls]
 
-    value, args, upstream = jax.jit(program, compiler_options=QUICK)(variables)
+    value, args, upstream = jax.jit(program, compiler_options=QUICK)(*point)
     for call, arrays, g in zip(calls, args, upstream, strict=True):
         call.args, call.upstream = _with_arrays(call.args, arrays), g
     return float(value), calls
@@ -135,18 +137,18 @@ def _with_arrays(args: tuple, arrays: list) -> tuple:
     return jax.tree.map(lambda leaf: next(found) if hasattr(leaf, "dtype") else leaf, args)
 
 
-def _eager(objective: Callable, ops: OpSet, variables) -> tuple[float, list[Call]]:
+def _eager(objective: Callable, ops: OpSet, *point) -> tuple[float, list[Call]]:
     calls: list[Call] = []
     try:
         with jax.disable_jit():
-            value = _run(objective, ops, variables, calls)
+            value = _run(objective, ops, point, calls)
     except Exception:  # code that runs only when compiled
         calls.clear()
-        value = _run(objective, ops, variables, calls)
+        value = _run(objective, ops, point, calls)
     return float(value), calls
 
 
-def _run(objective: Callable, ops: OpSet, variables, calls: list[Call], *, compiled: bool = False):
+def _run(objective: Callable, ops: OpSet, point: tuple, calls: list[Call], *, compiled: bool = False):
     def wrap(name, op):
         def watched(*args, **settings):
             call = Call(name, settings, compiled)
@@ -155,7 +157,7 @@ def _run(objective: Callable, ops: OpSet, variables, calls: list[Call], *, compi
 
         return watched
 
-    value, pull = jax.vjp(lambda variables: objective(instrumented(ops, wrap), variables), variables)
+    value, pull = jax.vjp(lambda *point: objective(instrumented(ops, wrap), *point), *point)
     pull(jnp.ones_like(value))
     return value
 
