@@ -201,6 +201,12 @@ def effective_size(field: np.ndarray) -> float:
     return float(np.sqrt((field > COUNTS * field.max()).sum()))
 
 
+def field_extent(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(first row, first column) and (last row, last column) of the pixels of a field [H, W] that count at all."""
+    found = np.argwhere(field)
+    return found.min(axis=0), found.max(axis=0)
+
+
 def effective_deviation(field: np.ndarray) -> tuple[float, float]:
     """The standard deviation of a field along rows and along columns, in pixels; 0 for a field of zeros.
 

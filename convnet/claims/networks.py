@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from convnet.ablation import Replicates
 from convnet.claims.estimate import mean_of
-from convnet.config import RunConfig
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.data import Dataset
 from convnet.result import RunResult
 from convnet.train import NonFiniteLoss
 from convnet.trained import Trained
+
+
+def recipe(
+    model: Any, epochs: int, *, rate: float = 0.05, batch_size: int = 32, decay: float = 0.0, **data: Any
+) -> RunConfig:
+    """How small networks are trained, where a claim is not about that: Nesterov's momentum, a rate that rises over a
+    tenth of the run and falls along a cosine. data: settings of `DataConfig`."""
+    optim = OptimConfig(learning_rate=rate, warmup=0.1, weight_decay=decay)
+    return RunConfig(DataConfig(**data), model, optim, TrainConfig(epochs=epochs, batch_size=batch_size))
 
 
 def networks(config: RunConfig, dataset: Dataset, seeds: Iterable[int]) -> list[tuple[Trained, RunResult]]:

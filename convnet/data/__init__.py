@@ -10,6 +10,7 @@ from pathlib import Path
 
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
+from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
 from convnet.data.given import check_images
@@ -26,6 +27,8 @@ __all__ = [
     "batched_map",
     "center_crop",
     "check_images",
+    "cluttered",
+    "crops",
     "epoch_order",
     "flip",
     "from_arrays",
@@ -34,6 +37,7 @@ __all__ = [
     "num_batches",
     "random_crop",
     "shift",
+    "windows_with_and_without",
 ]
 
 DATASETS: dict[str, Callable[..., Dataset]] = {

@@ -12,6 +12,7 @@ from convnet.analysis.receptive_field import (
     effective_deviation,
     effective_receptive_field,
     effective_size,
+    field_extent,
     receptive_field_box,
     receptive_fields,
 )
@@ -372,3 +373,10 @@ def test_size_is_the_root_of_the_number_of_pixels_that_count():
 def test_what_does_not_exist_is_refused(linear, layer, units, settings, told):
     with pytest.raises(ValueError, match=told):
         effective_receptive_field(linear, np.zeros((1, *SIDES), np.float32), layer, units, **settings)
+
+
+def test_the_extent_of_a_field_is_from_its_first_pixel_to_its_last():
+    field = np.zeros((6, 7))
+    field[1, 5] = field[4, 2] = 0.1
+    first, last = field_extent(field)
+    assert (tuple(first), tuple(last)) == ((1, 2), (4, 5))

@@ -5,8 +5,8 @@ import pytest
 
 from convnet import data
 from convnet.architectures import Linear
-from convnet.claims.networks import curve, networks
-from convnet.config import OptimConfig, RunConfig, TrainConfig
+from convnet.claims.networks import curve, networks, recipe
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 
 
 def config(**optim):
@@ -35,3 +35,13 @@ def test_a_curve_has_the_interval_of_each_point():
     np.testing.assert_allclose(middle, [1, 5])
     np.testing.assert_allclose(high - middle, [12.706, 0], atol=1e-3)  # Student's t with 1 degree of freedom
     np.testing.assert_allclose(middle - low, high - middle)
+
+
+def test_the_usual_recipe_and_what_a_claim_changes():
+    found = recipe(Linear(), 3, rate=0.02, batch_size=64, decay=1e-3, shift=2)
+    assert found == RunConfig(
+        DataConfig(shift=2), Linear(), OptimConfig(learning_rate=0.02, warmup=0.1, weight_decay=1e-3),
+        TrainConfig(epochs=3, batch_size=64),
+    )  # fmt: skip
+    usual = recipe(Linear(), 3)
+    assert (usual.optim.learning_rate, usual.train.batch_size) == (0.05, 32)
