@@ -57,6 +57,7 @@ from convnet.analysis.weights import (
     filter_statistics,
     first_layer_filters,
     folded_share,
+    mean_likeness,
     orientation,
     templates,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "linear_accuracy",
     "maximize_classes",
     "maximize_units",
+    "mean_likeness",
     "nearest_images",
     "nearest_mean_accuracy",
     "occlusion",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+from convnet import models
 from convnet.analysis.receptive_field import receptive_fields
 from convnet.analysis.view import View
 from convnet.architectures import shapes
+from convnet.architectures.published import Published
 
 
 class LayerCost(NamedTuple):
@@ -29,3 +31,10 @@ def layer_table(view: View) -> list[LayerCost]:
         for p in view.placed
         if (adds := shapes.multiply_adds(p))
     ]
+
+
+def published_view(entry: Published) -> View:
+    """A published network on the images that it was made for, without weights: for what its layers tell by themselves,
+    such as `layer_table` and `receptive_fields`."""
+    model = models.build(entry.architecture, num_classes=entry.classes)
+    return View.of_module(model, {}, entry.image_shape, class_names=map(str, range(entry.classes)))

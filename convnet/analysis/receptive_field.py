@@ -220,6 +220,18 @@ def effective_deviation(field: np.ndarray) -> tuple[float, float]:
     return tuple(_deviation(share / total) if total > 0 else 0.0 for share in shares)
 
 
+def uniform_deviation(layers: Sequence[Layer]) -> float:
+    """By formula, the deviation along rows of the field of the last of convolutions and average poolings, far from
+    borders, where all their kernels are uniform: √(Σ j²(k² − 1) / 12), with k the side of a kernel and j the pixels
+    between two of its entries."""
+    variance, jump = 0.0, 1
+    for layer in layers:
+        side, stride = (layer.window,) * 2 if isinstance(layer, Pool) else (layer.kernel, layer.stride)
+        variance += (jump * getattr(layer, "dilation", 1)) ** 2 * (side**2 - 1) / 12
+        jump *= stride
+    return float(np.sqrt(variance))
+
+
 def _deviation(shares: np.ndarray) -> float:
     places = np.arange(len(shares))
     return float(np.sqrt(shares @ (places - shares @ places) ** 2))

@@ -206,6 +206,12 @@ def filter_cosines(filters: np.ndarray) -> np.ndarray:
     return np.clip(unit @ unit.T, -1, 1)
 
 
+def mean_likeness(filters: np.ndarray) -> float:
+    """|cosine| of the angle between a filter [K, …] and the nearest other, mean of all; 0 of a single one."""
+    others = np.abs(filter_cosines(filters)) * (1 - np.eye(len(filters)))
+    return float(others.max(axis=1).mean())
+
+
 def _stride(view: View, layer: str) -> Pair | None:
     if not hasattr(view.model, "table"):
         return None

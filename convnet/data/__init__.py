@@ -14,6 +14,7 @@ from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
 from convnet.data.given import check_images
+from convnet.data.sizes import mixed_sizes, on_canvas
 from convnet.data.splits import subset
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
 from convnet.settings import suggestion
@@ -33,8 +34,10 @@ __all__ = [
     "flip",
     "from_arrays",
     "load",
+    "mixed_sizes",
     "normalize",
     "num_batches",
+    "on_canvas",
     "random_crop",
     "shift",
     "windows_with_and_without",

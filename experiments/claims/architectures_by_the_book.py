@@ -11,14 +11,15 @@ and 32 there is no difference of more than 0.7 points either way. None are dead;
 than random ones (|cosine| to the nearest 0.76 instead of 0.71), so some say nearly the same.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from convnet import data, models
-from convnet.analysis import View, filter_cosines, filter_statistics, layer_table, receptive_fields, unit_statistics
+from convnet import data
+from convnet.ablation.summary import answers
+from convnet.analysis import filter_statistics, layer_table, mean_likeness, receptive_fields, unit_statistics
+from convnet.analysis.layer_table import published_view
 from convnet.architectures import CNN, VGG, AlexNet, LeNet5, ResNet, ZFNet
 from convnet.architectures.published import PUBLISHED
 from convnet.claims import Claim, Effort, Evidence, Finding, at_least, at_most, mean_of, run_claim
@@ -47,11 +48,7 @@ MEASURES = {
 }  # fmt: skip
 ABLATIONS = Path(__file__).resolve().parents[2] / "docs" / "results" / "ablations"
 QUESTIONS = ("depth", "width", "normalization", "batch-equal-epochs", "batch-equal-updates")
-VIEWS = {
-    name: View.of_module(models.build(entry.architecture, num_classes=entry.classes), {}, entry.image_shape,
-                         class_names=map(str, range(entry.classes)))
-    for name, entry in PUBLISHED.items()
-}  # fmt: skip
+VIEWS = {name: published_view(entry) for name, entry in PUBLISHED.items()}
 
 
 def published_findings() -> list[Finding]:
@@ -94,12 +91,6 @@ def small_accuracies(effort: Effort) -> dict[str, np.ndarray]:
     return found
 
 
-def likeness(filters: np.ndarray) -> float:
-    """|cosine| of the angle between a filter [K, …] and the nearest other, mean of all; 0 of a single one."""
-    others = np.abs(filter_cosines(filters)) * (1 - np.eye(len(filters)))
-    return float(others.max(axis=1).mean())
-
-
 def kernels_needed(effort: Effort) -> dict[int, np.ndarray]:
     """[seeds, measures] for each number of kernels in the first layer, all else being equal."""
     digits, found = data.load("digits", limit=effort.pick(None, 200)), {}
@@ -110,7 +101,7 @@ def kernels_needed(effort: Effort) -> dict[int, np.ndarray]:
             units = unit_statistics(network, digits.test.images, "conv1_relu", bins=1)
             random = np.random.default_rng(seed).uniform(-1, 1, first.filters.shape)  # as they start
             dead = 100 * (first.dead | units.dead).mean()
-            rows.append([100 * result.test_accuracy, dead, likeness(first.filters), likeness(random)])
+            rows.append([100 * result.test_accuracy, dead, mean_likeness(first.filters), mean_likeness(random)])
         found[count] = np.array(rows)
     return found
 
@@ -131,25 +122,14 @@ def kernels_picture(values: np.ndarray) -> Picture:
     )  # fmt: skip
 
 
-def ablations() -> list[list[str]]:
-    """The stored answers on depth, width, normalisation and batch size; none where the results are not there."""
-    rows = [["question", "arm", "test accuracy, %", "difference to the first arm, points"]]
-    for name in QUESTIONS:
-        if (path := ABLATIONS / name / "summary.json").exists():
-            for arm in json.loads(path.read_text(encoding="utf-8"))["arms"]:
-                effect = arm["effect"] and [100 * value for value in arm["effect"]["difference"]]
-                told = "{:+.2f} ({:+.2f} … {:+.2f})".format(*effect) if effect else "compared with"
-                rows.append([name, arm["arm"], f"{100 * arm['test_accuracy']:.2f}", told])
-    return rows
-
-
 def tables(kernels: dict[int, np.ndarray]) -> list[Section]:
     rows = [["kernels", *MEASURES.values()], *([str(n), *map(str, map(mean_of, of.T))] for n, of in kernels.items())]
     head = ["layer", "result", "field", "parameters", "multiply-adds"]
+    told = ["question", "arm", "test accuracy, %", "difference to the first arm, points"]
     return [
         Section("Kernels of the first layer", table=rows),
         Section("Depth, width, normalisation, batch size", "What the ablations of docs/ablations.md say, on digits.",
-                table=ablations()),
+                table=[told, *answers(ABLATIONS, QUESTIONS)]),
         *(Section(f"{name}, layer by layer", table=[head, *(
             [layer, "×".join(map(str, shape)), str(field), f"{count:,}", f"{adds:,}"]
             for layer, shape, field, count, adds in layer_table(VIEWS[name]))

@@ -14,19 +14,16 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from convnet import HAND, data, models
-from convnet.ablation import Replicates
+from convnet import data
+from convnet.analysis.shift_response import equivariance_error
 from convnet.analysis.sliding import hottest, slid_logits
-from convnet.architectures import CNN, Own, Table
+from convnet.architectures import CNN, Own
 from convnet.architectures.layers import Activation, Conv, Flatten
 from convnet.claims import Claim, Effort, Evidence, Finding, at_least, at_most, counted, mean_of, run_claim
-from convnet.claims.networks import curve, recipe
-from convnet.data import Dataset, Split, cluttered, crops, windows_with_and_without
+from convnet.claims.networks import curve, recipe, shifted_accuracies, trained_table
+from convnet.data import Split, cluttered, crops, windows_with_and_without
 from convnet.recipes import RECIPES
 from convnet.report import Picture, figures
-from convnet.run import Trainer
-from convnet.task import Facts, make_task
-from convnet.trained import Trained
 
 CLAIM = Claim(
     number=8,
@@ -54,42 +51,22 @@ QUICK = {"linear": MODELS["linear"]}
 """A CNN is compiled for the detector already."""
 
 
-def broken(seed: int, stride: int, shift: int) -> float:
-    """How far the map of shifted noise is from the nearest shift of its map, away from borders, relative."""
-    rng = np.random.default_rng(seed)
-    images, kernel = rng.normal(size=(2, 40, 40, 3)), rng.normal(size=(5, 5, 3, 8))
-    with jax.enable_x64(True):
-        still, moved = (
-            np.asarray(HAND.conv2d(x, kernel, stride=stride)) for x in (images, np.roll(images, shift, axis=2))
-        )
-    inside = slice(len(kernel) + shift, -len(kernel) - shift)
-    found = [np.abs(np.roll(still, s, axis=2) - moved)[:, inside, inside].max() for s in range(shift + 1)]
-    return float(min(found) / np.abs(still).max())
-
-
 def equivariance(seeds: range) -> list[Finding]:
-    once, thrice, same, other = ([broken(s, *case) for s in seeds] for case in ((1, 1), (1, 3), (2, 2), (2, 1)))
+    cases, found = ((1, 1), (1, 3), (2, 2), (2, 1)), []
+    for rng in map(np.random.default_rng, seeds):
+        noise, kernel = rng.normal(size=(2, 40, 40, 3)), rng.normal(size=(5, 5, 3, 8))
+        with jax.enable_x64(True):
+            found.append([equivariance_error(noise, kernel, stride=stride, shift=shift) for stride, shift in cases])
+    once, thrice, same, other = np.transpose(found)
+    off = "largest relative difference"
     return [
         *at_most(1e-12, {
-            "shift by 1 or 3, then convolve = convolve, then shift: largest relative difference": max(once + thrice),
-            "at stride 2, a shift of 2 pixels moves the map by 1: largest relative difference": max(same),
+            f"shift by 1 or 3, then convolve = convolve, then shift: {off}": max(*once, *thrice),
+            f"at stride 2, a shift of 2 pixels moves the map by 1: {off}": max(same),
         }),
         *at_least(0.1, {"at stride 2, the map of a shift of 1 pixel is no shift of the map: relative difference, on "
                         "noise": mean_of(other, "draws")}),
     ]  # fmt: skip
-
-
-def accuracies(model, dataset: Dataset, effort: Effort) -> np.ndarray:
-    """[seeds, shifts]: on test images that were shifted by 0, 1, … pixels, mean over the four directions; training
-    never shifts."""
-    config = replace(recipe(model, effort.pick(20, 1)), optim=RECIPES["digits"].runs[model.name].optim)
-    runs, test = Replicates(config, dataset), dataset.test
-    shifts = [[np.roll(test.images, sign * n, axis) for axis in (1, 2) for sign in (-1, 1)] for n in range(MARGIN + 1)]
-    found = [
-        [[runs.trainer.programs().test(run.variables, {}, x, test.labels)[0]["hits"] for x in four] for four in shifts]
-        for _, run in runs.run_all([replace(config, seed=seed) for seed in effort.starts(6)])
-    ]
-    return np.mean(found, axis=2) / len(test)
 
 
 def compared(found: dict[str, np.ndarray]) -> tuple[list[Finding], list[Finding], Picture]:
@@ -114,17 +91,11 @@ def compared(found: dict[str, np.ndarray]) -> tuple[list[Finding], list[Finding]
     return at_least(0, better), at_most(0.05, cost, condition=True), picture
 
 
-def detector(windows: Dataset, epochs: int) -> Trained:
-    config = recipe(Own(label="detector"), epochs, rate=0.02, batch_size=64)
-    task = replace(make_task(config, Facts.of(windows)), model=models.build(Table(DETECTOR), num_classes=2))
-    result = Trainer(config, windows, task=task).run()
-    return Trained(task, result.variables, result.best_epoch)
-
-
 def waldo(effort: Effort) -> tuple[list[Finding], Picture]:
     rng, digits, names = np.random.default_rng(0), data.load("digits"), ("clutter", "digit")
     windows = windows_with_and_without(digits.train.images, effort.pick(8000, 300), rng, near=NEAR, names=names)
-    network = detector(windows, effort.pick(8, 1))
+    config = recipe(Own(label="detector"), effort.pick(8, 1), rate=0.02, batch_size=64)
+    network = trained_table(DETECTOR, windows, config)
     canvases, places = cluttered(digits.test.images, effort.pick(300, 10), effort.pick(96, 32), rng)
     heat = np.diff(slid_logits(network, "relu2", canvases))[..., 0]
     best = hottest(heat)
@@ -157,7 +128,10 @@ def waldo(effort: Effort) -> tuple[list[Finding], Picture]:
 def measure(effort: Effort) -> Evidence:
     border = (MARGIN, MARGIN)
     centred = data.load("digits").mapped(lambda s: Split(np.pad(s.images, ((0, 0), border, border, (0, 0))), s.labels))
-    found = {name: accuracies(model, centred, effort) for name, model in effort.pick(MODELS, QUICK).items()}
+    found, seeds = {}, effort.starts(6)
+    for name, model in effort.pick(MODELS, QUICK).items():  # training never shifts
+        config = replace(recipe(model, effort.pick(20, 1)), optim=RECIPES["digits"].runs[model.name].optim)
+        found[name] = shifted_accuracies(config, centred, seeds, MARGIN)
     detections, shown = waldo(effort)
     better, kept, curves = compared(found)
     text = (

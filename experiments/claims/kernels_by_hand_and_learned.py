@@ -9,18 +9,16 @@ whole edge of a disc in noise, 38 points more than without.
 """
 
 import sys
-from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from scipy import ndimage
 from skimage import color
 from skimage import data as photographs
 
 from convnet import HAND
-from convnet.analysis import composed_kernel
+from convnet.analysis.kernel_recovery import filtered, recover_kernels
 from convnet.claims import Claim, Effort, Evidence, Finding, apart, at_least, at_most, counted, mean_of, run_claim
 from convnet.report import Picture, figures
 
@@ -45,16 +43,6 @@ TASKS = {
 }
 """What is learned, from what -> steps, true kernels."""
 BARS = np.tile([1.0, 1, 0, 0, 0, 0, 1, 1], (4, 6, 1))
-
-
-def filtered(images, *kernels) -> jax.Array:
-    """[N, H, W], one kernel after the other, without what padding touches."""
-    return reduce(lambda x, k: HAND.conv2d(x[..., None], k[..., None, None], padding="VALID")[..., 0], kernels, images)
-
-
-def together(kernels) -> jax.Array:
-    """The one kernel that correlates as `kernels` do one after the other."""
-    return reduce(composed_kernel, [kernel[..., None, None] for kernel in kernels])[..., 0, 0]
 
 
 def edges_found(seed: int, blur: float, side: int = 96, radius: float = 30.0) -> float:
@@ -94,30 +82,6 @@ def by_hand(noises: range) -> list[Finding]:
     ]  # fmt: skip
 
 
-@partial(jax.jit, static_argnames="steps")
-def learn(images: jax.Array, targets: list[jax.Array], keys: jax.Array, steps: int):
-    """What random starts of kernels become that are to do what `targets` do, [R, …] each, and [R, steps] the largest
-    error of what they do together: Adam on the mean squared error, its rate falling from 0.03 to 0."""
-    wanted, optimizer = filtered(images, *targets), optax.adam(optax.cosine_decay_schedule(0.03, steps))
-
-    def loss(kernels):
-        return HAND.squared_error(filtered(images, *kernels), wanted).mean() / wanted[0].size
-
-    def step(state, _):
-        kernels, momenta = state
-        updates, momenta = optimizer.update(jax.grad(loss)(kernels), momenta)
-        kernels = optax.apply_updates(kernels, updates)
-        return (kernels, momenta), jnp.abs(together(kernels) - together(targets)).max()
-
-    def run(key):
-        drawn = zip(jax.random.split(key, len(targets)), targets, strict=True)
-        start = [0.5 * jax.random.normal(each, target.shape) for each, target in drawn]
-        (kernels, _), errors = jax.lax.scan(step, (start, optimizer.init(start)), length=steps)
-        return kernels, errors
-
-    return jax.vmap(run)(keys)
-
-
 def learned(effort: Effort) -> tuple[list[Finding], Picture]:
     noise, camera = np.random.default_rng(0).normal(size=(4, 16, 16)), np.asarray(photographs.camera(), float)
     cut = np.stack([camera[y : y + 16, x : x + 16] for y, x in ((100, 200), (150, 300), (300, 260), (420, 60))])
@@ -127,7 +91,7 @@ def learned(effort: Effort) -> tuple[list[Finding], Picture]:
         steps, targets = TASKS[name, source]
         true = [jnp.asarray(target, jnp.float32) for target in targets]
         images = jnp.asarray(given[source], jnp.float32)
-        kernels, errors = jax.device_get(learn(images, true, keys, effort.pick(steps, 50)))
+        kernels, errors = jax.device_get(recover_kernels(images, true, keys, steps=effort.pick(steps, 50)))
         low, middle, high = np.quantile(errors, (0.05, 0.5, 0.95), axis=0)
         curves[f"{name}, from {source}"] = np.arange(1, len(middle) + 1), middle, low, high
         share = lambda right: counted(right.sum(), len(keys), "seeds")  # noqa: E731

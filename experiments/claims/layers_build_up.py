@@ -16,7 +16,7 @@ import numpy as np
 from convnet import analysis, data
 from convnet.analysis import View, class_selectivity
 from convnet.architectures import CNN
-from convnet.claims import Claim, Effort, Evidence, at_least, at_most, mean_of, run_claim
+from convnet.claims import Claim, Effort, Estimate, Evidence, at_least, at_most, mean_of, run_claim
 from convnet.claims.networks import curve, networks, recipe
 from convnet.data import Dataset, Split
 from convnet.report import Picture, Section, figures, tiles
@@ -108,11 +108,10 @@ def measure(effort: Effort) -> Evidence:
     random = np.array([measured(analysis.randomized(n, key=i), dataset) for i, (n, _) in enumerate(found)])
     step = np.diff(trained).min(axis=-1)
     rise, chance = (of[..., -1] - of[..., 0] for of in (trained, random))
-    each = (
-        lambda told, values, count=3: {  # noqa: E731
-            f"{name}: {told}": mean_of(values[:, i]) for i, name in enumerate(MEASURES[:count])
-        }
-    )
+
+    def each(told: str, values: np.ndarray, count: int = len(MEASURES)) -> dict[str, Estimate]:
+        return {f"{name}: {told}": mean_of(values[:, i]) for i, name in enumerate(MEASURES[:count])}
+
     findings = [
         *at_least(0, each("the smaller of the two steps up", step)),
         *at_least(0, each("rise from the first layer to the last, trained minus random", rise - chance, 2)),

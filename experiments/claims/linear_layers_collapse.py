@@ -16,10 +16,10 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from convnet import HAND
 from convnet.analysis import composed_kernel, deep_linear
+from convnet.analysis.few_points import fitted_starts
 from convnet.claims import Claim, Effort, Evidence, apart, at_least, at_most, counted, descend, run_claim
 from convnet.report import Picture, figures
 
@@ -61,28 +61,6 @@ def conv_collapse(seed: int, padding: str) -> float:
         return HAND.conv2d(x, composed_kernel(first, second, stride=s), stride=s * t, padding=padding), stack
 
     return apart(*both(first, second, x))
-
-
-def xor_fitted(seeds: range, steps: int) -> np.ndarray:
-    """Whether a network gives all four labels a probability above 0.9 in the end: [activations, widths, seeds]."""
-    x, y = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), jnp.array([0, 1, 1, 0])
-
-    def fitted(bend: Array, width: Array, seed: Array) -> Array:
-        # One program for all widths: the units beyond `width` are nought and stay so; Glorot's scale is of the others.
-        there, bound = jnp.arange(max(WIDTHS)) < width, jnp.sqrt(6 / (2 + width))
-        one, two = jax.random.uniform(jax.random.key(seed), (2, 2, max(WIDTHS)), minval=-bound, maxval=bound)
-
-        def loss(params):
-            hidden = jax.lax.switch(bend, list(BENDS.values()), HAND.dense(x, *params[:2])) * there[None]
-            return HAND.softmax_cross_entropy(HAND.dense(hidden, *params[2:]), y)
-
-        start = one, jnp.zeros(max(WIDTHS)), two.T, jnp.zeros(2)
-        end, _ = descend(lambda params: loss(params).mean(), start, rate=0.5, steps=steps)
-        return jnp.all(jnp.exp(-loss(end)) > 0.9)
-
-    by_width = jax.vmap(jax.vmap(fitted, (None, None, 0)), (None, 0, None))
-    every = jax.jit(jax.vmap(by_width, (0, None, None)))
-    return np.asarray(every(jnp.arange(len(BENDS)), jnp.array(WIDTHS), jnp.array(seeds)))
 
 
 def strengths(depth: int, seeds: range) -> np.ndarray:
@@ -135,7 +113,8 @@ def measure(effort: Effort) -> Evidence:
         dense = max(map(dense_collapse, cases))
         valid, same = (max(conv_collapse(seed, padding) for seed in cases) for padding in ("VALID", "SAME"))
     one, deep, three = (strengths(depth, seeds if depth == 2 else range(0)) for depth in (1, 2, 3))
-    fitted = xor_fitted(seeds, effort.pick(3000, 300))
+    corners, xor = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), jnp.array([0, 1, 1, 0])
+    fitted = fitted_starts(corners, xor, list(BENDS.values()), WIDTHS, seeds, steps=effort.pick(3000, 300))
     share = lambda hits: counted(hits.sum(), len(seeds), "starts")  # noqa: E731
     hits = lambda bend, width: share(fitted[list(BENDS).index(bend), WIDTHS.index(width)])  # noqa: E731
     tenth, half = reached(deep[1:], 0.1), reached(deep[1:], 0.5)

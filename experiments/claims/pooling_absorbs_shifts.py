@@ -14,15 +14,15 @@ told the size, in another channel, does not help: MLP and CNN lose 1.9 and 1.5 p
 import sys
 from dataclasses import replace
 
-import jax
 import numpy as np
 
 from convnet import HAND, data
-from convnet.analysis import View, linear_accuracy
+from convnet.analysis import View
+from convnet.analysis.shift_response import shift_response
 from convnet.architectures import CNN, MLP
 from convnet.claims import Claim, Effort, Evidence, Finding, at_least, mean_of, run_claim
 from convnet.claims.networks import curve, networks, recipe
-from convnet.data import Dataset, Split
+from convnet.data import Dataset, mixed_sizes, on_canvas
 from convnet.recipes import RECIPES
 from convnet.report import Picture, Section, figures
 from convnet.trained import Trained
@@ -56,61 +56,16 @@ REACH = 4
 """Pixels by which a digit of half size can move."""
 
 
-def resized(images: np.ndarray, size: int, told: bool = False) -> np.ndarray:
-    """[N, 8, 8, 1] as digits of `size` pixels in the middle of the canvas. told: another channel holds the size."""
-    small = jax.image.resize(images.astype(np.float32), (len(images), size, size, 1), "linear")
-    before, after = (SIDE - size) // 2, (SIDE - size + 1) // 2
-    canvas = np.pad(np.clip(np.rint(small), 0, 255), ((0, 0), (before, after), (before, after), (0, 0)))
-    channel = np.full_like(canvas, 255 * size / SIDE)
-    return np.concatenate([canvas, channel] if told else [canvas], axis=-1).astype(np.uint8)
-
-
 def trained(family: str, training: str, digits: Dataset, effort: Effort) -> tuple[list[Trained], np.ndarray]:
     """Networks, and their accuracies [seeds, sizes]."""
     sizes, told = SIZES[-1:] if training == "one" else SIZES, training == "told"
-
-    def mixed(split: Split) -> Split:
-        """Every image once, at one of the sizes."""
-        chosen = np.random.default_rng(0).integers(0, len(sizes), len(split))
-        every = np.stack([resized(split.images, size, told) for size in sizes])
-        return Split(every[chosen, np.arange(len(split))], split.labels)
-
-    model = FAMILIES[family]
+    model, test = FAMILIES[family], digits.test
     config = recipe(model, effort.pick(20, 1))
     if model.name != "cnn":  # a global average learns slowly, and more slowly from several sizes
         config = replace(config, optim=RECIPES["digits"].runs[model.name].optim)
-    found, test = networks(config, digits.mapped(mixed), effort.starts(6)), digits.test
-    shown = [resized(test.images, size, told) for size in SIZES]
+    found = networks(config, digits.mapped(lambda s: mixed_sizes(s, sizes, SIDE, told=told)), effort.starts(6))
+    shown = [on_canvas(test.images, size, SIDE, told=told) for size in SIZES]
     return [n for n, _ in found], np.array([[(n.predict(x) == test.labels).mean() for x in shown] for n, _ in found])
-
-
-@jax.jit
-def reduced(view: View, images: jax.Array) -> dict[str, jax.Array]:
-    """The first layer's maps after each reduction, flat."""
-    maps = view.at("conv1_relu", images)
-    return {name: reduce(maps).reshape(len(maps), -1) for name, reduce in REDUCTIONS.items()}
-
-
-def absorbed(network: Trained, digits: Dataset) -> np.ndarray:
-    """[reductions, 2]: how far a shift by 1 pixel takes the features, over the way to another image; and how often a
-    linear probe tells by how many rows the digit was moved."""
-    view, rng = View.of(network), np.random.default_rng(0)
-    images = resized(digits.test.images, SIZES[HALF])
-    still = reduced(view, view.images(images))
-    moved = [reduced(view, view.images(np.roll(images, by, axis))) for axis in (1, 2) for by in (-1, 1)]
-    rows, seen = [], []
-    for split in (digits.train, digits.test):
-        by = rng.integers(-REACH, REACH + 1, (2, len(split)))
-        canvases = zip(resized(split.images, SIZES[HALF]), *by, strict=True)
-        rows.append(by[0] + REACH)
-        seen.append(reduced(view, view.images(np.stack([np.roll(c, (y, x), (0, 1)) for c, y, x in canvases]))))
-    way = lambda a, b: float(np.linalg.norm(a - b, axis=1).mean())  # noqa: E731
-    found = []
-    for name in REDUCTIONS:  # jit sorts what it returns
-        values, (train, test) = still[name], [features[name] for features in seen]
-        step = np.mean([way(values, other[name]) for other in moved]) / way(values, np.roll(values, 1, axis=0))
-        found.append((step, linear_accuracy(train, rows[0], test, rows[1], strengths=(0.01,)).accuracy))
-    return np.array(found)
 
 
 def shift_findings(found: np.ndarray) -> list[Finding]:
@@ -170,11 +125,14 @@ def measure(effort: Effort) -> Evidence:
         runs = {training: trained(family, training, digits, effort) for training in TRAINING}
         found[family] = {training: accuracies for training, (_, accuracies) in runs.items()}
         cnns = runs["all"][0] if family == "CNN" else cnns
-    shifts = np.array([absorbed(network, digits) for network in cnns])
+    half = digits.mapped(lambda split: mixed_sizes(split, [SIZES[HALF]], SIDE))
+    shifts = [shift_response(View.of(n), "conv1_relu", REDUCTIONS, half.train, half.test, reach=REACH) for n in cnns]
     rows = [[f, *(str(mean_of(100 * of[t][:, HALF])) for t in TRAINING)] for f, of in found.items()]
     table = Section("Test accuracy at half size, %", table=[["", *TRAINING.values()], *rows])
     text = "A smaller image is the same object only to a network that has seen smaller ones."
-    return Evidence([*shift_findings(shifts), *size_findings(found)], pictures(shifts, found), [table], text)
+    return Evidence(
+        [*shift_findings(np.array(shifts)), *size_findings(found)], pictures(np.array(shifts), found), [table], text
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,12 @@ import numpy as np
 
 from convnet import models
 from convnet.analysis import View, field_extent, receptive_field_box, receptive_fields
-from convnet.analysis.receptive_field import effective_deviation, effective_receptive_field, effective_size
+from convnet.analysis.receptive_field import (
+    effective_deviation,
+    effective_receptive_field,
+    effective_size,
+    uniform_deviation,
+)
 from convnet.architectures import Table
 from convnet.architectures.layers import Activation, Conv, GlobalAvgPool, Layer, Pool
 from convnet.claims import Claim, Effort, Evidence, at_least, at_most, mean_of, run_claim, within
@@ -75,17 +80,14 @@ def agrees(seed: int, pixels: int = 96) -> bool | None:
 def growth(name: str, depth: int) -> tuple[np.ndarray, float]:
     """For depths 1, 2, … the side of the field by formula, by the library and as measured, [depth, 3]; and how far
     deviations are from those of uniform kernels at most, relative."""
-    step, formula = FAMILIES[name]
-    view, sides, worst, variance, jump = network([f for i in range(depth) for f in step(i)], 128), [], 0.0, 0.0, 1
+    (step, formula), layers, sides, worst = FAMILIES[name], [], [], 0.0
+    view = network([layer for i in range(depth) for layer in step(i)], 128)
     for number in range(depth):
-        for layer in step(number):
-            side, stride = (layer.window,) * 2 if isinstance(layer, Pool) else (layer.kernel, layer.stride)
-            variance += (jump * getattr(layer, "dilation", 1)) ** 2 * (side**2 - 1) / 12
-            jump *= stride
-        field = measured_field(view, layer.name)
-        first, last = field_extent(field)
-        sides.append((formula(number + 1), receptive_fields(view)[layer.name][0].size, (last - first).max() + 1))
-        worst = max(worst, abs(effective_deviation(field)[0] / np.sqrt(variance) - 1))
+        layers += step(number)
+        field, last = measured_field(view, layers[-1].name), layers[-1].name
+        low, high = field_extent(field)
+        sides.append((formula(number + 1), receptive_fields(view)[last][0].size, (high - low).max() + 1))
+        worst = max(worst, abs(effective_deviation(field)[0] / uniform_deviation(layers) - 1))
     return np.array(sides), worst
 
 

@@ -2,8 +2,10 @@
 
 from convnet import models
 from convnet.analysis import View, layer_table
+from convnet.analysis.layer_table import published_view
 from convnet.architectures import Table
 from convnet.architectures.layers import Activation, Conv, Flatten, Pool
+from convnet.architectures.published import PUBLISHED
 
 
 def test_by_hand():
@@ -21,3 +23,11 @@ def test_by_hand():
         ("conv2", (2, 2, 2), 12, 25 * 4 * 2 + 2, 2 * 2 * 2 * 25 * 4),
         ("logits", (3,), 12, 8 * 3 + 3, 8 * 3),  # of the image, all
     ]  # fmt: skip
+
+
+def test_a_published_network_adds_up_to_what_is_counted_of_it():
+    entry = PUBLISHED["lenet5"]
+    table = layer_table(published_view(entry))
+    assert sum(row.parameters for row in table) == entry.counted == 61_706
+    assert sum(row.multiply_adds for row in table) == entry.multiply_adds
+    assert table[0] == ("conv1", (28, 28, 6), 5, 156, 28 * 28 * 6 * 25)

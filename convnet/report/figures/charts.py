@@ -132,7 +132,7 @@ def interval_bars(
                 axes.plot(values, np.full(len(values), row), color=colour(row), **POINTS)
         if label in guess:
             axes.axvline(guess[label], color="black", linestyle=":", linewidth=1)
-        axes.set_xlabel(label, fontsize=9)
+        axes.set_xlabel(label, fontsize=8)
         axes.set_xlim(*((0, None) if bars else (None, None)))
         bare(axes, "x")
     panels[0].set_yticks(range(len(names)), ticks(names))

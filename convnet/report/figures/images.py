@@ -59,6 +59,7 @@ def images(
     if widths is None:
         drawn = figure.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=heights)
     else:
+        figure.get_layout_engine().set(wspace=0.06)
         parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
         drawn = [
             part.subplots(1, len(row), squeeze=False, width_ratios=width)[0]
@@ -87,5 +88,7 @@ def _draw(figure: Figure, axes: Axes, image: Image) -> None:
         figure.colorbar(drawn, ax=axes, label=image.scale, shrink=0.8)
     axes.set_title(image.title, fontsize=9)
     axes.set(**{"xticks": [], "yticks": []} | dict(image.axes))
+    if len(axes.get_ylabel()) <= 2:  # such as a number: upright
+        axes.yaxis.label.set(rotation=0, ha="right", va="center")
     if not image.framed:
         axes.spines[:].set_visible(False)
