@@ -226,9 +226,9 @@ def uniform_deviation(layers: Sequence[Layer]) -> float:
     between two of its entries."""
     variance, jump = 0.0, 1
     for layer in layers:
-        side, stride = (layer.window,) * 2 if isinstance(layer, Pool) else (layer.kernel, layer.stride)
+        side = layer.window if isinstance(layer, Pool) else layer.kernel
         variance += (jump * getattr(layer, "dilation", 1)) ** 2 * (side**2 - 1) / 12
-        jump *= stride
+        jump *= layer.stride or side  # a pooling without one goes on by its window
     return float(np.sqrt(variance))
 
 
