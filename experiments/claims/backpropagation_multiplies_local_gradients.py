@@ -27,8 +27,7 @@ CLAIM = Claim(
     source="Rumelhart, Hinton & Williams, Nature 1986, 'Learning representations by back-propagating errors'; the "
     "drawn graph is that of Karpathy, Stanford CS231n 2015, notes 'Backpropagation, intuitions'",
 )
-ROUNDING = 1e-12
-"""Relative, of some hundred operations in float64."""
+ROUNDING = 1e-12  # relative, of some hundred operations in float64
 OPS = {
     "+": (lambda a, b: a + b, lambda a, b: (1.0, 1.0)),
     "×": (lambda a, b: a * b, lambda a, b: (b, a)),

@@ -34,11 +34,9 @@ CLAIM = Claim(
     source="Bottou, Curtis & Nocedal, SIAM Review 2018, 'Optimization methods for large-scale machine learning'; LeCun "
     "et al., 'Efficient BackProp', 1998",
 )
-HALF = (-0.55, -0.45)
-"""Exponents that count as minus one half."""
+HALF = (-0.55, -0.45)  # exponents that count as minus one half
 SIZES = 2 ** np.arange(10)
-MODELS = MLP(widths=(64,)), Linear()
-"""The usual one, and a quick run's."""
+MODELS = MLP(widths=(64,)), Linear()  # the usual one, and a quick run's
 TARGET = RECIPES["digits"].target
 ARMS = {"one image": (1, 0.01, 40), "mini-batch of 32": (32, 0.05, 60), "whole set": ("full", 0.4, 200)}
 """Batch size, learning rate (larger batches bear larger steps: docs/ablations.md), and epochs, enough for TARGET."""

@@ -25,8 +25,7 @@ CLAIM = Claim(
     "remaining entries repeat those of the kernel; its gradient is the dense one, summed over the shared entries.",
     source="LeCun et al., Neural Computation 1989, 'Backpropagation applied to handwritten zip code recognition'",
 )
-ROUNDING = 1e-12
-"""Relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶."""
+ROUNDING = 1e-12  # relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶
 
 
 class Case(NamedTuple):

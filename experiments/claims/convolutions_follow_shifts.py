@@ -47,8 +47,7 @@ MODELS = {
     "CNN, global average": CNN(widths=(16, 32), head="global_avg"),
     "CNN, global average, no pooling": CNN(widths=(8, 16), kernel=5, head="global_avg", pool="none"),
 }
-QUICK = {"linear": MODELS["linear"]}
-"""A CNN is compiled for the detector already."""
+QUICK = {"linear": MODELS["linear"]}  # A CNN is compiled for the detector already
 
 
 def equivariance(seeds: range) -> list[Finding]:

@@ -33,8 +33,7 @@ CLAIM = Claim(
     source="Zhang et al., 'Dive into Deep Learning', Cambridge University Press 2023, section 7.4; Krizhevsky, "
     "Sutskever & Hinton, NeurIPS 2012, 'ImageNet classification with deep convolutional neural networks', figure 3",
 )
-ROUNDING = 1e-12
-"""Relative, of sums of some hundred terms in float64."""
+ROUNDING = 1e-12  # relative, of sums of some hundred terms in float64
 FILTERS, SIDE = 20, 5
 
 

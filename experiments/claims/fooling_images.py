@@ -30,8 +30,7 @@ CLAIM = Claim(
     source="Nguyen, Yosinski & Clune, CVPR 2015, 'Deep neural networks are easily fooled'; the price of ink: Lee, "
     "Machine Learning 2016",
 )
-SURE = 0.99
-"""Probability from which a network counts as almost certain; Nguyen et al. have 99.12 % and more."""
+SURE = 0.99  # probability from which a network counts as almost certain; Nguyen et al. have 99.12 % and more
 MEASURES = ("own probability, %", "that of others, %", "way to real images", "nearest is of the class, %")
 """Of a made image; the way is to the nearest real one, over that of unseen real ones."""
 

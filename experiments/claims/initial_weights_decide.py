@@ -28,8 +28,7 @@ CLAIM = Claim(
     source="Glorot & Bengio, AISTATS 2010, 'Understanding the difficulty of training deep feedforward neural "
     "networks'; He et al., ICCV 2015, 'Delving deep into rectifiers'",
 )
-AMPLIFIED = 1e-9
-"""Relative: rounding in float64, 2·10⁻¹⁶, and room for the training steps to amplify it."""
+AMPLIFIED = 1e-9  # relative: rounding in float64, 2·10⁻¹⁶, and room for the training steps to amplify it
 KEPT, HALVED, TEN = (0.8, 1.25), (0.4, 0.625), 0.1
 """Factors of the variance per layer that count as one and as a half, and the ratio in all that counts as kept."""
 WIDTH, DEPTH = 256, 20

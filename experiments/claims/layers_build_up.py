@@ -30,13 +30,11 @@ CLAIM = Claim(
     source="Zeiler & Fergus, ECCV 2014, 'Visualizing and understanding convolutional networks'; Alain & Bengio, ICLR "
     "workshop 2017, 'Understanding intermediate layers using linear classifier probes'",
 )
-LAYERS = ("conv1_relu", "conv2_relu", "conv3_relu")
-"""Of as many units each, so that nothing but depth tells them apart."""
+LAYERS = ("conv1_relu", "conv2_relu", "conv3_relu")  # of as many units each, so that nothing but depth tells them apart
 MEASURES = (
     "accuracy of a linear probe, %", "class selectivity of a unit, %", "deviation of the effective field, pixels",
 )  # fmt: skip
-UNITS, PATCHES = 4, 6
-"""Shown of a layer, and of a unit."""
+UNITS, PATCHES = 4, 6  # shown of a layer, and of a unit
 
 
 @jax.jit

@@ -33,8 +33,7 @@ CLAIM = Claim(
     "'Support vector machines for multi-class pattern recognition'",
 )
 LOSSES = {"softmax": HAND.softmax_cross_entropy, "weston_watkins": HAND.weston_watkins_hinge}
-ALIKE = 0.02
-"""Accuracies this close count as the same; 0.02 of the test images are 7."""
+ALIKE = 0.02  # accuracies this close count as the same; 0.02 of the test images are 7
 ROUNDING, ROUNDING_32 = 1e-12, 1e-5
 """Of sums of a hundred terms in float64, whose ε is 2·10⁻¹⁶, and in float32, whose ε is 10⁻⁷."""
 

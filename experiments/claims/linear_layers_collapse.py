@@ -31,8 +31,7 @@ CLAIM = Claim(
     source="Minsky & Papert, 'Perceptrons', MIT Press 1969; Saxe et al., ICLR 2014, 'Exact solutions to the nonlinear "
     "dynamics of learning in deep linear neural networks'",
 )
-ROUNDING = 1e-12
-"""Relative, of sums of some hundred terms in float64."""
+ROUNDING = 1e-12  # relative, of sums of some hundred terms in float64
 WIDTHS = (1, 2, 3, 4, 8)
 BENDS = {"none": lambda x: x, "relu": HAND.relu, "tanh": HAND.tanh, "sigmoid": HAND.sigmoid, "gelu": HAND.gelu}
 MODES, SMALL, RATE, TIME = (4.0, 2.0, 1.0), 1e-3, 2e-3, 15.0

@@ -36,8 +36,7 @@ CLAIM = Claim(
     "Machine Learning 2016, who names subsampling as the third property of images",
 )
 SIDE = 16
-SIZES = (4, 6, 8, 12, 16)
-"""Pixels of a digit on a canvas of SIDE: the last is full, the third half."""
+SIZES = (4, 6, 8, 12, 16)  # pixels of a digit on a canvas of SIDE: the last is full, the third half
 FULL, HALF = -1, 2
 FAMILIES = {
     "linear": RECIPES["digits"].runs["linear"].model, "MLP": MLP(widths=(128,)), "CNN": CNN(widths=(8, 32)),
@@ -52,8 +51,7 @@ REDUCTIONS = {
     "maximum of 4×4": lambda maps: HAND.max_pool(maps, 4),
     "maximum of the map": lambda maps: HAND.max_pool(maps, SIDE),
 }
-REACH = 4
-"""Pixels by which a digit of half size can move."""
+REACH = 4  # pixels by which a digit of half size can move
 
 
 def trained(family: str, training: str, digits: Dataset, effort: Effort) -> tuple[list[Trained], np.ndarray]:

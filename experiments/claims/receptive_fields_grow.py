@@ -34,8 +34,7 @@ CLAIM = Claim(
     "networks'; Araujo et al., Distill 2019, 'Computing receptive fields of convolutional neural networks'; "
     "Yu & Koltun, ICLR 2016, 'Multi-scale context aggregation by dilated convolutions'",
 )
-ROUNDING = 1e-5
-"""Relative, of sums in float32, whose ε is 10⁻⁷, of some hundred terms that are all positive."""
+ROUNDING = 1e-5  # relative, of sums in float32, whose ε is 10⁻⁷, of some hundred terms that are all positive
 FAMILIES = {  # name -> the layers of a step, the side of the field by formula
     "3×3": (lambda i: [Conv(f"conv{i}", 1)], lambda depth: 2 * depth + 1),
     "5×5": (lambda i: [Conv(f"conv{i}", 1, 5)], lambda depth: 4 * depth + 1),
