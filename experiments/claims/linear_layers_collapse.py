@@ -74,12 +74,12 @@ def reached(paths: np.ndarray, share: float) -> np.ndarray:
     return deep_linear.first_reached(paths, share * np.array(MODES)) * RATE
 
 
-def pictures(rates: np.ndarray, seeds: int, paths: dict[str, np.ndarray]) -> list[Picture]:
+def pictures(rates: np.ndarray, seeds: int, paths: list[np.ndarray]) -> list[Picture]:
     named = {"xticks": range(len(WIDTHS)), "xticklabels": WIDTHS, "yticks": range(len(BENDS)), "yticklabels": BENDS}
     axes = named | {"xlabel": "hidden units", "ylabel": "activation of the hidden layer"}
     table = figures.Image(rates, colours="Blues", low=0, high=1, write="{:.0%}", dark=0.5, axes=axes, aspect="auto")
     panels = []
-    for name, path in paths.items():
+    for name, path in zip(("1 layer", "2 layers", "3 layers"), paths, strict=True):
         times = np.arange(len(path)) * RATE
         lines = {f"singular value {s:g}": (times, path[:, i]) for i, s in enumerate(MODES)}
         if name == "2 layers":
@@ -145,8 +145,7 @@ def measure(effort: Effort) -> Evidence:
         "GELU falls before it rises, so one unit of it can tell the middle from both ends, which none that only "
         "rises can."
     )
-    paths = {"1 layer": one[0], "2 layers": deep[0], "3 layers": three[0]}
-    return Evidence(found, pictures(fitted.mean(axis=2), len(seeds), paths), text=text)
+    return Evidence(found, pictures(fitted.mean(axis=2), len(seeds), [one[0], deep[0], three[0]]), text=text)
 
 
 if __name__ == "__main__":
