@@ -32,6 +32,8 @@ def test_lines_of_one_name_share_a_colour_and_a_nameless_one_is_in_no_legend():
     (panel,) = figure.axes
     colours = legend_colours(panel.get_legend())
     assert list(colours) == ["a"]
+    (handle,) = panel.get_legend().legend_handles
+    assert handle.get_linestyle() == "-"  # the first of its lines stands for the name
     assert lines(panel, colours["a"]) == [([1, 2], [1, 2]), ([1, 2], [1.5, 2.5])]
     assert not figure.legends
 
