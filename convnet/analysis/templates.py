@@ -11,11 +11,11 @@ from convnet.data import Dataset
 
 
 def template_scores(variables: Any, dataset: Dataset, images: np.ndarray) -> np.ndarray:
-    """[N, K], in float64: the inner products of images, normalised as those of `dataset` are, with the templates, plus
-    biases. images: uint8 [N, H, W, C]."""
+    """[N, K] float32: the inner products, summed in float64, of images, normalised as those of `dataset` are, with the
+    templates, plus biases. images: uint8 [N, H, W, C]."""
     seen = (images - dataset.mean.astype(float)) / dataset.std
     products = np.einsum("nhwc,khwc->nk", seen, templates(variables, dataset.image_shape))
-    return products + np.asarray(variables["params"]["logits"]["bias"])
+    return products.astype(np.float32) + np.asarray(variables["params"]["logits"]["bias"])
 
 
 def recognised_templates(variables: Any, dataset: Dataset) -> int:
