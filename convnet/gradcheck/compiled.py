@@ -319,6 +319,19 @@ class CompiledFunction:
 
         return _jit(run)
 
+    @cached_property
+    def of_each_result(self) -> Callable:
+        """Jᵀg of each result by itself, stacked: a rule is then told that the others are not used."""
+
+        def run(leaves, constants, g):
+            def alone(i):
+                value, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
+                return pull(g[i].astype(value.dtype))[0]
+
+            return jax.tree.map(lambda *parts: jnp.stack(parts), *map(alone, range(len(g))))
+
+        return _jit(run)
+
 
 def as_float64(arrays: Sequence) -> Leaves:
     """NumPy copies to compute with."""
