@@ -303,23 +303,34 @@ def test_what_is_dropped_cannot_poison():
 
 
 @cache
-def compiled_slope(op):
-    return jax.jit(jax.value_and_grad(op))
+def compiled_slopes(op):
+    """(values and slopes of an array and of Python's number), in one program."""
+    return jax.jit(lambda *numbers: [jax.value_and_grad(op)(number) for number in numbers])
 
 
-@pytest.mark.parametrize("number", [0.0, 0.5, -1.25, np.float32(0.5), np.array(0.5, np.float32)], ids=repr)
-@pytest.mark.parametrize(
-    "op", [*ALL.values(), *FORWARD.values()], ids=[*ALL, *(f"{name}, forward" for name in FORWARD)]
-)
+NUMBERS = (0.0, 0.5, -1.25, np.float32(0.5), np.array(0.5, np.float32))
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+@pytest.mark.parametrize("op", ALL.values(), ids=ALL)
 def test_single_numbers(op, number):
     """Value and slope of an array; Python's are weakly typed, and take on the dtype of what they meet."""
-    expected = compiled_slope(op)(jnp.float32(number))
-    for actual in (jax.value_and_grad(op)(number), compiled_slope(op)(number)):
+    expected, compiled = compiled_slopes(op)(np.float32(number), number)
+    for actual in (jax.value_and_grad(op)(number), compiled):
         assert [part.dtype for part in actual] == [np.float32, np.float32]
         np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)  # the slope of silu cancels
     assert op(number).weak_type == (type(number) is float)
     assert (op(number) * jnp.ones(2, jnp.bfloat16)).dtype == (jnp.bfloat16 if type(number) is float else jnp.float32)
     assert jax.jvp(op, (number,), (number,))[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+@pytest.mark.parametrize("op", FORWARD.values(), ids=FORWARD)
+def test_single_numbers_without_our_gradient(op, number):
+    expected, actual = compiled_slopes(op)(np.float32(number), number)
+    assert [part.dtype for part in actual] == [np.float32, np.float32]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
+    assert jax.eval_shape(op, number).weak_type == (type(number) is float)
 
 
 @pytest.mark.parametrize("op", [dropout, dropout.forward])
