@@ -1,15 +1,13 @@
 """One finished ablation for the tests of all that becomes of one."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
 
 from convnet.ablation import Replicates
 from tests.experiments.ablations import GRID, run
+from tests.pictures import unseen_pictures  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +28,6 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(Replicates, "run_all", run_all)
     return cells
-
-
-@pytest.fixture
-def unseen_pictures(monkeypatch):
-    """For tests that look at no picture of a page: each is blank, as to draw them takes longer than what is tested.
-
-    What fixtures of a module or of the session write has its pictures, so that no command goes without."""
-    blank = io.BytesIO()
-    Image.new("RGB", (130, 130)).save(blank, format="png")
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: file.write(blank.getvalue()))
 
 
 @pytest.fixture
