@@ -460,7 +460,7 @@ def test_a_chosen_formulation_goes_through_every_transform(x, w, settings, names
         def loss(x, w):
             return jnp.sum(jnp.sin(op(x, w)))
 
-        gradient = jax.grad(loss, (0, 1))
+        gradient = jax.jit(jax.grad(loss, (0, 1)))  # traced once, and transformed as it stands
         product = lambda w: jax.jvp(lambda w: gradient(x, w), (w,), (v,))  # noqa: E731
         scanned = jax.lax.scan(lambda w, _: (w - 0.1 * gradient(x, w)[1], loss(x, w)), w, None, length=3)
         pairs = jnp.stack([x, u, x - u])
