@@ -98,7 +98,10 @@ PLANTED = {
         (same, lambda pull, g: jax.tree.map(only_in_float32(lambda d: d * 1.001), pull(g))),
     ),
     ("float32", "another value"): ("tanh", (only_in_float32(lambda y: y + 1e-3), lambda pull, g: pull(g))),
-    ("float32", "another dtype"): ("tanh", (only_in_float32(lambda y: y.astype(jnp.bfloat16)), lambda pull, g: pull(g))),
+    ("float32", "another dtype"): (
+        "tanh",
+        (only_in_float32(lambda y: y.astype(jnp.bfloat16)), lambda pull, g: pull(g)),
+    ),
     ("float32", "an integer too large without x64"): (
         "tanh",
         (same, lambda pull, g: pull(g * (1 - (jnp.full((), 2**16).astype(int) ** 2 == 0)).astype(g.dtype))),

@@ -24,7 +24,9 @@ from convnet.ops import AUTO, HAND, OpSet
 __all__ = ["audit_network"]
 
 NOT_JUDGED = (
-    Check("precisions", "float32 of the code beside the ops; bfloat16; float16", "untested", note="use audit for these"),
+    Check(
+        "precisions", "float32 of the code beside the ops; bfloat16; float16", "untested", note="use audit for these"
+    ),
     Check("scope", "second order; other transforms; randomness; images' gradient; other batches", "untested"),
 )
 """What an audit of a network says nothing about."""
