@@ -140,7 +140,7 @@ def _worst(check: Callable[[float], Check], factors) -> Check:
 
 
 def _in_float32(call: Call, pair: Pair, g: Leaves, scales: list[Leaves]) -> Check:
-    """With JAX's defaults, where float64 does not exist, against the plain op in float64 at the same rounded numbers."""
+    """With JAX's defaults, where no float64 exists, against the plain op in float64 at the same rounded numbers."""
     title = f"{call.title}, float32"
     leaves, constants = pair.ours.split(call.args, np.float32)
     constants = [c.astype(NARROW.get(c.dtype.name, c.dtype)) for c in constants]
