@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.compiled import Leaves, as_float64, unit_roundoff
+from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.verdict import Check, describe_wrong
 
 

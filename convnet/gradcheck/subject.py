@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
-from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64, unit_roundoff
+from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.rounding import STEP, intermediate_noise
 from convnet.gradcheck.verdict import Check
 

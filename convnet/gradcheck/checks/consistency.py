@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.checks.first_order import compare_values, worst_of
 from convnet.gradcheck.comparison import finite, inner, norm
-from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 

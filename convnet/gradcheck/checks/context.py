@@ -9,7 +9,7 @@ from functools import cached_property
 import jax
 import numpy as np
 
-from convnet.gradcheck.compiled import Leaves, as_float64, is_key
+from convnet.gradcheck.arguments import Leaves, as_float64, is_key
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 

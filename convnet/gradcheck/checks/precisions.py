@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64, is_float, is_key, unit_roundoff
 from convnet.gradcheck.checks.first_order import worst_of
 from convnet.gradcheck.checks.sources import (
     OracleFailed,
@@ -20,7 +21,6 @@ from convnet.gradcheck.checks.sources import (
     oracle_is_affordable,
 )
 from convnet.gradcheck.comparison import compare, tolerance
-from convnet.gradcheck.compiled import Leaves, as_float64, is_float, is_key, unit_roundoff
 from convnet.gradcheck.rounding import STEP
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check

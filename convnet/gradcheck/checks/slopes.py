@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.comparison import finite, inner, norm
-from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 

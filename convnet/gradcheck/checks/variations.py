@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.slopes import Path, bent, directional, scale_of, unit
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.compiled import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
