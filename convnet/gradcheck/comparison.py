@@ -131,7 +131,7 @@ def common_factor(a, b, scale, unit: float, bound: float) -> tuple[float, float]
     """(f, the largest |f| that rounding explains) for the factor 1 + f that brings the expected b nearest to a.
 
     Entries count by how well they are known. Roundings of many entries average out, but for what they have in common, a
-    rounded constant say, which is a quarter of the bound at most. Few entries tell no more than each does alone.
+    rounded constant say, which is an eighth of the bound at most. Few entries tell no more than each does alone.
     """
     with np.errstate(all="ignore"):
         known = np.where(np.isfinite(a) & np.isfinite(b) & (scale > 0), b / np.maximum(scale, np.abs(b)), 0.0)
@@ -142,7 +142,7 @@ def common_factor(a, b, scale, unit: float, bound: float) -> tuple[float, float]
     total = np.sum(weights)
     if total**2 < FEW * np.sum(weights**2):
         return 0.0, np.inf
-    allowed = 0.25 * np.sum(np.abs(known)) / total + 1 / np.sqrt(total)
+    allowed = 0.125 * np.sum(np.abs(known)) / total + 0.25 / np.sqrt(total)
     return float(np.sum(off * known) / total), unit * bound * allowed
 
 

@@ -169,7 +169,7 @@ def scope(subject: Subject) -> Iterator[Check]:
 
 def _fixed(constant) -> bool:
     """Keys, and what has a single value, cannot be varied by what they hold."""
-    return is_key(constant) or (np.asarray(constant).dtype.kind in "iu" and np.unique(constant).size < 2)
+    return is_key(constant) or (np.asarray(constant).dtype.kind in "iuf" and np.unique(constant).size < 2)
 
 
 def _names_of(subject: Subject, kind: Callable) -> list[str]:
