@@ -207,7 +207,7 @@ def _weights_gradient_in_mixed_dtypes(call: dict) -> float:
 
 
 BOUNDS = tuple(
-    Example(name, "loose bounds", build, note, shows=shown.shown(program, dtype=dtype))
+    Example(name, "loose bounds", build, note, named=dtype, shows=shown.shown(program, dtype=dtype))
     for name, build, note, dtype, program in (
         (
             "squares that keep their arguments as float16", compressed_activations,
