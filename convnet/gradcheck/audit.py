@@ -39,6 +39,7 @@ class Auditor:
         accuracy: float | None = None,
         dtype: Any | None = None,
         estimator: bool = False,
+        fixed: Sequence[str] = (),
         name: str | None = None,
     ):
         if not callable(fn):
@@ -57,6 +58,7 @@ class Auditor:
             raise ValueError(f"accuracy is {accuracy!r}: expected a relative error, 1e-6 say")
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
         self.accuracy, self.dtype, self.estimator = accuracy, _dtype_name(dtype), estimator
+        self.fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
         self._facts: dict[CompiledFunction, tuple] = {}
         self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
@@ -96,6 +98,9 @@ class Auditor:
         check_call(args, self.argnums, settings)
         args = tuple(args)
         program, reference = self._prepared(args, settings)
+        for name in self.fixed:
+            if not any(known == name or known.startswith((f"{name}[", f"{name}.")) for known in program.all_names):
+                raise ValueError(f"fixed names {name!r}: expected some of {', '.join(program.all_names)}")
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         terms, dtype, endless, random = self._measured(program, reference, args)
         unit = max(unit_roundoff(dtype), (self.accuracy or 0.0) / tolerance(terms))
@@ -117,6 +122,7 @@ class Auditor:
             open_ended=endless,
             random=random,
             estimator=self.estimator,
+            fixed=self.fixed,
         )
 
     def _measured(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> tuple:
@@ -212,6 +218,7 @@ def audit(
     accuracy: float | None = None,
     dtype: Any | None = None,
     estimator: bool = False,
+    fixed: Sequence[str] = (),
 ) -> Report:
     """Is the gradient of `fn` right at `args`?
 
@@ -231,6 +238,8 @@ def audit(
     dtype: what the function computes in or returns, whatever it is given; a rounding on the way is noticed without it.
     estimator: whether the gradient is an estimate by design (straight through, stopped gradients): it is then not
         compared with the derivative of the value.
+    fixed: names of arguments that must stay what they are, as points inside a grid: other values are not tried for
+        them. Integers that are sorted or a permutation, and rows that add up to 1, are taken for such by themselves.
 
     Returns a Report: passed, failures, untested, to_dict(), and a table as its str.
 
@@ -252,5 +261,6 @@ def audit(
         accuracy=accuracy,
         dtype=dtype,
         estimator=estimator,
+        fixed=fixed,
     )
     return auditor.audit(args, seed=seed, level=level, stages=stages)

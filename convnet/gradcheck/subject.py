@@ -94,6 +94,8 @@ class Subject:
     """Whether it loops until numbers are close enough."""
     random: bool = False
     """Whether it draws random numbers."""
+    fixed: tuple[str, ...] = ()
+    """Arguments that variations leave as they are."""
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 

@@ -80,7 +80,7 @@ def test_what_was_not_looked_at_has_a_name():
     found = {check.name: check.note for check in report.untested if check.stage == "scope"}
     assert found["other shapes"] == "these are square"
     assert {"other settings: scale", "other Python scalars: n", "integer outputs: result 1"} <= set(found)
-    assert "left to higher levels: float16" in found
+    assert "left to higher levels: float16, orders above 3" in found
 
 
 def test_quick_names_what_it_leaves_to_others():
@@ -132,9 +132,40 @@ def test_an_estimate_is_not_held_to_the_derivative_of_its_value():
     assert audit(clipped, (X,), reference=value, estimator=True).stages_failed == ["consistency"]
 
 
+def test_arguments_that_must_stay_what_they_are_do():
+    def inside(x, y):
+        return jnp.sqrt(1 - x**2) * y
+
+    f = with_gradient(lambda x: x + 0.0, lambda x: jnp.where(jnp.abs(x) > 3, 2.0, 1.0))
+    asked = dict(reference=lambda x: x, stages=["elementwise", "variations", "scope"])
+    assert audit(f, (np.full((4, 3), 0.5),), **asked).stages_failed == ["variations"]
+    assert audit(f, (np.full((4, 3), 0.5),), fixed="x", **asked).failures == []
+    report = audit(inside, (0.1 * X, X), reference=inside, fixed=("x",), stages=["variations"])
+    assert {check.status for check in report.checks if check.stage == "variations"} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [([0, 1, 1, 3], "sorted"), ([2, 0, 3, 1], "a permutation"), ([2, 2, 2, 2], "of one value")],
+)
+def test_integers_that_mean_something_are_kept_and_named(ids, reason):
+    report = audit(taken, (X, np.array(ids)), reference=taken, stages=["variations", "scope"])
+    assert not any(name.startswith("integers") for name in names(report, "variations"))
+    (check,) = (check for check in report.checks if check.name == "constants: ids")
+    assert check.note == f"not varied: {reason}"
+
+
+def test_what_a_function_holds_and_how_far_it_was_looked_at_is_named():
+    mask = jnp.asarray(X > 0)
+    report = audit(lambda x: jnp.where(mask, x, 0), (X,), stages=["scope"])
+    largest = 10 * np.abs(X).max()
+    assert {"constants inside the function: 1", f"larger numbers: x beyond {largest:.2g}"} <= names(report, "scope")
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        (dict(fixed="y"), r"^fixed names 'y': expected some of x"),
         (dict(accuracy=2), r"^accuracy is 2: expected a relative error, 1e-6 say"),
         (dict(dtype="int32"), r"^dtype is 'int32': expected a floating-point dtype, float32 say"),
     ],

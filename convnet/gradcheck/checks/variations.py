@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import jax
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.slopes import Path, bent, directional, scale_of, unit
 from convnet.gradcheck.checks.sources import independent
+from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -86,15 +88,18 @@ def _moved(subject: Subject, variation: Variation) -> Subject | None:
     """None where there is nothing to vary."""
     leaves, constants, rng = subject.leaves, subject.constants, subject.rng
     if variation.leaves is not None:
-        leaves = [variation.leaves(x, rng) for x in leaves]
+        kept = [is_fixed(subject, name) for name in subject.program.names]
+        leaves = [x if stays else variation.leaves(x, rng) for x, stays in zip(leaves, kept, strict=True)]
+        old, new = subject.leaves, leaves
     else:
+        kept = [bool(reason_to_keep(subject, *pair)) for pair in _constants(subject)]
         constants = [
-            variation.constants(c, rng) if not is_key(c) and c.size and c.dtype.kind in variation.kinds else c
-            for c in constants
+            variation.constants(c, rng) if not stays and c.dtype.kind in variation.kinds else c
+            for c, stays in zip(constants, kept, strict=True)
         ]
-        same = (is_key(c) or np.array_equal(c, old) for c, old in zip(constants, subject.constants, strict=True))
-        if all(same):
-            return None
+        old, new = subject.constants, constants
+    if all(a is b or np.array_equal(a, b) for a, b in zip(old, new, strict=True)):
+        return None
     level = replace(subject.level, cotangents=2)
     return replace(subject.at(leaves, constants), level=level)
 
@@ -148,9 +153,12 @@ def scope(subject: Subject) -> Iterator[Check]:
         scalars = _names_of(subject, is_static)
         if scalars:
             yield Check("scope", f"other Python scalars: {', '.join(scalars)}", "untested")
-    fixed = [name for name, c in zip(subject.program.constant_names, subject.constants, strict=True) if _fixed(c)]
+    reasons = {name: reason_to_keep(subject, name, c) for name, c in _constants(subject)}
+    fixed = {name: reason for name, reason in reasons.items() if reason}
     if fixed:
-        yield Check("scope", f"constants: {', '.join(fixed)}", "untested", note="one value, which nothing was put for")
+        note = "not varied: " + ", ".join(dict.fromkeys(fixed.values()))
+        yield Check("scope", f"constants: {', '.join(fixed)}", "untested", note=note)
+    yield from _reach(subject)
     integers = [i for i, is_float in enumerate(subject.program.floats) if not is_float]
     if integers:
         names = ", ".join(f"result {i}" for i in integers)
@@ -163,13 +171,49 @@ def scope(subject: Subject) -> Iterator[Check]:
         yield Check("scope", f"not differentiated: {', '.join(apart)}", "untested")
     left = [] if subject.level.thorough else ["variations", "higher orders", "rarer maps"]
     left += [] if "float16" in subject.level.precisions else ["float16"]
+    left += [f"orders above {subject.level.order}"] if subject.level.thorough else []
     if left:
         yield Check("scope", f"left to higher levels: {', '.join(left)}", "untested")
 
 
-def _fixed(constant) -> bool:
-    """Keys, and what has a single value, cannot be varied by what they hold."""
-    return is_key(constant) or (np.asarray(constant).dtype.kind in "iuf" and np.unique(constant).size < 2)
+def _constants(subject: Subject) -> Iterator[tuple[str, np.ndarray]]:
+    return zip(subject.program.constant_names, subject.constants, strict=True)
+
+
+def is_fixed(subject: Subject, name: str) -> bool:
+    """Whether the argument is one that was said to stay as it is, or a part of one."""
+    return any(name == fixed or name.startswith((f"{fixed}[", f"{fixed}.")) for fixed in subject.fixed)
+
+
+def reason_to_keep(subject: Subject, name: str, constant) -> str:
+    """Why a constant is not varied: other numbers in its place would be no call that somebody makes. Empty if it is."""
+    if is_fixed(subject, name):
+        return "as was said"
+    if is_key(constant):
+        return "a key"
+    values = np.ravel(constant)
+    if values.dtype.kind == "b":
+        return ""
+    if values.size < 2 or (values == values[0]).all():
+        return "of one value"
+    if values.dtype.kind in "iu" and (np.diff(values) >= 0).all():
+        return "sorted"
+    if values.dtype.kind in "iu" and np.array_equal(np.sort(values), np.arange(values.size)):
+        return "a permutation"
+    sums = np.sum(constant, axis=-1) if values.dtype.kind == "f" else 0.0
+    return "sums of 1" if np.allclose(sums, 1.0, rtol=1e-5) else ""
+
+
+def _reach(subject: Subject) -> Iterator[Check]:
+    """How far from 0 anything was looked at, and on what."""
+    factor = 10 if subject.level.thorough and not subject.estimator else 1
+    sizes = [factor * float(np.abs(finite(x)).max(initial=0.0)) for x in subject.leaves]
+    largest = ", ".join(f"{name} beyond {size:.2g}" for name, size in zip(subject.program.names, sizes, strict=True))
+    yield Check("scope", f"larger numbers: {largest}" if len(sizes) < 4 else "larger numbers", "untested")
+    yield Check("scope", f"other devices than {jax.default_backend()}", "untested")
+    closed = sum(np.size(c) > 1 for c in subject.program.traced("value", subject.leaves, subject.constants).consts)
+    if closed:
+        yield Check("scope", f"constants inside the function: {closed}", "untested")
 
 
 def _names_of(subject: Subject, kind: Callable) -> list[str]:

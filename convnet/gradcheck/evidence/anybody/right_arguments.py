@@ -60,7 +60,7 @@ def grid(rng):
     fn = with_vjp(at, lambda *args: (at(*args), args), backward)
     knots = np.linspace(0, 1, 6)
     args = rng.choice(5, 4, replace=False) / 5 + rng.uniform(0.05, 0.15, size=4), knots, rng.normal(size=6)
-    return dict(fn=fn, args=args, argnums=(0, 2), reference=at)
+    return dict(fn=fn, args=args, argnums=(0, 2), reference=at, fixed=("x", "knots"))
 
 
 RIGHT = tuple(
