@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.evidence.right_functions.nn import attention, sigmoid, standardize
-from convnet.gradcheck.evidence.right_functions.right import Draw, RightFunction, right
+from convnet.gradcheck.evidence.right_functions.right import SCALES, Draw, RightFunction, normal, right
 
-WIDE = (1e-3, 0.1, 1.0, 30.0, 1e3)
 MILD = (1e-3, 0.1, 1.0, 10.0)
 """For gates and softmaxes."""
 
@@ -47,7 +46,7 @@ def applied(module: nn.Module, **call) -> Callable:
     return lambda variables, *inputs: module.apply(variables, *inputs, **call)
 
 
-def layer(name: str, module: nn.Module, *shapes: tuple[int, ...], scales=WIDE, call=None, **options) -> RightFunction:
+def layer(name: str, module: nn.Module, *shapes: tuple[int, ...], scales=SCALES, call=None, **options) -> RightFunction:
     return right(name, applied(module, **(call or {})), drawn(module, *shapes, **(call or {})), scales, **options)
 
 
@@ -235,19 +234,19 @@ RIGHT: tuple[RightFunction, ...] = (
     layer("InstanceNorm", nn.InstanceNorm(), (2, 4, 4, 3)),
     layer("RMSNorm", nn.RMSNorm(), (4, 8), reference=lambda v, x: v["params"]["scale"] * x
           / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)),
-    right("BatchNorm", normalised_in_training, drawn(nn.BatchNorm(use_running_average=False), (6, 4)), WIDE),
-    right("BatchNorm of images", normalised_in_training, drawn(nn.BatchNorm(use_running_average=False), IMAGES), WIDE),
+    right("BatchNorm", normalised_in_training, drawn(nn.BatchNorm(use_running_average=False), (6, 4))),
+    right("BatchNorm of images", normalised_in_training, drawn(nn.BatchNorm(use_running_average=False), IMAGES)),
     layer("BatchNorm, inference", nn.BatchNorm(use_running_average=True), (6, 4)),
     layer("WeightNorm", nn.WeightNorm(nn.Dense(4)), (3, 5)),
     layer("PReLU", nn.PReLU(), (3, 5), reference=lambda v, x: jnp.where(
         x >= 0, x, v["params"]["negative_slope"] * x)),
     layer("Dropout, none", nn.Dropout(0.5), (3, 5), call={"deterministic": True}),
-    right("Embed", embedded, ids_of_words, WIDE, reference=lambda v, ids: v["params"]["embedding"][ids]),
+    right("Embed", embedded, ids_of_words, reference=lambda v, ids: v["params"]["embedding"][ids]),
     layer("MultiHeadDotProductAttention", nn.MultiHeadDotProductAttention(num_heads=2), (2, 4, 6), scales=MILD),
     right("MultiHeadDotProductAttention, causal", attended, attention_with_mask, MILD),
     layer("Perceptron", Perceptron(), (4, 3)),
     layer("Encoder", Encoder(), (2, 4, 6)),
-    right("residual block", residual_block, drawn(Residual(), (2, 5, 5, 3)), WIDE),
+    right("residual block", residual_block, drawn(Residual(), (2, 5, 5, 3))),
     right("classifier", classified, classification, MILD),
     cell("SimpleCell", nn.SimpleCell(4), 1),
     cell("LSTMCell", nn.LSTMCell(4), 2),
@@ -257,20 +256,18 @@ RIGHT: tuple[RightFunction, ...] = (
     unrolled("RNN of LSTMCell", nn.LSTMCell(4), 2),
     unrolled("RNN of GRUCell", nn.GRUCell(4), 1),
     layer("RNN, its own start", nn.RNN(nn.SimpleCell(4)), (2, 6, 3), scales=MILD),
-    right("average pooling", lambda x: nn.avg_pool(x, (2, 2), (2, 2)), lambda rng, s: (
-        s * rng.standard_normal(IMAGES),), WIDE),
-    right("max pooling", lambda x: nn.max_pool(x, (3, 3), (2, 2)), lambda rng, s: (
-        s * rng.standard_normal(IMAGES),), WIDE),
-    right("RMS norm in float32", rms_norm, norm_draw(1), WIDE, dtype="float32"),
-    right("layer norm by hand", layer_norm, norm_draw(2), WIDE, reference=lambda x, scale, bias:
+    right("average pooling", lambda x: nn.avg_pool(x, (2, 2), (2, 2)), normal(IMAGES)),
+    right("max pooling", lambda x: nn.max_pool(x, (3, 3), (2, 2)), normal(IMAGES)),
+    right("RMS norm in float32", rms_norm, norm_draw(1), dtype="float32"),
+    right("layer norm by hand", layer_norm, norm_draw(2), reference=lambda x, scale, bias:
           standardize(x, 1e-6) * scale + bias),
-    right("batch norm by hand", lambda x, scale, bias: layer_norm(x.T, 1.0, 0.0).T * scale + bias, norm_draw(2), WIDE),
+    right("batch norm by hand", lambda x, scale, bias: layer_norm(x.T, 1.0, 0.0).T * scale + bias, norm_draw(2)),
     right("gated unit by hand", gated_unit, gated_draw, MILD, reference=gated_unit_again),
-    right("rotary positions", rotary, lambda rng, s: (s * rng.standard_normal((5, 4)), s * rng.standard_normal((5, 4)))),
+    right("rotary positions", rotary, normal((5, 4), (5, 4))),
     right("mixture of experts", mixture_of_experts, lambda rng, s: (
         s * rng.standard_normal((4, 3)), rng.standard_normal((3, 2)), rng.standard_normal((2, 3, 2))), MILD),
     right("attention with a key bias", head_attention, head_draw, MILD, reference=lambda x, wq, wk, bk, wv:
           attention((x @ wq)[None, :, None], (x @ wk + bk)[None, :, None], (x @ wv)[None, :, None])[0, :, 0]),
     right("dense before batch norm", lambda x, w, b: standardize((x @ w + b).T).T, lambda rng, s: (
-        s * rng.standard_normal((6, 3)), rng.standard_normal((3, 4)), 0.1 * rng.standard_normal(4)), WIDE),
+        s * rng.standard_normal((6, 3)), rng.standard_normal((3, 4)), 0.1 * rng.standard_normal(4))),
 )  # fmt: skip

@@ -137,6 +137,15 @@ def margin_loss(scores, labels):
     return jnp.maximum(0, 1 + others.max(1) - own[:, 0])
 
 
+def policy_gradient(logits, actions, rewards):
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), actions[:, None], 1)[:, 0]
+    return -jnp.mean(rewards * chosen)
+
+
+def actions(rng, scale):
+    return scale * rng.standard_normal((6, 5)), rng.integers(5, size=6), rng.standard_normal(6)
+
+
 def cosine(a, b):
     return (a * b).sum(-1) / jnp.sqrt((a**2).sum(-1) * (b**2).sum(-1))
 
@@ -156,7 +165,7 @@ def numpy_integer_cross_entropy(logits, labels):
 
 
 RIGHT: tuple[RightFunction, ...] = (
-    right("l2_loss", losses.l2_loss, PAIR, reference=lambda x, y: (x - y) ** 2 / 2, oracle=lambda x, y: (x - y) ** 2 / 2),
+    right("l2_loss", losses.l2_loss, PAIR, oracle=lambda x, y: (x - y) ** 2 / 2),
     right("squared_error", losses.squared_error, PAIR, reference=lambda x, y: (x - y) ** 2),
     right("mean squared error", lambda x, y: jnp.mean((x - y) ** 2), PAIR, oracle=lambda x, y: ((x - y) ** 2).mean()),
     right("mean absolute error", lambda x, y: jnp.mean(jnp.abs(x - y)), PAIR,
@@ -172,7 +181,8 @@ RIGHT: tuple[RightFunction, ...] = (
           reference=binary_cross_entropy),
     right("sigmoid_binary_cross_entropy, in both", losses.sigmoid_binary_cross_entropy, logits_and_bits,
           reference=binary_cross_entropy),
-    right("softmax_cross_entropy", losses.softmax_cross_entropy, logits_and_one_hot, argnums=0, reference=cross_entropy),
+    right("softmax_cross_entropy", losses.softmax_cross_entropy, logits_and_one_hot, argnums=0,
+          reference=cross_entropy),
     right("softmax_cross_entropy, in both", losses.softmax_cross_entropy, logits_and_probabilities,
           reference=cross_entropy),
     right("safe_softmax_cross_entropy", losses.safe_softmax_cross_entropy, logits_and_one_hot, argnums=0,
@@ -223,7 +233,6 @@ RIGHT: tuple[RightFunction, ...] = (
     right("logistic regression", lambda x, y, w: jnp.mean(jax.nn.softplus(-y * (x @ w))),
           lambda rng, scale: (scale * rng.standard_normal((7, 3)), rng.choice([-1.0, 1.0], 7), rng.standard_normal(3)),
           argnums=(0, 2), reference=lambda x, y, w: jnp.mean(softplus(-y * (x @ w)))),
-    right("policy gradient", lambda x, a, r: -jnp.mean(r * jnp.take_along_axis(jax.nn.log_softmax(x), a[:, None], 1)[:, 0]),
-          lambda rng, scale: (scale * rng.standard_normal((6, 5)), rng.integers(5, size=6), rng.standard_normal(6)),
-          argnums=0),
+    right("policy gradient", policy_gradient, actions, argnums=0,
+          reference=lambda x, a, r: jnp.mean(r * integer_cross_entropy(x, a))),
 )  # fmt: skip

@@ -25,7 +25,11 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 def located(rng, scale):
     """Observations at the scale, with location and width to match."""
-    return scale * rng.standard_normal(8), 0.3 * scale * rng.standard_normal(), scale * np.exp(0.3 * rng.standard_normal())
+    return (
+        scale * rng.standard_normal(8),
+        0.3 * scale * rng.standard_normal(),
+        scale * np.exp(0.3 * rng.standard_normal()),
+    )
 
 
 def tailed(rng, scale):
