@@ -1,4 +1,4 @@
-"""The audit of a gradient: twelve stages, each switchable, and a verdict that names what it did not test."""
+"""The audit of a gradient: fifteen stages, each switchable, and a verdict that names what it did not test."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.checks import STAGES
-from convnet.gradcheck.checks.first_order import OracleFailed
-from convnet.gradcheck.compiled import CompiledFunction, check_call, is_static
+from convnet.gradcheck.checks.sources import OracleFailed
+from convnet.gradcheck.comparison import tolerance
+from convnet.gradcheck.compiled import CompiledFunction, check_call, is_key, is_static, unit_roundoff
 from convnet.gradcheck.oracle import Oracle
 from convnet.gradcheck.subject import LEVELS, Subject, Untested
+from convnet.gradcheck.terms import computes_in, summed_terms
 from convnet.gradcheck.verdict import Check, Report
 
 
@@ -32,6 +35,9 @@ class Auditor:
         settings: Mapping | None = None,
         fuzz: Any | None = None,
         terms: int | None = None,
+        accuracy: float | None = None,
+        dtype: Any | None = None,
+        estimator: bool = False,
         name: str | None = None,
     ):
         if not callable(fn):
@@ -46,7 +52,11 @@ class Auditor:
                 raise ValueError(f"conventions hold {convention!r}: expected Conventions")
         self.fn, self.reference, self.oracle, self.argnums = fn, reference, oracle, argnums
         self.conventions, self.settings = tuple(conventions or ()), dict(settings or {})
+        if not (accuracy is None or 0 < accuracy < 1):
+            raise ValueError(f"accuracy is {accuracy!r}: expected a relative error, 1e-6 say")
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
+        self.accuracy, self.dtype, self.estimator = accuracy, _dtype_name(dtype), estimator
+        self._facts: dict[CompiledFunction, tuple[int, str]] = {}
         self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
     def audit(
@@ -86,7 +96,8 @@ class Auditor:
         args = tuple(args)
         program, reference = self._prepared(args, settings)
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
-        sizes = [np.size(leaf) for leaf in jax.tree.leaves(args)]
+        terms, dtype = self._measured(program, reference, args)
+        unit = max(unit_roundoff(dtype), (self.accuracy or 0.0) / tolerance(terms))
         return Subject(
             program,
             reference,
@@ -94,11 +105,24 @@ class Auditor:
             args,
             LEVELS[level],
             stream,
-            self.terms or max(1, *sizes),
+            terms,
             self.conventions,
             self.fuzz,
             restart=lambda args, settings: self._subject(args, settings, level, seed),
+            unit=unit,
+            dtype=self.dtype,
+            computes_in=dtype,
+            estimator=self.estimator,
         )
+
+    def _measured(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> tuple[int, str]:
+        """(terms of a sum, the dtype that the function computes in), of the programs themselves; once for each."""
+        if program not in self._facts:
+            programs, point = [p for p in (program, reference) if p is not None], program.split(args)
+            terms = self.terms or max(summed_terms(p.traced("value_and_vjp", *point, p.out)) for p in programs)
+            dtype = self.dtype or program.inner or computes_in(program.traced("value", *point))
+            self._facts[program] = terms, dtype
+        return self._facts[program]
 
     def _prepared(self, args: tuple, settings: Mapping) -> tuple[CompiledFunction, CompiledFunction | None]:
         """Programs are reused as long as nothing changes but the values of arrays."""
@@ -114,8 +138,16 @@ class Auditor:
         return self._programs[key]
 
 
+def _dtype_name(dtype) -> str | None:
+    if dtype is None:
+        return None
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {dtype!r}: expected a floating-point dtype, float32 say")
+    return str(jnp.dtype(dtype))
+
+
 def _signature(leaf) -> tuple:
-    return np.shape(leaf), str(np.asarray(leaf).dtype)
+    return np.shape(leaf), str(leaf.dtype if is_key(leaf) else np.asarray(leaf).dtype)
 
 
 def _static(value) -> tuple:
@@ -148,6 +180,11 @@ def _run(report: Report, stage: str, run: Callable, subject: Subject) -> None:
         report.checks.append(Check(stage, "", "untested", note=str(reason)))
     except OracleFailed as error:
         report.checks.append(Check(stage, "oracle", "failed", worst=str(error)))
+    except ValueError:  # of what the audit was given
+        raise
+    except Exception as error:  # of what the function does, a callback say: the other stages go on
+        note = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+        report.checks.append(Check(stage, "", "untested", note=note))
     report.seconds[stage] = time.perf_counter() - start
 
 
@@ -165,6 +202,9 @@ def audit(
     stages: Sequence[str] | None = None,
     fuzz: Any | None = None,
     terms: int | None = None,
+    accuracy: float | None = None,
+    dtype: Any | None = None,
+    estimator: bool = False,
 ) -> Report:
     """Is the gradient of `fn` right at `args`?
 
@@ -179,7 +219,11 @@ def audit(
     conventions: `Convention`s, what the function declares at ties and kinks.
     seed: of cotangents, directions and sampled entries. level: "quick", "standard" or "exhaustive".
     stages: a selection of STAGES. fuzz: a hypothesis strategy of (args, settings).
-    terms: how many products are summed into one entry at most; default the size of the largest array.
+    terms: how many products are summed into one entry at most; default what is counted in the programs.
+    accuracy: the relative error that the function allows itself, as a solver with a tolerance does.
+    dtype: what the function computes in or returns, whatever it is given; a rounding on the way is noticed without it.
+    estimator: whether the gradient is an estimate by design (straight through, stopped gradients): it is then not
+        compared with the derivative of the value.
 
     Returns a Report: passed, failures, untested, to_dict(), and a table as its str.
 
@@ -198,5 +242,8 @@ def audit(
         settings=settings,
         fuzz=fuzz,
         terms=terms,
+        accuracy=accuracy,
+        dtype=dtype,
+        estimator=estimator,
     )
     return auditor.audit(args, seed=seed, level=level, stages=stages)

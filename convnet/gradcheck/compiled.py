@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation."""
@@ -25,14 +27,20 @@ def is_static(leaf) -> bool:
     return isinstance(leaf, int | str)
 
 
-def _is_float(leaf) -> bool:
-    return not is_static(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+def is_key(leaf) -> bool:
+    """Keys of `jax.random` are passed on as they are: NumPy has no such dtype."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def is_float(leaf) -> bool:
+    """Whether there is something to differentiate in."""
+    return not is_static(leaf) and not is_key(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def _cast(leaf, dtype):
-    if is_static(leaf):
+    if is_static(leaf) or is_key(leaf):
         return leaf
-    return np.asarray(leaf, dtype) if _is_float(leaf) else np.asarray(leaf)
+    return np.asarray(leaf, dtype) if is_float(leaf) else np.asarray(leaf)
 
 
 class BadCall(ValueError):
@@ -48,9 +56,11 @@ def check_call(args, argnums, settings) -> None:
     if not (argnums is None or isinstance(argnums, int | tuple | list | range)):
         raise ValueError(f"argnums is {argnums!r}: expected an int or a tuple of ints")
     for leaf in jax.tree.leaves(args):
-        if not is_static(leaf) and np.asarray(leaf).dtype.kind in "OSU":
+        if is_static(leaf) or is_key(leaf):
+            continue
+        if np.asarray(leaf).dtype.kind in "OSU":
             raise ValueError(f"args hold a {type(leaf).__name__}: expected arrays")
-        if not is_static(leaf) and np.asarray(leaf).dtype.kind == "c":
+        if np.asarray(leaf).dtype.kind == "c":
             raise ValueError("args hold complex numbers: expected real ones")
 
 
@@ -60,7 +70,8 @@ class CompiledFunction:
     Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
     floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
-    `role` is what errors call the function: fn, or reference.
+    `role` is what errors call the function: fn, or reference. A function that cannot be traced in float64, as one with
+    a carry of float32, is run in the dtype of the arguments given: `inner`.
 
     Raises ValueError where there is nothing to differentiate, or where the function or its gradient fails at these
     arguments.
@@ -80,29 +91,48 @@ class CompiledFunction:
         if any(not 0 <= i < len(args) for i in argnums):
             raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
         paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
-        self.selected = [path[0].idx in argnums and _is_float(leaf) for path, leaf in paths]
+        self.selected = [path[0].idx in argnums and is_float(leaf) for path, leaf in paths]
         self.static = [leaf for _, leaf in paths]
-        self.names = [name for name, chosen in zip(self._names(paths), self.selected, strict=True) if chosen]
+        self.all_names = self._names(paths)
+        self.names = [name for name, chosen in zip(self.all_names, self.selected, strict=True) if chosen]
+        kept = zip(self.all_names, self.selected, self.static, strict=True)
+        self.constant_names = [name for name, chosen, leaf in kept if not chosen and not is_static(leaf)]
         if not self.names:
             raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
+        self.inner: str | None = None
+        self._compiled: dict[tuple, Callable] = {}
         self._trace(args)
+
+    def _call(self, leaves, constants):
+        """What the function returns."""
+        if self.inner is not None:
+            leaves = [jnp.asarray(leaf, self.inner) for leaf in leaves]
+        return self.fn(*self.merge(leaves, constants), **self.settings)
+
+    def _traced(self, args):
+        point, who = self.split(args), f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
+        try:
+            return jax.eval_shape(self._call, *point)
+        except Exception as error:
+            narrow = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(args) if is_float(leaf)}
+            if self.inner is None and len(narrow) == 1 and narrow != {"float64"}:
+                self.inner = narrow.pop()
+                with suppress(BadCall):
+                    return self._traced(args)
+                self.inner = None
+            raise BadCall(f"{who} fails at these arguments: {type(error).__name__}: {error}") from error
 
     def _trace(self, args) -> None:
         """Run the function once without values: what it raises, and what it returns, is told here."""
-        point = self.split(args)
-        who = f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
-        try:
-            out = jax.eval_shape(
-                lambda leaves, constants: self.fn(*self.merge(leaves, constants), **self.settings), *point
-            )
-        except Exception as error:
-            raise BadCall(f"{who} fails at these arguments: {type(error).__name__}: {error}") from error
-        outputs, self.out_tree = jax.tree.flatten(out)
+        point, who = self.split(args), f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
+        outputs, self.out_tree = jax.tree.flatten(self._traced(args))
         dtypes = ", ".join(str(value.dtype) for value in outputs) or "nothing"
         self.floats = [jnp.issubdtype(value.dtype, jnp.floating) for value in outputs]
         if not any(self.floats) or any(jnp.issubdtype(value.dtype, jnp.complexfloating) for value in outputs):
             raise ValueError(f"{who} returns {dtypes}: expected a floating-point result, real, to have a gradient")
         self.out = [value for value, is_float in zip(outputs, self.floats, strict=True) if is_float]
+        if self.inner is not None:
+            self.out = [jax.ShapeDtypeStruct(value.shape, jnp.float64) for value in self.out]
         try:
             jax.eval_shape(self.plain_vjp, *point, self.out)
         except Exception as error:
@@ -145,6 +175,12 @@ class CompiledFunction:
         outputs = iter(outputs)
         return jax.tree.unflatten(self.out_tree, [next(outputs) if is_float else None for is_float in self.floats])
 
+    def floating(self, outputs: Sequence) -> list:
+        """The floating-point ones of as many results as the function has; of others all."""
+        if len(outputs) != len(self.floats):
+            return list(outputs)
+        return [value for value, is_float in zip(outputs, self.floats, strict=True) if is_float]
+
     def select(self, gradients: Sequence) -> list:
         """The gradients of the differentiable leaves, from one entry per argument (None where there is none)."""
         if len(gradients) != self.tree.num_leaves and len(gradients) != len(self.tree.children()):
@@ -157,8 +193,9 @@ class CompiledFunction:
 
     def plain(self, leaves, constants) -> list:
         """F, not compiled."""
-        out = jax.tree.leaves(self.fn(*self.merge(leaves, constants), **self.settings))
-        return [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
+        out = jax.tree.leaves(self._call(leaves, constants))
+        out = [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
+        return out if self.inner is None else [value.astype(leaves[0].dtype) for value in out]
 
     def plain_value_and_vjp(self, leaves, constants, g) -> tuple[list, list]:
         """F, as the rule for its gradient gives it, and Jᵀg."""
@@ -178,9 +215,13 @@ class CompiledFunction:
         return _jit(self.plain)
 
     @cached_property
-    def vjp(self) -> Callable:
-        """Jᵀg, as (leaves, constants, g)."""
-        return _jit(self.plain_vjp)
+    def value_and_vjp(self) -> Callable:
+        """F, as the rule for its gradient gives it, and Jᵀg, as (leaves, constants, g)."""
+        return _jit(self.plain_value_and_vjp)
+
+    def vjp(self, leaves, constants, g) -> list:
+        """Jᵀg."""
+        return self.value_and_vjp(leaves, constants, g)[1]
 
     @cached_property
     def value_and_jvp(self) -> Callable:
@@ -191,15 +232,35 @@ class CompiledFunction:
         """J v."""
         return self.value_and_jvp(leaves, constants, v)[1]
 
-    @cached_property
-    def second(self) -> Callable:
-        """H v with H the Hessian of ⟨g, F⟩, reverse over reverse, as (leaves, constants, g, v)."""
+    def second(self, leaves, constants, g, v) -> list:
+        """H v with H the Hessian of ⟨g, F⟩, reverse over reverse."""
+        return self.higher(2)(leaves, constants, g, [v])
 
-        def along(leaves, constants, g, v):
-            gradients = self.plain_vjp(leaves, constants, g)
-            return sum(jnp.sum(a * b) for a, b in zip(gradients, v, strict=True))
+    def traced(self, kind: str, *inputs) -> core.ClosedJaxpr:
+        """The program itself, of "value", "value_and_vjp", "value_and_jvp" or "second", for arguments such as these."""
+        if kind == "second":
+            leaves, constants, g, v = inputs
+            return self.higher(2).trace(leaves, constants, g, [v]).jaxpr
+        return getattr(self, kind).trace(*inputs).jaxpr
 
-        return _jit(jax.grad(along))
+    def higher(self, order: int) -> Callable:
+        """D^order ⟨g, F⟩ along order − 1 directions, always in reverse, as (leaves, constants, g, directions)."""
+        return self._once(("higher", order), lambda: partial(self._plain_higher, order))
+
+    def _once(self, key, make: Callable) -> Callable:
+        if key not in self._compiled:
+            self._compiled[key] = _jit(make())
+        return self._compiled[key]
+
+    def _plain_higher(self, order: int, leaves, constants, g, directions) -> list:
+        if order == 1:
+            return self.plain_vjp(leaves, constants, g)
+
+        def along(leaves):
+            lower = self._plain_higher(order - 1, leaves, constants, g, directions[:-1])
+            return sum(jnp.sum(a * b) for a, b in zip(lower, directions[-1], strict=True))
+
+        return jax.grad(along)(leaves)
 
     @cached_property
     def second_forward(self) -> Callable:
@@ -211,26 +272,25 @@ class CompiledFunction:
         return _jit(along)
 
     @cached_property
-    def vmapped(self) -> Callable:
-        """Jᵀg at several points at once, as (stacked leaves, constants, g)."""
-        return _jit(jax.vmap(self.plain_vjp, in_axes=(0, None, None)))
+    def transposed(self) -> Callable:
+        """The derivative of ⟨Jᵀg, v⟩ in g, which is J v, as (leaves, constants, g, v)."""
 
-    @cached_property
-    def vmapped_cotangents(self) -> Callable:
-        """Jᵀg of several cotangents at once, as `jax.jacrev` takes them: (leaves, constants, stacked g)."""
-        return _jit(jax.vmap(self.plain_vjp, in_axes=(None, None, 0)))
+        def along(g, leaves, constants, v):
+            return sum(jnp.sum(a * b) for a, b in zip(self.plain_vjp(leaves, constants, g), v, strict=True))
 
-    @cached_property
-    def vmapped_both(self) -> Callable:
-        """As (stacked leaves, constants, stacked g)."""
-        return _jit(jax.vmap(self.plain_vjp, in_axes=(0, None, 0)))
+        return _jit(lambda leaves, constants, g, v: jax.grad(along)(g, leaves, constants, v))
+
+    def mapped(self, *axes: tuple) -> Callable:
+        """F and Jᵀg mapped over (leaves, constants, g), once for each triple of axes, the first outermost."""
+        key = tuple(tuple(tuple(part) if isinstance(part, list) else part for part in triple) for triple in axes)
+        return self._once(key, lambda: reduce(jax.vmap, reversed(axes), self.plain_value_and_vjp))
 
     @cached_property
     def scanned(self) -> Callable:
-        """Jᵀg at one point after the other, inside a loop."""
+        """F and Jᵀg at one point after the other, inside a loop."""
 
         def run(stacked, constants, g):
-            return jax.lax.map(lambda leaves: self.plain_vjp(leaves, constants, g), stacked)
+            return jax.lax.map(lambda leaves: self.plain_value_and_vjp(leaves, constants, g), stacked)
 
         return _jit(run)
 
@@ -238,18 +298,26 @@ class CompiledFunction:
     def rematerialised(self) -> Callable:
         """The same under `jax.checkpoint`."""
 
-        def run(stacked, constants, g):
-            saving = jax.checkpoint(lambda leaves: self.plain(leaves, constants))
-            return jax.lax.map(lambda leaves: jax.vjp(saving, leaves)[1](g)[0], stacked)
+        def one(leaves, constants, g):
+            out, pull = jax.vjp(jax.checkpoint(lambda leaves: self.plain(leaves, constants)), leaves)
+            return out, pull(g)[0]
 
-        return _jit(run)
+        return _jit(lambda stacked, constants, g: jax.lax.map(lambda leaves: one(leaves, constants, g), stacked))
 
     @cached_property
-    def vmapped_over(self) -> list[Callable]:
-        """Per leaf, Jᵀg where it alone is stacked: an op's batching rule differs by which operand is mapped."""
-        count = len(self.names)
-        axes = [[0 if i == leaf else None for i in range(count)] for leaf in range(count)]
-        return [_jit(jax.vmap(self.plain_vjp, in_axes=(one, None, None))) for one in axes]
+    def one_by_one(self) -> Callable:
+        """Jᵀg, each leaf differentiated by itself: a rule is then told that the others have no tangent."""
+
+        def run(leaves, constants, g):
+            def alone(i):
+                out, pull = jax.vjp(
+                    lambda leaf: self.plain([*leaves[:i], leaf, *leaves[i + 1 :]], constants), leaves[i]
+                )
+                return pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
+
+            return [alone(i) for i in range(len(leaves))]
+
+        return _jit(run)
 
 
 def as_float64(arrays: Sequence) -> Leaves:

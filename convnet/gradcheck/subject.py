@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 
-from convnet.gradcheck.comparison import conditioning, floored, rms, tolerance
-from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64
+from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
+from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64, unit_roundoff
+from convnet.gradcheck.rounding import intermediate_noise
+from convnet.gradcheck.verdict import Check
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,24 @@ class Level:
     entries: int
     """Entries per array that are differenced one by one; arrays up to this size completely."""
     fuzz: int
-    transforms: bool
-    """Each argument mapped alone, and checkpoint."""
+    thorough: bool
+    """Whether what needs programs of its own is looked at, too: other transforms, other values, the rule as a function
+    of its cotangent, derivatives above the second."""
+    order: int = 2
+    """Of the highest derivative."""
     precisions: tuple[str, ...] = ("float32", "bfloat16")
 
 
 LEVELS = {
-    "quick": Level(cotangents=3, probes=6, entries=24, fuzz=3, transforms=False),
-    "standard": Level(cotangents=7, probes=12, entries=150, fuzz=12, transforms=True),
+    "quick": Level(cotangents=3, probes=6, entries=24, fuzz=3, thorough=False),
+    "standard": Level(cotangents=7, probes=12, entries=150, fuzz=12, thorough=True, order=3),
     "exhaustive": Level(
         cotangents=30,
         probes=24,
         entries=4000,
         fuzz=1000,
-        transforms=True,
+        thorough=True,
+        order=4,
         precisions=("float32", "bfloat16", "float16"),
     ),
 }
@@ -43,6 +50,10 @@ LEVELS = {
 
 FLOOR = 16
 """An entry counts at least with one part in so many of its array's root mean square."""
+
+
+COARSE = 1e-6
+"""Relative to the largest result: a comparison that could only see larger errors says nothing."""
 
 
 class Untested(Exception):
@@ -64,6 +75,14 @@ class Subject:
     strategy: Any | None = None
     restart: Callable | None = None
     """`restart(args, settings)`: the same function elsewhere, for fuzzing and conventions."""
+    unit: float = unit_roundoff("float64")
+    """How exactly the function computes: the relative size of one rounding."""
+    dtype: str | None = None
+    """What it is said to compute in or return."""
+    computes_in: str = "float64"
+    """What it is seen to round to on the way."""
+    estimator: bool = False
+    """Whether the gradient is an estimate by design, and not the derivative of the value."""
 
     def __post_init__(self):
         self.leaves, self.constants = self.program.split(self.args)
@@ -71,6 +90,17 @@ class Subject:
     def at(self, leaves: Leaves, constants: Leaves) -> Subject:
         """The same programs at another point of the same shapes."""
         return replace(self, args=self.program.merge(leaves, constants))
+
+    # --- what the function returns ------------------------------------------------------------------------------------
+
+    @property
+    def output_names(self) -> list[str]:
+        return [f"output {i}" for i in range(len(self.outputs))]
+
+    @property
+    def result_names(self) -> list[str]:
+        """Of values and gradients."""
+        return [*self.output_names, *self.program.names]
 
     @cached_property
     def outputs(self) -> Leaves:
@@ -86,7 +116,7 @@ class Subject:
         while len(drawn) < self.level.cotangents:
             one_hot = next(corners, None)
             drawn.append(one_hot or [self.rng.standard_normal(shape) for shape in shapes])
-        return drawn
+        return [[np.where(np.isfinite(y), c, 0.0) for c, y in zip(g, self.outputs, strict=True)] for g in drawn]
 
     def _one_hots(self, shapes) -> Iterator[Leaves]:
         for place in (lambda n: n - 1, lambda n: 0, lambda n: self.rng.integers(n), lambda n: self.rng.integers(n)):
@@ -97,28 +127,86 @@ class Subject:
                 g[chosen][tuple(int(place(n)) for n in shape)] = 1.0
                 yield g
 
+    def results(self, leaves: Leaves, g: Leaves) -> Leaves:
+        """Values and gradients, as the rule gives them."""
+        return as_float64(jax.tree.leaves(self.program.value_and_vjp(leaves, self.constants, g)))
+
     @cached_property
     def gradients(self) -> list[Leaves]:
         """The gradients under test in float64, one per cotangent."""
-        return [as_float64(self.program.vjp(self.leaves, self.constants, g)) for g in self.cotangents]
-
-    @cached_property
-    def scales(self) -> list[Leaves]:
-        """The conditioning of each of these gradients."""
-        raw = [self.raw_conditioning(self.gradient_of, self.leaves, g) for g in self.cotangents]
-        floors = [size / FLOOR for size in rms(raw[0])]  # of the Gaussian one: others are 0 nearly everywhere
-        return [floored(scales, floors) for scales in raw]
+        return [self.results(self.leaves, g)[len(self.outputs) :] for g in self.cotangents]
 
     def gradient_of(self, leaves: Leaves, g: Leaves) -> Leaves:
         return self.program.vjp(leaves, self.constants, g)
 
-    def raw_conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
+    @cached_property
+    def slopes(self) -> Leaves:
+        """The first of the gradients, 0 where the argument is not finite: no difference can be taken there."""
+        return [np.where(np.isfinite(x), d, 0.0) for x, d in zip(self.leaves, self.gradients[0], strict=True)]
+
+    def direction(self) -> Leaves:
+        return [self.rng.standard_normal(x.shape) for x in self.leaves]
+
+    # --- how well it can be known -------------------------------------------------------------------------------------
+
+    @cached_property
+    def scales(self) -> list[Leaves]:
+        """The conditioning of each of these gradients."""
+        raw = [self._raw_conditioning(self.gradient_of, self.leaves, g) for g in self.cotangents]
+        floors = [size / FLOOR for size in rms(raw[0])]  # of the Gaussian one: others are 0 nearly everywhere
+        return [floored(scales, floors) for scales in raw]
+
+    @cached_property
+    def value_scale(self) -> Leaves:
+        return self.conditioning("value", self.leaves)
+
+    def _raw_conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
         return conditioning(f, *inputs, probes=self.level.probes, rng=self.rng)
 
-    def conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
-        """B of every entry of f(*inputs), no smaller than the floor of its array: see `comparison.conditioning`."""
-        raw = self.raw_conditioning(f, *inputs)
+    def conditioning(self, kind: str, leaves: Leaves, *inputs: Leaves) -> Leaves:
+        """B of every entry of a program of the function, no smaller than the floor of its array: see
+        `comparison.conditioning`. kind: "value", "value_and_vjp", "jvp", "second"."""
+        raw = self._raw_conditioning(_program(self.program, kind, self.constants), leaves, *inputs)
         return floored(raw, [size / FLOOR for size in rms(raw)])
+
+    def noise(self, kind: str, *inputs: Leaves) -> Leaves:
+        """How much rounding on the way moves the result of an ordinary algorithm: the plain forward's under autodiff if
+        there is one, else the function's own. See `rounding.intermediate_noise`."""
+        program, (leaves, *others) = self.reference or self.program, inputs
+        whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
+        point = (leaves, self.constants, *others)
+        found = intermediate_noise(program.traced(whole, *point), point, probes=self.level.probes, rng=self.rng)
+        return found if whole == kind else found[len(self.outputs) :]
+
+    def bound(self) -> float:
+        """The ρ up to which a rule counts as right."""
+        return tolerance(self.terms)
+
+    @property
+    def coarser(self) -> float:
+        """How many times the roundings of float64."""
+        return self.unit / unit_roundoff("float64")
+
+    def compare(
+        self, stage: str, name: str, actual: Leaves, expected: Leaves, scale: Leaves, noise: Callable[[], Leaves],
+        *, names: Sequence[str] | None = None, bound: float | None = None, dtype="float64",
+        excused: Leaves | None = None,
+    ) -> Check:  # fmt: skip
+        """`comparison.compare`; before anything fails, what rounding on the way may do is measured: `noise()`."""
+        names, bound = names or self.program.names, bound or self.bound()
+        unit = max(self.unit, unit_roundoff(dtype))
+        known = dict(dtype=dtype, unit=unit, excused=excused)
+        check = compare(stage, name, names, actual, expected, scale, bound, **known)
+        if check.status != "failed" or any(a.shape != b.shape for a, b in zip(actual, expected, strict=True)):
+            return check
+        wider = [np.maximum(s, finite(n)) for s, n in zip(scale, noise(), strict=True)]
+        again = compare(stage, name, names, actual, expected, wider, bound, **known)
+        if again.status == "failed":
+            return check
+        if (again.detects or 0) > COARSE * max(1.0, unit / unit_roundoff("float64")):
+            note = f"rounding on the way hides errors of {again.detects:.1g}"
+            return replace(again, status="untested", note=note)
+        return again
 
     def entries(self, shape: tuple[int, ...], limit: int | None = None) -> list[tuple[int, ...]]:
         """Entries to look at one by one: all, or the first, the last and random ones."""
@@ -130,12 +218,14 @@ class Subject:
             chosen = np.concatenate([[0, size - 1], inner])
         return [tuple(int(i) for i in np.unravel_index(index, shape)) for index in chosen]
 
-    def bound(self) -> float:
-        """The ρ up to which a rule counts as right."""
-        return tolerance(self.terms)
-
     def against_autodiff(self, scales: Leaves, like: Leaves | None = None, *, factor: float = 2) -> Leaves:
         """Scales for a comparison with autodiff, whose rules lose digits in the tails that ours and oracles keep: an
         entry counts at least with the root mean square of its array (of `like`, if given), and `factor` times.
         """
         return [factor * scale for scale in floored(scales, rms(like or scales))]
+
+
+def _program(program: CompiledFunction, kind: str, constants: Leaves) -> Callable:
+    """(leaves, …) -> a list of arrays."""
+    run = getattr(program, kind)
+    return lambda leaves, *inputs: jax.tree.leaves(run(leaves, constants, *inputs))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -89,6 +90,18 @@ class Report:
             seconds=self.seconds,
         )
 
+    def _told(self) -> Iterator[Check]:
+        """What fits on a screen: all that failed or was not tested, and of what passed the worst check of each stage."""
+        for stage in self.stages:
+            checks = [check for check in self.checks if check.stage == stage]
+            passed = [check for check in checks if check.status == "passed"]
+            if len(passed) > 1:
+                worst = max(passed, key=lambda check: (check.error or 0.0) / (check.bound or 1.0))
+                notes = dict.fromkeys(check.note for check in passed if check.note)
+                yield replace(worst, name=f"{worst.name}, the worst of {len(passed)}", note="; ".join(notes))
+                passed = []
+            yield from (check for check in checks if check.status != "passed" or check in passed)
+
     def __str__(self) -> str:
         stages, failed = self.stages, self.stages_failed
         head = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
@@ -98,7 +111,7 @@ class Report:
         if _count(stages, "untested"):
             head += f", {_count(stages, 'untested')} untested"
         rows = [("stage", "check", "verdict", "error", "bound", "detects", "")]
-        rows += [_row(check) for check in self.checks]
+        rows += [_row(check) for check in self._told()]
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=False)) + "  " + row[6] for row in rows]
         return "\n".join([head, *(line.rstrip() for line in lines)])

@@ -11,6 +11,9 @@ X = np.random.default_rng(0).normal(size=(4, 5))
 W, B = np.random.default_rng(1).normal(size=(5, 3)), np.ones((1, 3))
 
 
+BESIDE = {"value beside the gradient", "value beside the compiled gradient"}
+
+
 def cube(x):
     return x**3
 
@@ -36,14 +39,16 @@ def test_a_forward_rule_that_forgets_the_bias_is_seen_by_its_value():
     f.defvjp(
         lambda x, w, b: (x @ w, (x, w)), lambda kept, g: (g @ kept[1].T, kept[0].T @ g, g.sum(axis=0, keepdims=True))
     )
-    assert failures(f, (X, W, B), affine) == [("consistency", "value beside the gradient")]
+    found = failures(f, (X, W, B), affine)
+    assert {stage for stage, _ in found} == {"precisions", "context", "consistency"}
+    assert {name for stage, name in found if stage == "consistency"} == BESIDE
 
 
 def test_a_tangent_rule_that_returns_another_value_is_seen():
     f = jax.custom_jvp(jnp.sin)
     f.defjvp(lambda primals, tangents: (jnp.sin(primals[0]) + 1e-9, jnp.cos(primals[0]) * tangents[0]))
-    expected = [("consistency", f"value beside the {name}") for name in ("gradient", "tangent")]
-    assert failures(f, (X,), jnp.sin, stages=["elementwise", "consistency"]) == expected
+    found = failures(f, (X,), jnp.sin, stages=["elementwise", "consistency"])
+    assert {name for _, name in found} == {*BESIDE, "value beside the tangent"}
 
 
 CHANGES = {

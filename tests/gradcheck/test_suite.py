@@ -36,7 +36,8 @@ EQUIVALENT = (
 def test_every_op_passes_at_level_quick(op):
     report = suite.audit_case(op, level="quick")
     assert report.passed, str(report)
-    assert {stage for stage, status in report.stages.items() if status == "untested"} <= {"kinks"}, str(report)
+    untested = {stage for stage, status in report.stages.items() if status == "untested"}
+    assert untested <= {"kinks", "higher orders", "variations", "scope"}, str(report)
 
 
 @pytest.mark.slow

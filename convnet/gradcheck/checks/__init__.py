@@ -9,8 +9,9 @@ from convnet.gradcheck.checks.context import context
 from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
 from convnet.gradcheck.checks.fuzz import fuzz
 from convnet.gradcheck.checks.precisions import power, precisions
-from convnet.gradcheck.checks.second_order import second_order
+from convnet.gradcheck.checks.second_order import higher_orders, second_order
 from convnet.gradcheck.checks.slopes import differences, kinks, taylor
+from convnet.gradcheck.checks.variations import scope, variations
 
 STAGES: dict[str, Callable] = {
     "hygiene": hygiene,
@@ -25,6 +26,9 @@ STAGES: dict[str, Callable] = {
     "context": context,
     "power": power,
     "consistency": consistency,
+    "higher orders": higher_orders,
+    "variations": variations,
+    "scope": scope,
 }
 
 __all__ = ["STAGES"]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from convnet.gradcheck.checks.first_order import worst_of
-from convnet.gradcheck.comparison import compare
+import numpy as np
+
+from convnet.gradcheck.checks.first_order import compare_values, worst_of
+from convnet.gradcheck.comparison import finite, inner, norm
 from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
@@ -24,17 +26,28 @@ def consistency(subject: Subject) -> Iterator[Check]:
     yield worst_of(_scaled(subject, exponent) for exponent in EXPONENTS)
     if len(subject.cotangents) > 1:
         yield _added(subject)
+    if subject.level.thorough:
+        yield _differentiated_in_g(subject)
 
 
 def _values(subject: Subject) -> Iterator[Check]:
-    point, v = (subject.leaves, subject.constants), [subject.rng.standard_normal(x.shape) for x in subject.leaves]
-    found = [("value beside the gradient", subject.program.plain_value_and_vjp(*point, subject.cotangents[0])[0])]
+    """The plain value comes from a program without any rule, and runs once more where values are known."""
+    point, g = (subject.leaves, subject.constants), subject.cotangents[0]
+    found = [
+        ("value, eager", subject.program.plain(*point)),
+        ("value beside the gradient", subject.program.plain_value_and_vjp(*point, g)[0]),
+        ("value beside the compiled gradient", subject.program.value_and_vjp(*point, g)[0]),
+    ]
     with suppress(TypeError):  # a custom_vjp has no tangents, as stage `adjoint` says
-        found.append(("value beside the tangent", subject.program.value_and_jvp(*point, v)[0]))
-    scale = subject.conditioning(lambda leaves: subject.program.value(leaves, subject.constants), subject.leaves)
-    names = [f"output {i}" for i in range(len(subject.outputs))]
+        found.append(("value beside the tangent", subject.program.value_and_jvp(*point, subject.direction())[0]))
     for name, value in found:
-        yield compare("consistency", name, names, as_float64(value), subject.outputs, scale, subject.bound())
+        yield compare_values(subject, "consistency", name, as_float64(value), subject.outputs)
+
+
+def _compare(subject: Subject, name: str, g: Leaves, found: Leaves, expected: Leaves, scale: Leaves) -> Check:
+    excused = [~np.isfinite(x) for x in subject.leaves]
+    noise = lambda: subject.noise("vjp", subject.leaves, g)  # noqa: E731
+    return subject.compare("consistency", name, found, expected, scale, noise, excused=excused)
 
 
 def _gradient(subject: Subject, g: Leaves) -> Leaves:
@@ -42,10 +55,9 @@ def _gradient(subject: Subject, g: Leaves) -> Leaves:
 
 
 def _scaled(subject: Subject, exponent: int) -> Check:
-    factor = 2.0**exponent
-    found = [leaf / factor for leaf in _gradient(subject, [factor * c for c in subject.cotangents[0]])]
-    name, names = "Jᵀ(2ᵏg) = 2ᵏ Jᵀg", subject.program.names
-    return compare("consistency", name, names, found, subject.gradients[0], subject.scales[0], subject.bound())
+    factor, g = 2.0**exponent, subject.cotangents[0]
+    found = [leaf / factor for leaf in _gradient(subject, [factor * c for c in g])]
+    return _compare(subject, "Jᵀ(2ᵏg) = 2ᵏ Jᵀg", g, found, subject.gradients[0], subject.scales[0])
 
 
 def _added(subject: Subject) -> Check:
@@ -53,5 +65,36 @@ def _added(subject: Subject) -> Check:
     both = [a + b for a, b in zip(*subject.cotangents[:2], strict=True)]
     expected = [a + b for a, b in zip(*subject.gradients[:2], strict=True)]
     scale = [a + b for a, b in zip(*subject.scales[:2], strict=True)]
-    name, names = "Jᵀ(g + h) = Jᵀg + Jᵀh", subject.program.names
-    return compare("consistency", name, names, _gradient(subject, both), expected, scale, subject.bound())
+    return _compare(subject, "Jᵀ(g + h) = Jᵀg + Jᵀh", both, _gradient(subject, both), expected, scale)
+
+
+def _differentiated_in_g(subject: Subject) -> Check:
+    """d⟨Jᵀg, v⟩/dg · h = ⟨Jᵀh, v⟩ for every cotangent h: what a gradient penalty differentiates.
+
+    Jᵀg is linear in g, so its derivative is known from itself: it takes no reference, and no forward mode.
+    """
+    name, v = (
+        "derivative of ⟨Jᵀg, v⟩ in g",
+        [d * np.isfinite(x) for x, d in zip(subject.leaves, subject.direction(), strict=True)],
+    )
+    g = subject.cotangents[0]
+    try:
+        slope = as_float64(subject.program.transposed(subject.leaves, subject.constants, g, v))
+    except Exception as error:
+        return Check("consistency", name, "untested", note=type(error).__name__)
+    slope = [np.where(np.isfinite(y), s, 0.0) for s, y in zip(slope, subject.outputs, strict=True)]
+    worst, bound, text = 0.0, 1e-12 * max(1.0, np.sqrt(subject.terms) / 16) * subject.coarser, ""
+    for h, gradient, scale in zip(subject.cotangents, subject.gradients, subject.scales, strict=True):
+        found, expected = (
+            inner(slope, h),
+            inner([np.where(d == 0, 0.0, y) for d, y in zip(v, gradient, strict=True)], v),
+        )
+        size = norm(slope) * norm(h) + norm(v) * norm(scale)
+        if abs(found - expected) > bound * size:
+            noise = [finite(n) for n in subject.noise("vjp", subject.leaves, h)]
+            size = max(size, norm(v) * norm(noise))
+        error = abs(found - expected) / size if size else abs(found - expected)
+        error = error if np.isfinite(error) else np.inf
+        if error > worst:
+            worst, text = error, f"along a cotangent it is {found:.9g}: expected {expected:.9g}"
+    return Check("consistency", name, "passed" if worst <= bound else "failed", worst, bound, text, bound)

@@ -1,21 +1,19 @@
-"""Stage 10: the same gradient wherever the function stands: eager, under vmap, inside scan and checkpoint."""
+"""Stage 10: the same value and gradient wherever the function stands: eager, under vmap, inside scan and checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import jax
 import numpy as np
 
-from convnet.gradcheck.comparison import compare
-from convnet.gradcheck.compiled import Leaves, as_float64
+from convnet.gradcheck.compiled import Leaves, as_float64, is_key
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 
 COPIES = 3
-
-
-def _scales(subject: Subject, leaves: Leaves, g: Leaves) -> Leaves:
-    return subject.conditioning(subject.gradient_of, leaves, g)
 
 
 def context(subject: Subject) -> Iterator[Check]:
@@ -23,62 +21,120 @@ def context(subject: Subject) -> Iterator[Check]:
     points = [subject.leaves] + [
         [x * (1 + 1e-3 * subject.rng.standard_normal(x.shape)) for x in subject.leaves] for _ in range(COPIES - 1)
     ]
-    g = subject.cotangents[0]
-    alone = [as_float64(subject.program.vjp(point, subject.constants, g)) for point in points]
-    scale = [np.stack(leaves) for leaves in zip(*(_scales(subject, p, g) for p in points), strict=True)]
-    stacked = [np.stack(leaves) for leaves in zip(*points, strict=True)]
-    expected = [np.stack(leaves) for leaves in zip(*alone, strict=True)]
+    several = subject.cotangents[:COPIES]
+    program, constants, g = subject.program, subject.constants, several[0]
+    near = [_Alone(subject, point, constants, g) for point in points]
+    stacked, cotangents = _stacked(points), _stacked(several)
+    yield _compare("vmap", near, program.mapped((0, None, None)), stacked, constants, g)
+    yield _compare("scan", near, program.scanned, stacked, constants, g)
+    yield _compare("eager", near[0], program.plain_value_and_vjp, subject.leaves, constants, g)
+    of_each = [_Alone(subject, subject.leaves, constants, one) for one in several]
+    yield _compare("vmap over g alone", of_each, program.mapped((None, None, 0)), subject.leaves, constants, cotangents)
+    if subject.level.thorough:
+        yield _compare("checkpoint", near, program.rematerialised, stacked, constants, g)
+        yield from _mapped_twice(subject, points, several)
+        yield from _apart(subject, near[0], stacked)
+        yield from _constants_mapped(subject, g)
 
-    def compared(name: str, run: Callable, *inputs, expected=expected, scale=scale) -> Check:
-        try:
-            actual = as_float64(run(*inputs))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
-            return Check("context", name, "untested", note=reason)
-        return compare("context", name, subject.program.names, actual, expected, scale, subject.bound())
 
-    yield compared("vmap", subject.program.vmapped, stacked, subject.constants, g)
-    yield compared("scan", subject.program.scanned, stacked, subject.constants, g)
-    eager = [subject.leaves, subject.constants, g]
-    yield compared("eager", subject.program.plain_vjp, *eager, expected=alone[0], scale=[leaf[0] for leaf in scale])
-    several = [np.stack(leaves) for leaves in zip(g, *subject.cotangents[1:COPIES], strict=True)]
-    expected = [np.stack(v) for v in zip(*subject.gradients[:COPIES], strict=True)]
-    scale = [np.stack(v) for v in zip(*subject.scales[:COPIES], strict=True)]
-    yield compared(
-        "vmap over g alone", subject.program.vmapped_cotangents, subject.leaves, subject.constants, several,
-        expected=expected, scale=scale,
+@dataclass
+class _Alone:
+    """The function at one point with one cotangent."""
+
+    subject: Subject
+    leaves: Leaves
+    constants: Leaves
+    g: Leaves
+
+    @cached_property
+    def there(self) -> Subject:
+        return self.subject.at(self.leaves, self.constants)
+
+    @cached_property
+    def results(self) -> Leaves:
+        return self.there.results(self.leaves, self.g)
+
+    @cached_property
+    def scale(self) -> Leaves:
+        return self.there.conditioning("value_and_vjp", self.leaves, self.g)
+
+    @cached_property
+    def noise(self) -> Leaves:
+        return self.there.noise("value_and_vjp", self.leaves, self.g)
+
+
+def _stacked(lists: Sequence[Leaves]) -> Leaves:
+    return [np.stack(leaves) for leaves in zip(*lists, strict=True)]
+
+
+def _each(alone, name: str) -> Leaves:
+    """An attribute of each, stacked as they are nested."""
+    if isinstance(alone, _Alone):
+        return getattr(alone, name)
+    return _stacked([_each(one, name) for one in alone])
+
+
+def _compare(name: str, alone, transformed: Callable, *inputs, values: bool = True) -> Check:
+    """alone: what is done at once, nested as its results are stacked. values: whether these are among the results."""
+    subject = next(_flat(alone)).subject
+    try:
+        actual = as_float64(jax.tree.leaves(transformed(*inputs)))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:100]}"
+        return Check("context", name, "untested", note=reason)
+    start = 0 if values else len(subject.outputs)
+    expected, scale = (_each(alone, part)[start:] for part in ("results", "scale"))
+    return subject.compare(
+        "context", name, actual, expected, scale, lambda: _each(alone, "noise")[start:],
+        names=subject.result_names[start:], excused=[~np.isfinite(e) for e in expected],
     )  # fmt: skip
-    if subject.level.transforms:
-        yield compared("checkpoint", subject.program.rematerialised, stacked, subject.constants, g)
-        yield _all_mapped(subject, stacked, several)
-        if len(subject.leaves) > 1:
-            for leaf, name in enumerate(subject.program.names):
-                yield _one_mapped(subject, leaf, name, stacked[leaf], g)
 
 
-def _all_mapped(subject: Subject, stacked: Leaves, several: Leaves) -> Check:
-    """Points and cotangents mapped together, as in a batch of independent problems."""
-    pairs = [([x[i] for x in stacked], [c[i] for c in several]) for i in range(len(stacked[0]))]
-    expected = [np.stack(v) for v in zip(*(as_float64(subject.gradient_of(*pair)) for pair in pairs), strict=True)]
-    scale = [np.stack(v) for v in zip(*(_scales(subject, *pair) for pair in pairs), strict=True)]
-    name = "vmap over arguments and g"
-    try:
-        actual = as_float64(subject.program.vmapped_both(stacked, subject.constants, several))
-    except Exception as error:
-        return Check("context", name, "untested", note=type(error).__name__)
-    return compare("context", name, subject.program.names, actual, expected, scale, subject.bound())
+def _flat(alone) -> Iterator[_Alone]:
+    if isinstance(alone, _Alone):
+        yield alone
+    else:
+        for one in alone:
+            yield from _flat(one)
 
 
-def _one_mapped(subject: Subject, leaf: int, name: str, stacked: np.ndarray, g: Leaves) -> Check:
-    """vmap over a single argument."""
-    points = [[x if i == leaf else other for i, other in enumerate(subject.leaves)] for x in stacked]
-    expected = [np.stack(v) for v in zip(*(as_float64(subject.gradient_of(p, g)) for p in points), strict=True)]
-    scales = [_scales(subject, point, g) for point in points]
-    scale = [np.stack(v) for v in zip(*scales, strict=True)]
-    title = f"vmap over {name} alone"
-    mapped = [stacked if i == leaf else other for i, other in enumerate(subject.leaves)]
-    try:
-        actual = as_float64(subject.program.vmapped_over[leaf](mapped, subject.constants, g))
-    except Exception as error:
-        return Check("context", title, "untested", note=type(error).__name__)
-    return compare("context", title, subject.program.names, actual, expected, scale, subject.bound())
+def _mapped_twice(subject: Subject, points: list[Leaves], several: list[Leaves]) -> Iterator[Check]:
+    """Points and cotangents together, as in a batch of independent problems, and each in a map of its own."""
+    program, constants = subject.program, subject.constants
+    inputs = _stacked(points), constants, _stacked(several)
+    pairs = [_Alone(subject, point, constants, g) for point, g in zip(points, several, strict=False)]
+    yield _compare("vmap over arguments and g", pairs, program.mapped((0, None, 0)), *inputs)
+    grid = [[_Alone(subject, point, constants, g) for g in several] for point in points]
+    yield _compare("vmap of vmap", grid, program.mapped((0, None, None), (None, None, 0)), *inputs)
+
+
+def _apart(subject: Subject, here: _Alone, stacked: Leaves) -> Iterator[Check]:
+    """Each argument differentiated by itself, and mapped by itself: rules look at which operands are."""
+    program, (leaves, constants, g) = subject.program, (here.leaves, here.constants, here.g)
+    if len(leaves) == 1:
+        return
+    yield _compare("each argument alone", here, program.one_by_one, leaves, constants, g, values=False)
+    for chosen, name in enumerate(program.names):
+        mixed = [[x if i == chosen else y for i, y in enumerate(leaves)] for x in stacked[chosen]]
+        alone = [_Alone(subject, point, constants, g) for point in mixed]
+        axes = ([0 if i == chosen else None for i in range(len(leaves))], None, None)
+        mapped = [stacked[chosen] if i == chosen else y for i, y in enumerate(leaves)]
+        yield _compare(f"vmap over {name} alone", alone, program.mapped(axes), mapped, constants, g)
+
+
+def _constants_mapped(subject: Subject, g: Leaves) -> Iterator[Check]:
+    """vmap over labels, masks and indices, each copy in another order."""
+    keys = [is_key(c) for c in subject.constants]
+    if all(keys):
+        return
+
+    def shuffled(c, key):
+        return c if key else subject.rng.permutation(np.ravel(c)).reshape(np.shape(c))
+
+    copies = [subject.constants]
+    copies += [[shuffled(c, key) for c, key in zip(subject.constants, keys, strict=True)] for _ in range(COPIES - 1)]
+    alone = [_Alone(subject, subject.leaves, constants, g) for constants in copies]
+    stacked = [c[0] if key else np.stack(c) for c, key in zip(zip(*copies, strict=True), keys, strict=True)]
+    axes = (None, [None if key else 0 for key in keys], None)
+    name = f"vmap over {', '.join(subject.program.constant_names)}"
+    yield _compare(name, alone, subject.program.mapped(axes), subject.leaves, stacked, g)

@@ -3,38 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-import jax
 import numpy as np
 
-from convnet.gradcheck.comparison import compare, inner, norm
+from convnet.gradcheck.checks.sources import NOT_ANALYTIC, ORACLE_ENTRIES, independent, oracle_is_affordable
+from convnet.gradcheck.comparison import finite, inner, norm
 from convnet.gradcheck.compiled import Leaves, as_float64
-from convnet.gradcheck.oracle import Oracle, by_complex_step
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
-ORACLE_ENTRIES = 4000
-"""Loops over larger arrays take minutes; a gradient by complex step needs one evaluation per entry."""
-
 
 def hygiene(subject: Subject) -> Iterator[Check]:
-    """Finite arguments, values and gradients, the dtype kept, and the same bits from every call."""
-    yield _finite("arguments", subject.leaves)
-    yield _finite("value", subject.outputs)
-    yield _finite("gradient", [leaf for gradient in subject.gradients for leaf in gradient])
-    leaves, constants = subject.leaves, subject.constants
-    dtypes = sorted({str(out.dtype) for out in subject.program.value(leaves, constants)})
-    status = "passed" if dtypes == ["float64"] else "failed"
-    yield Check("hygiene", "dtype", status, note="" if status == "passed" else f"float64 in, {', '.join(dtypes)} out")
+    """Finite values and gradients, the dtype kept, and the same bits from every call.
+
+    A value may be infinite or no number where an independent one is the same: masked logits are. So may an argument,
+    which is then not moved there. A gradient must be finite for every finite argument.
+    """
+    yield _arguments(subject)
+    yield _values(subject)
+    gradients = [
+        np.where(np.isfinite(x), d, 0.0)
+        for gradient in subject.gradients
+        for x, d in zip(subject.leaves, gradient, strict=True)
+    ]
+    yield _finite("gradient", gradients)
+    yield _dtype(subject)
     yield _repeatable(subject)
 
 
-def _finite(name: str, arrays: Leaves) -> Check:
+def _not_finite(arrays: Leaves) -> str | None:
     for array in arrays:
         if not np.isfinite(array).all():
             at = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
-            return Check("hygiene", name, "failed", worst=f"{array[at]} at {list(at)}: expected finite numbers")
-    return Check("hygiene", name, "passed")
+            return f"{array[at]} at {list(at)}"
+    return None
+
+
+def _finite(name: str, arrays: Leaves) -> Check:
+    found = _not_finite(arrays)
+    if found is None:
+        return Check("hygiene", name, "passed")
+    return Check("hygiene", name, "failed", worst=f"{found}: expected finite numbers")
+
+
+def _arguments(subject: Subject) -> Check:
+    found = _not_finite(subject.leaves)
+    return Check("hygiene", "arguments", "passed", note=f"{found}: not moved there" if found else "")
+
+
+def _values(subject: Subject) -> Check:
+    """Whatever source says the same of what is not finite will do."""
+    if _not_finite(subject.outputs) is None:
+        return Check("hygiene", "value", "passed")
+    for _, value, _ in independent(subject, cotangents=()):
+        odd = [np.where(np.isfinite(y), 0.0, y) for y in subject.outputs]
+        same = [np.where(np.isfinite(y), 0.0, e) for y, e in zip(subject.outputs, value, strict=True)]
+        if all(np.array_equal(a, e, equal_nan=True) for a, e in zip(odd, same, strict=True)):
+            return Check("hygiene", "value", "passed", note=f"{_not_finite(subject.outputs)}, as expected")
+    return _finite("value", subject.outputs)
+
+
+def _dtype(subject: Subject) -> Check:
+    dtypes = sorted({str(out.dtype) for out in subject.program.value(subject.leaves, subject.constants)})
+    expected = ["float64"] if subject.dtype is None else sorted({"float64", subject.dtype})
+    if set(dtypes) <= set(expected):
+        return Check("hygiene", "dtype", "passed")
+    note = f"float64 in, {', '.join(dtypes)} out; an audit with dtype={dtypes[0]!r} allows it"
+    return Check("hygiene", "dtype", "failed", note=note)
 
 
 def _repeatable(subject: Subject) -> Check:
@@ -56,111 +92,49 @@ def elementwise(subject: Subject) -> Iterator[Check]:
     if subject.oracle is not None and not oracle_is_affordable(subject):
         note = f"arrays of more than {ORACLE_ENTRIES} entries are too large for a complex step"
         yield Check("elementwise", "gradient, oracle", "untested", note=note)
-    scale = subject.conditioning(lambda leaves: subject.program.value(leaves, subject.constants), subject.leaves)
-    names = [f"output {i}" for i in range(len(subject.outputs))]
-    for kind, value, gradients in independent(subject):
-        scales = subject.scales
-        if kind == "autodiff":
-            scales = [subject.against_autodiff(leaves, subject.scales[0]) for leaves in scales]
-        yield compare("elementwise", f"value, {kind}", names, subject.outputs, value, scale, subject.bound())
-        yield worst_of(
-            compare("elementwise", f"gradient, {kind}", subject.program.names, *both, leaves, subject.bound())
-            for *both, leaves in zip(subject.gradients, gradients, scales, strict=True)
-        )
-    if subject.reference is not None:
+    for kind, value, gradients in independent(subject, subject.cotangents):
+        yield compare_values(subject, "elementwise", f"value, {kind}", subject.outputs, value)
+        if subject.estimator:
+            note = "an estimate by design, which is not the derivative of the value"
+            yield Check("elementwise", f"gradient, {kind}", "untested", note=note)
+        elif gradients is None:
+            yield Check("elementwise", f"gradient, {kind}", "untested", note=NOT_ANALYTIC)
+        else:
+            yield compare_gradients(subject, f"gradient, {kind}", gradients, loosely=kind == "autodiff")
+    if subject.reference is not None and not subject.estimator:
         yield from _forward_mode(subject)
 
 
-def independent(subject: Subject) -> Iterator[tuple[str, Leaves, list[Leaves]]]:
-    """(kind, value, gradient per cotangent) from every independent source that was given."""
-    point = (subject.leaves, subject.constants)
-    if subject.reference is not None:
-        value = as_float64(subject.reference.value(*point))
-        yield "autodiff", value, [as_float64(subject.reference.vjp(*point, g)) for g in subject.cotangents]
-    if subject.oracle is not None and oracle_is_affordable(subject):
-        oracle = as_oracle(subject)
-        value = oracle_value(subject, oracle)
-        yield "oracle", value, [oracle_gradient(subject, oracle, g) for g in subject.cotangents]
+def compare_values(subject: Subject, stage: str, name: str, actual: Leaves, expected: Leaves) -> Check:
+    return subject.compare(
+        stage, name, actual, expected, subject.value_scale, lambda: subject.noise("value", subject.leaves),
+        names=subject.output_names, excused=[np.ones(y.shape, bool) for y in expected],
+    )  # fmt: skip
 
 
-def oracle_is_affordable(subject: Subject) -> bool:
-    """A complex step evaluates the definition once per entry; a walk over a definition takes as long, but once."""
-    return sum(leaf.size for leaf in subject.leaves) <= ORACLE_ENTRIES
-
-
-def as_oracle(subject: Subject) -> Oracle:
-    """The oracle that was given. A plain function is a value, whose gradient a complex step finds, leaf by leaf."""
-    if isinstance(subject.oracle, Oracle):
-        return subject.oracle
-    program = subject.program
-
-    def of_leaves(*leaves):
-        value = subject.oracle(*program.merge(leaves, subject.constants), **program.settings)
-        return tuple(np.asarray(leaf) for leaf in jax.tree.leaves(value))
-
-    by_leaf = by_complex_step(of_leaves)
-
-    def value(*args, **settings):
-        return subject.oracle(*args, **settings)
-
-    def gradient(g, *args, **settings):
-        found = iter(by_leaf.gradient(tuple(jax.tree.leaves(g)), *subject.leaves))
-        flat = [next(found) if selected else None for selected in program.selected]
-        return tuple(_grouped(flat, [child.num_leaves for child in program.tree.children()]))
-
-    return Oracle(value, gradient)
-
-
-def _grouped(flat: list, counts: list[int]) -> Iterator[list]:
-    flat = iter(flat)
-    for count in counts:
-        yield [next(flat) for _ in range(count)]
-
-
-def oracle_value(subject: Subject, oracle: Oracle) -> Leaves:
-    args = subject.program.merge(subject.leaves, subject.constants)
-    try:
-        value = jax.tree.leaves(oracle.value(*args, **subject.program.settings))
-        if len(value) == len(subject.program.floats):
-            value = [leaf for leaf, is_float in zip(value, subject.program.floats, strict=True) if is_float]
-        value = as_float64(value)
-    except Exception as error:
-        raise OracleFailed(error) from error
-    shapes = [v.shape for v in value], [v.shape for v in subject.outputs]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"oracle returns shapes {shapes[0]}: expected those of fn, {shapes[1]}")
-    return value
-
-
-def oracle_gradient(subject: Subject, oracle: Oracle, g: Leaves) -> Leaves:
-    """Its gradient in the differentiable leaves."""
-    args = subject.program.merge(subject.leaves, subject.constants)
-    try:
-        gradients = oracle.gradient(subject.program.as_result(g), *args, **subject.program.settings)
-    except Exception as error:
-        raise OracleFailed(error) from error
-    return as_float64(subject.program.select(gradients))
-
-
-class OracleFailed(ValueError):
-    """The oracle itself raised."""
-
-    def __init__(self, error: Exception):
-        super().__init__(f"the oracle raised {type(error).__name__}: {error}")
+def compare_gradients(subject: Subject, name: str, expected: list[Leaves], *, loosely: bool) -> Check:
+    """One line for all cotangents: that with the largest error. loosely: see `Subject.against_autodiff`."""
+    checks, excused = [], [~np.isfinite(x) for x in subject.leaves]
+    for g, ours, theirs, scale in zip(subject.cotangents, subject.gradients, expected, subject.scales, strict=True):
+        scales = subject.against_autodiff(scale, subject.scales[0]) if loosely else scale
+        noise = partial(subject.noise, "vjp", subject.leaves, g)
+        checks.append(subject.compare("elementwise", name, ours, theirs, scales, noise, excused=excused))
+    return worst_of(checks)
 
 
 def _forward_mode(subject: Subject) -> Iterator[Check]:
-    point, v = (subject.leaves, subject.constants), [subject.rng.standard_normal(leaf.shape) for leaf in subject.leaves]
+    point, v = (subject.leaves, subject.constants), subject.direction()
     try:
         actual = as_float64(subject.program.jvp(*point, v))
     except TypeError:
         yield Check("elementwise", "forward mode", "untested", note="a custom_vjp has none")
         return
-    scale = subject.conditioning(lambda leaves, v: subject.program.jvp(leaves, subject.constants, v), subject.leaves, v)
-    names = [f"output {i}" for i in range(len(actual))]
     expected = as_float64(subject.reference.jvp(*point, v))
-    scale = subject.against_autodiff(scale)
-    check = compare("elementwise", "forward mode", names, actual, expected, scale, subject.bound())
+    scale = subject.against_autodiff(subject.conditioning("jvp", subject.leaves, v))
+    check = subject.compare(
+        "elementwise", "forward mode", actual, expected, scale, lambda: subject.noise("jvp", subject.leaves, v),
+        names=subject.output_names, excused=[~np.isfinite(y) for y in subject.outputs],
+    )  # fmt: skip
     if check.status == "failed" and _contradicts_itself(subject, v, expected):
         note = "the reference's forward mode is not the transpose of its reverse mode here"
         check = Check("elementwise", "forward mode", "untested", note=note)
@@ -186,23 +160,30 @@ def adjoint(subject: Subject) -> Iterator[Check]:
     point = (subject.leaves, subject.constants)
     worst, bound = 0.0, _adjoint_bound(subject)
     for g, gradient, scale in zip(subject.cotangents, subject.gradients, subject.scales, strict=True):
-        v = [subject.rng.standard_normal(leaf.shape) for leaf in subject.leaves]
+        v = [np.where(np.isfinite(x), d, 0.0) for x, d in zip(subject.leaves, subject.direction(), strict=True)]
         try:
             forward = as_float64(subject.program.jvp(*point, v))
         except TypeError as error:
             raise Untested("there is no forward mode to compare with (a custom_vjp has none)") from error
-        worst = max(worst, _adjoint_gap(v, forward, g, gradient, scale))
+        gap = _adjoint_gap(v, forward, g, gradient, scale)
+        if gap > bound:
+            noise = subject.noise("vjp", subject.leaves, g), subject.noise("jvp", subject.leaves, v)
+            scale = [np.maximum(s, finite(n)) for s, n in zip(scale, noise[0], strict=True)]
+            gap = _adjoint_gap(v, forward, g, gradient, scale, [finite(n) for n in noise[1]])
+        worst = max(worst, gap)
     status = "passed" if worst <= bound else "failed"
     yield Check("adjoint", "⟨Jv, u⟩ = ⟨v, Jᵀu⟩", status, worst, bound, detects=bound)
 
 
 def _adjoint_bound(subject: Subject) -> float:
-    return 1e-13 * max(1.0, np.sqrt(subject.terms) / 16)
+    return 1e-13 * max(1.0, np.sqrt(subject.terms) / 16) * subject.coarser
 
 
-def _adjoint_gap(v: Leaves, forward: Leaves, g: Leaves, gradient: Leaves, scale: Leaves) -> float:
+def _adjoint_gap(v: Leaves, forward: Leaves, g: Leaves, gradient: Leaves, scale: Leaves, noise: Leaves = ()) -> float:
     """|⟨Jv, g⟩ − ⟨v, Jᵀg⟩| relative to the sizes of what is multiplied; ∞ where it is not a finite number."""
-    size = norm(forward) * norm(g) + norm(v) * norm(scale)
+    forward = [np.where(c == 0, 0.0, y) for c, y in zip(g, forward, strict=True)]
+    gradient = [np.where(d == 0, 0.0, y) for d, y in zip(v, gradient, strict=True)]
+    size = max(norm(forward), norm(noise)) * norm(g) + norm(v) * norm([finite(s) for s in scale])
     gap = abs(inner(forward, g) - inner(v, gradient))
     if not np.isfinite(gap):
         return np.inf

@@ -3,71 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.checks.first_order import (
+from convnet.gradcheck.checks.first_order import worst_of
+from convnet.gradcheck.checks.sources import (
     OracleFailed,
     as_oracle,
+    is_analytic,
     oracle_gradient,
     oracle_is_affordable,
-    worst_of,
 )
 from convnet.gradcheck.comparison import compare, tolerance
-from convnet.gradcheck.compiled import Leaves, as_float64
+from convnet.gradcheck.compiled import Leaves, as_float64, is_float, is_key
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
 
 def precisions(subject: Subject) -> Iterator[Check]:
-    """In each dtype, against float64 at the same rounded arguments and cotangents, in that dtype's ulps."""
-    for dtype in subject.level.precisions:
+    """In each dtype, against float64 at the same rounded arguments and cotangents, in that dtype's ulps.
+
+    As users run it: with JAX's own 32 bits of integers and constants. Thoroughly, float32 with 64 bits allowed, too,
+    and the dtypes in which the arguments were given.
+    """
+    if subject.program.inner is not None:
+        raise Untested(f"the function computes in {subject.program.inner} alone")
+    given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
+    chosen = list(subject.level.precisions)
+    chosen += sorted(given - {*chosen, "float64"})
+    runs = [(dtype, dtype, False) for dtype in chosen]
+    if subject.level.thorough:
+        runs.insert(1, ("float32", "float32 where float64 is enabled", True))
+    for dtype, name, x64 in runs:
         try:
-            yield _precision(subject, dtype)
+            yield _precision(subject, dtype, name, x64)
         except OracleFailed:
             raise
-        except (TypeError, ValueError, NotImplementedError) as error:
-            yield Check("precisions", dtype, "untested", note=str(error).splitlines()[0][:120])
+        except Exception as error:  # whatever a callback raises
+            yield Check("precisions", name, "untested", note=f"{type(error).__name__}: {_first_line(error)}")
 
 
-def _precision(subject: Subject, dtype: str) -> Check:
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:120]
+
+
+def _precision(subject: Subject, dtype: str, name: str, x64: bool) -> Check:
     narrow = jnp.dtype(dtype)
     leaves, constants = subject.program.split(subject.args, narrow)
-    wide = [as_float64(leaves), [c.astype(np.float64) if c.dtype == narrow else c for c in constants]]
-    there = subject.at(*wide)
-    checks = []
-    for g in subject.cotangents[: max(2, subject.level.cotangents // 2)]:
+    wide = [
+        as_float64(leaves),
+        [c.astype(np.float64) if not is_key(c) and c.dtype == narrow else c for c in constants],
+    ]
+    there, checks = subject.at(*wide), []
+    for g in there.cotangents[: max(2, subject.level.cotangents // 2)]:
         rounded = [value.astype(narrow) for value in g]
-        actual = subject.program.vjp(leaves, constants, rounded)
-        dtypes = {str(value.dtype) for value in actual}
+        with nullcontext() if x64 else jax.enable_x64(False):
+            values, gradients = subject.program.value_and_vjp(leaves, constants, rounded)
+        dtypes = {str(value.dtype) for value in gradients}
         if dtypes != {dtype}:
-            return Check("precisions", dtype, "failed", worst=f"the gradient has dtype {', '.join(dtypes)}")
-        expected = independent_gradient(there, as_float64(rounded))
-        note = "" if expected else "against its own float64: there is nothing else to compare with"
-        expected = expected or as_float64(there.gradient_of(there.leaves, as_float64(rounded)))
-        if _overflows([*there.outputs, *expected], narrow):
-            return Check("precisions", dtype, "untested", note=f"values or gradients overflow {dtype} at this point")
-        scale = there.conditioning(there.gradient_of, there.leaves, as_float64(rounded))
-        bound = tolerance(subject.terms, dtype)
-        check = compare("precisions", dtype, subject.program.names, as_float64(actual), expected, scale, bound, dtype)
-        checks.append(replace(check, note=check.note or note))
+            return Check("precisions", name, "failed", worst=f"the gradient has dtype {', '.join(dtypes)}")
+        checks.append(_compared(there, dtype, name, as_float64([*values, *gradients]), as_float64(rounded)))
     return worst_of(checks)
+
+
+def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) -> Check:
+    expected = independent_results(there, g)
+    note = "" if expected else "against its own float64: there is nothing else to compare with"
+    expected = expected or there.results(there.leaves, g)
+    if _overflows(expected, jnp.dtype(dtype)):
+        return Check("precisions", name, "untested", note=f"values or gradients overflow {dtype} at this point")
+    scale = there.conditioning("value_and_vjp", there.leaves, g)
+    excused = [*(np.ones(y.shape, bool) for y in there.outputs), *(~np.isfinite(x) for x in there.leaves)]
+    check = there.compare(
+        "precisions", name, actual, expected, scale, lambda: there.noise("value_and_vjp", there.leaves, g),
+        names=there.result_names, bound=tolerance(there.terms, dtype), dtype=dtype, excused=excused,
+    )  # fmt: skip
+    return replace(check, note=check.note or note)
 
 
 def _overflows(arrays: Leaves, dtype) -> bool:
     """Intermediate results may be larger than what goes in and comes out, so a quarter of the range counts as over."""
     limit = float(jnp.finfo(dtype).max) / 4
-    return any((np.abs(array) > limit).any() for array in arrays)
+    return any((np.abs(array[np.isfinite(array)]) > limit).any() for array in arrays)
 
 
-def independent_gradient(subject: Subject, g: Leaves) -> Leaves | None:
-    """A float64 gradient that owes nothing to the rule under test; None where none was given."""
+def independent_results(subject: Subject, g: Leaves) -> Leaves | None:
+    """Values and a gradient in float64 that owes nothing to the rule under test; None where none was given."""
+    if subject.estimator:
+        return None
     if subject.reference is not None:
-        return as_float64(subject.reference.vjp(subject.leaves, subject.constants, g))
-    if subject.oracle is not None and oracle_is_affordable(subject):
-        return oracle_gradient(subject, as_oracle(subject), g)
+        found = subject.reference.value_and_vjp(subject.leaves, subject.constants, g)
+        return as_float64(jax.tree.leaves(found))
+    if subject.oracle is not None and oracle_is_affordable(subject) and is_analytic(subject):
+        return [*subject.outputs, *oracle_gradient(subject, as_oracle(subject), g)]
     return None
 
 
@@ -79,11 +111,12 @@ def power(subject: Subject) -> Iterator[Check]:
 
     An audit that would not notice 1e-6 in a single entry has not tested the gradient, whatever the stages said.
     """
-    expected = independent_gradient(subject, subject.cotangents[0])
+    expected = independent_results(subject, subject.cotangents[0])
     if expected is None:
         raise Untested("there is no reference and no affordable oracle to compare entries with")
+    expected = expected[len(subject.outputs) :]
     for leaf, name in enumerate(subject.program.names):
-        sizes = np.abs(expected[leaf])
+        sizes = np.abs(np.nan_to_num(expected[leaf], nan=0.0, posinf=0.0, neginf=0.0))
         if not sizes.any():
             yield Check("power", name, "untested", note="the gradient is 0 everywhere")
             continue
@@ -100,5 +133,9 @@ def power(subject: Subject) -> Iterator[Check]:
 def _notices(subject: Subject, expected: Leaves, leaf: int, entry, size: float) -> bool:
     planted = [value.copy() for value in subject.gradients[0]]
     planted[leaf][entry] *= 1 + size
-    check = compare("power", "", subject.program.names, planted, expected, subject.scales[0], subject.bound())
+    excused = [~np.isfinite(x) for x in subject.leaves]
+    check = compare(
+        "power", "", subject.program.names, planted, expected, subject.scales[0], subject.bound(), unit=subject.unit,
+        excused=excused,
+    )  # fmt: skip
     return check.status == "failed"

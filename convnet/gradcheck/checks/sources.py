@@ -1,0 +1,127 @@
+"""What owes nothing to the rule under test, and is compared with it: autodiff of a plain forward, and an oracle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+
+import jax
+import numpy as np
+
+from convnet.gradcheck.checks.slopes import five_point
+from convnet.gradcheck.comparison import finite
+from convnet.gradcheck.compiled import Leaves, as_float64
+from convnet.gradcheck.oracle import STEP as COMPLEX_STEP
+from convnet.gradcheck.oracle import Oracle, by_complex_step
+from convnet.gradcheck.subject import Subject
+
+ORACLE_ENTRIES = 4000
+"""Loops over larger arrays take minutes; a gradient by complex step needs one evaluation per entry."""
+
+
+def independent(subject: Subject, cotangents) -> Iterator[tuple[str, Leaves, list[Leaves] | None]]:
+    """(kind, value, gradient per cotangent) from every independent source that was given; None for an oracle whose
+    gradient cannot be had."""
+    point = (subject.leaves, subject.constants)
+    if subject.reference is not None:
+        value = as_float64(subject.reference.value(*point))
+        yield "autodiff", value, [as_float64(subject.reference.vjp(*point, g)) for g in cotangents]
+    if subject.oracle is not None and oracle_is_affordable(subject):
+        oracle = as_oracle(subject)
+        value = oracle_value(subject, oracle)
+        analytic = not cotangents or is_analytic(subject)
+        yield "oracle", value, [oracle_gradient(subject, oracle, g) for g in cotangents] if analytic else None
+
+
+def oracle_is_affordable(subject: Subject) -> bool:
+    """A complex step evaluates the definition once per entry; a walk over a definition takes as long, but once."""
+    return sum(leaf.size for leaf in subject.leaves) <= ORACLE_ENTRIES
+
+
+def as_oracle(subject: Subject) -> Oracle:
+    """The oracle that was given. A plain function is a value, whose gradient a complex step finds, leaf by leaf."""
+    if isinstance(subject.oracle, Oracle):
+        return subject.oracle
+    program = subject.program
+    by_leaf = by_complex_step(partial(_of_leaves, subject))
+
+    def gradient(g, *args, **settings):
+        found = iter(by_leaf.gradient(tuple(jax.tree.leaves(g)), *subject.leaves))
+        flat = [next(found) if selected else None for selected in program.selected]
+        return tuple(_grouped(flat, [child.num_leaves for child in program.tree.children()]))
+
+    return Oracle(subject.oracle, gradient)
+
+
+def _of_leaves(subject: Subject, *leaves) -> tuple:
+    """The oracle's floating-point results as a function of the differentiable leaves."""
+    value = subject.oracle(*subject.program.merge(leaves, subject.constants), **subject.program.settings)
+    return tuple(np.asarray(leaf) for leaf in subject.program.floating(jax.tree.leaves(value)))
+
+
+def _grouped(flat: list, counts: list[int]) -> Iterator[list]:
+    flat = iter(flat)
+    for count in counts:
+        yield [next(flat) for _ in range(count)]
+
+
+NOT_ANALYTIC = (
+    "the oracle is not analytic as written (abs, comparisons, real buffers, …): its values alone are compared"
+)
+
+
+def is_analytic(subject: Subject) -> bool:
+    """Whether a complex step differentiates the oracle: along a random direction it agrees with the oracle's values.
+
+    An oracle that drops imaginary parts is no witness of a gradient, and no rule is wrong by that.
+    """
+    if isinstance(subject.oracle, Oracle):
+        return True
+    direction = [finite(x) * subject.rng.uniform(-1, 1, x.shape) for x in subject.leaves]
+
+    def along(t) -> float | complex:
+        moved = [x + t * v for x, v in zip(subject.leaves, direction, strict=True)]
+        parts = zip(subject.cotangents[0], _of_leaves(subject, *moved), subject.outputs, strict=True)
+        return sum(np.sum(np.where(np.isfinite(y), g * np.where(np.isfinite(y), v, 0.0), 0.0)) for g, v, y in parts)
+
+    along(0.0)  # what is raised for real numbers, too, is the oracle's failure
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            slope = np.imag(along(1j * COMPLEX_STEP)) / COMPLEX_STEP
+    except Exception:
+        return False
+    near, far = (five_point(along, step) for step in (1e-4, 1e-3))
+    if abs(near - far) > 1e-6 * max(abs(near), abs(far)):  # too rough for differences to tell
+        return True
+    return abs(slope - near) <= 1e-5 * max(abs(slope), abs(near)) + 1e-9 * abs(along(0.0))
+
+
+def oracle_value(subject: Subject, oracle: Oracle) -> Leaves:
+    args = subject.program.merge(subject.leaves, subject.constants)
+    try:
+        value = as_float64(subject.program.floating(jax.tree.leaves(oracle.value(*args, **subject.program.settings))))
+    except Exception as error:
+        raise OracleFailed(error) from error
+    shapes = [v.shape for v in value], [v.shape for v in subject.outputs]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"oracle returns shapes {shapes[0]}: expected those of fn, {shapes[1]}")
+    return value
+
+
+def oracle_gradient(subject: Subject, oracle: Oracle, g: Leaves) -> Leaves:
+    """Its gradient in the differentiable leaves."""
+    args = subject.program.merge(subject.leaves, subject.constants)
+    try:
+        gradients = oracle.gradient(subject.program.as_result(g), *args, **subject.program.settings)
+    except Exception as error:
+        raise OracleFailed(error) from error
+    return as_float64(subject.program.select(gradients))
+
+
+class OracleFailed(ValueError):
+    """The oracle itself raised."""
+
+    def __init__(self, error: Exception):
+        super().__init__(f"the oracle raised {type(error).__name__}: {error}")

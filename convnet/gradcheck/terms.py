@@ -1,0 +1,95 @@
+"""How many numbers a program adds up into one, counted in the program itself; and how exactly it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import jax.numpy as jnp
+import numpy as np
+from jax.extend import core
+
+UNKNOWN = 1000
+"""Rounds of a loop whose end is not known before it runs."""
+
+OF_ONE_RESULT = """
+    abs acos acosh add add_any and argmax argmin asin asinh atan atan2 atanh bessel_i0e bessel_i1e broadcast_in_dim
+    cbrt ceil clamp concatenate conj convert_element_type copy copy_p cos cosh cummax cummin custom_jvp_call
+    device_put digamma div dynamic_slice dynamic_update_slice eq erf erf_inv erfc exp exp2 expand_dims expm1 floor
+    gather ge gt igamma igammac imag integer_pow iota is_finite le lgamma log log1p logistic lt max min mul name ne
+    neg nextafter not optimization_barrier or pad polygamma pow random_bits random_seed random_unwrap random_wrap
+    real reduce_and reduce_max reduce_min reduce_or reduce_precision reduce_window_max regularized_incomplete_beta
+    rem reshape rev round rsqrt scatter select_and_gather_add select_n shift_left shift_right_logical sign sin sinh
+    slice sort split sqrt square squeeze stop_gradient sub tan tanh threefry2x32 transpose xor
+"""
+"""Primitives that make every number of their result from a fixed few."""
+
+
+def summed_terms(program: core.ClosedJaxpr) -> int:
+    """An upper bound on the numbers that are added up into one of the results, one addition after the other.
+
+    What is not known to add up less counts as if it did so over the largest of its arrays.
+    """
+    return 1 + _added(program.jaxpr)
+
+
+def _added(jaxpr) -> int:
+    return sum(_of(equation) for equation in jaxpr.eqns)
+
+
+def _of(equation) -> int:
+    name, parameters = equation.primitive.name, equation.params
+    inner = [_added(program) for program in programs_in(equation)]
+    if name == "scan":
+        return parameters["length"] * (1 + sum(inner))
+    if name == "while":
+        return UNKNOWN * (1 + sum(inner))
+    if inner:
+        return max(inner) if name == "cond" else sum(inner)
+    if name in OF_ONE_RESULT.split():
+        return 0
+    return _count(name, parameters, [v.aval for v in equation.invars], [v.aval for v in equation.outvars])
+
+
+def _count(name: str, parameters: dict, given: Sequence, results: Sequence) -> int:
+    if name == "dot_general":
+        contracted = parameters["dimension_numbers"][0][0]
+        return prod(given[0].shape[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel, axis = given[1].shape, parameters["dimension_numbers"].rhs_spec[0]
+        return prod(kernel) // max(1, kernel[axis])
+    if name.startswith("reduce_window"):
+        return prod(parameters["window_dimensions"])
+    if name in ("reduce_sum", "reduce_prod"):
+        return max(1, prod(given[0].shape) // max(1, prod(results[0].shape)))
+    if name.startswith("cum"):
+        return given[0].shape[parameters["axis"]]
+    return max((prod(aval.shape) for aval in (*given, *results) if hasattr(aval, "shape")), default=1)
+
+
+def programs_in(equation) -> Iterator[core.Jaxpr]:
+    """Those of jit, loops and branches."""
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, core.ClosedJaxpr):
+                yield part.jaxpr
+            elif isinstance(part, core.Jaxpr):
+                yield part
+
+
+def computes_in(program: core.ClosedJaxpr) -> str:
+    """The narrowest floating-point dtype that float64 is rounded to on the way to the results."""
+    found = _narrowed(program.jaxpr)
+    return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps), default="float64")
+
+
+def _narrowed(jaxpr) -> set[str]:
+    found = set()
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+            if before == np.float64 and jnp.issubdtype(after, jnp.floating) and after != np.float64:
+                found.add(str(after))
+        for program in programs_in(equation):
+            found |= _narrowed(program)
+    return found
