@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -58,16 +56,11 @@ def outcomes(
 
     The programs are compiled once. Arguments depend on the function's name, the scale and the draw alone.
     """
-    auditor = Auditor(function.fn, name=function.name, **_understood(function.options))
+    auditor = Auditor(function.fn, name=function.name, **function.options)
     for index, draw in enumerate(draws):
         for scale in function.scales if scales is None else scales:
             if (scale, draw) not in done:
                 yield _outcome(origin, function, auditor, scale, draw, "quick" if index else first)
-
-
-def _understood(options: Mapping[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(Auditor).parameters
-    return {name: value for name, value in options.items() if name in known}
 
 
 def arguments(function: RightFunction, scale: float, draw: int) -> tuple:
