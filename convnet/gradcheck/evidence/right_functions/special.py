@@ -113,7 +113,6 @@ RIGHT: tuple[RightFunction, ...] = (
     right("exp1", special.exp1, ABOVE_0, MODERATE, oracle=scipy.special.exp1),
     right("expn", lambda x: special.expn(2, x), ABOVE_0, MODERATE,
           reference=lambda x: jnp.exp(-x) - x * special.exp1(x)),
-    right("spence", special.spence, ABOVE_0, MODERATE, oracle=scipy.special.spence),
     right("sici", lambda x: special.sici(x)[0], ABOVE_0, MODERATE),
     right("hyp1f1", lambda x: special.hyp1f1(1.5, 2.5, x), X, SMALL),
     right("bessel_jn", lambda x: special.bessel_jn(x, v=3), positive((4,)), UNIT),
