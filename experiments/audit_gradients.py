@@ -58,7 +58,8 @@ class Audit:
     seeds: int = 8
     """Every right rule is audited again with other arguments, seeds 1, 2, …: none may be rejected."""
     planted: bool = True
-    """Whether planted wrong rules are audited (all must be rejected), and the controls (none may be)."""
+    """Whether planted wrong rules are audited (all must be rejected), and the controls (none may be): of the ops, and
+    without --op of functions that anybody might write."""
     jobs: int = field(default_factory=processors)
     """Processes. Default: the processors that this one may use."""
     out: Path | None = None
@@ -116,6 +117,8 @@ def run_task(task: Task) -> Any:
         return audit_model(task.name)
     if task.kind == "errors":
         return suite.error_distribution(task.name)
+    if task.kind == "anybody":
+        return suite.audit_anybody(task.name)
     return suite.audit_planted(task.kind, task.name, seeds=task.seeds)
 
 
@@ -147,6 +150,7 @@ def tasks_of(settings: Audit) -> list[Task]:
     """What to do, long tasks first."""
     from convnet.gradcheck import suite
     from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS
+    from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
 
     settings = settings.resolved()
     ops = tuple(dict.fromkeys(settings.op)) or tuple(EVIDENCE)
@@ -162,6 +166,8 @@ def tasks_of(settings: Audit) -> list[Task]:
     if settings.planted:
         found += [Task("mutant", rule.name, seeds=1) for rule in MUTANTS if rule.op in ops]
         found += [Task("control", rule.name, seeds=settings.seeds) for rule in CONTROLS if rule.op in ops]
+    if settings.planted and settings.networks:
+        found += [Task("anybody", example.name) for example in (*WRONG, *RIGHT)]
     return found
 
 

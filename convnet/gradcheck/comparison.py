@@ -119,8 +119,8 @@ def errors_in_ulps(a, b, scale, unit: float, tiny: float, excused=False) -> np.n
 
     excused: entries where both may be infinite, or no numbers.
     """
-    error = np.abs(a - b)
     with np.errstate(all="ignore"):
+        error = np.abs(a - b)
         rho = np.where(error <= tiny, 0.0, error / (unit * np.maximum(scale, np.abs(b))))
     rho = np.where(np.isfinite(rho), rho, np.inf)
     rho = np.where(np.isfinite(b), rho, 0.0)

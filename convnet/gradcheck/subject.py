@@ -81,6 +81,10 @@ class Subject:
     """What it is said to compute in or return."""
     computes_in: str = "float64"
     """What it is seen to round to on the way."""
+    accuracy: float | None = None
+    """The relative error that it allows itself."""
+    open_ended: bool = False
+    """Whether it loops until numbers are close enough."""
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 
@@ -147,6 +151,15 @@ class Subject:
     def direction(self) -> Leaves:
         return [self.rng.standard_normal(x.shape) for x in self.leaves]
 
+    @cached_property
+    def witness(self) -> CompiledFunction | None:
+        """The reference, where its values are finite wherever the function's are: else its gradients say nothing."""
+        if self.reference is None:
+            return None
+        values = as_float64(self.reference.value(self.leaves, self.constants))
+        silent = any((np.isfinite(y) & ~np.isfinite(v)).any() for y, v in zip(self.outputs, values, strict=True))
+        return None if silent else self.reference
+
     # --- how well it can be known -------------------------------------------------------------------------------------
 
     @cached_property
@@ -172,7 +185,7 @@ class Subject:
     def noise(self, kind: str, *inputs: Leaves) -> Leaves:
         """How much rounding on the way moves the result of an ordinary algorithm: the plain forward's under autodiff if
         there is one, else the function's own. See `rounding.intermediate_noise`."""
-        program, (leaves, *others) = self.reference or self.program, inputs
+        program, (leaves, *others) = self.witness or self.program, inputs
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
         point = (leaves, self.constants, *others)
         found = intermediate_noise(program.traced(whole, *point), point, probes=self.level.probes, rng=self.rng)

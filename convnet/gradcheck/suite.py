@@ -15,9 +15,10 @@ from convnet.gradcheck.comparison import errors_in_ulps
 from convnet.gradcheck.compiled import unit_roundoff
 from convnet.gradcheck.difference import differences
 from convnet.gradcheck.evidence import CONTROLS, CONVENTIONS, EVIDENCE, MUTANTS, Case
+from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
 from convnet.gradcheck.features import Feature, Outcome, attempt
 from convnet.gradcheck.subject import LEVELS
-from convnet.gradcheck.verdict import Report
+from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, windows
 from convnet.ops.conv import conv2d_as
 from convnet.ops.formulations import ON_CPU, Problem, winograd
@@ -153,6 +154,28 @@ def audit_planted(kind: str, name: str, *, seeds: int = 1) -> Planted:
     passed = kind == "mutant" and (killed_by is None or rule.equivalent)
     difference = max(_difference(rule, case) for case in cases) if passed else None
     return Planted(kind, name, rule.op, killed_by, audits, seconds, difference)
+
+
+def audit_anybody(name: str) -> Planted:
+    """The verdict on somebody's function of `evidence.anybody`, at its level: a mutant if it is wrong, else a control.
+
+    A fault that no audit at the point can show counts as noticed where the list of the untested names what it needs.
+    """
+    example = next(example for example in (*WRONG, *RIGHT) if example.name == name)
+    start, kind = time.perf_counter(), "mutant" if example in WRONG else "control"
+    call = example.build(np.random.default_rng(0))
+    report = Auditor(**{key: value for key, value in call.items() if key != "args"}, name=name).audit(
+        call["args"], level=example.level, until_failure=kind == "mutant"
+    )
+    noticed = report.failures or [check for check in report.untested if _names(check, example.named)]
+    killed_by = f"{noticed[0].stage}, {noticed[0].name}" if noticed else None
+    return Planted(kind, name, example.kind, killed_by, 1, time.perf_counter() - start)
+
+
+def _names(check: Check, what: str) -> bool:
+    """Whether it is about "other settings: axis", perhaps among others."""
+    subject, _, detail = what.partition(": ")
+    return bool(what) and check.name.startswith(subject) and detail in check.name
 
 
 def _difference(rule, case: Case) -> float:

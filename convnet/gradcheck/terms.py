@@ -83,6 +83,19 @@ def computes_in(program: core.ClosedJaxpr) -> str:
     return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps), default="float64")
 
 
+def open_ended(program: core.ClosedJaxpr) -> bool:
+    """Whether a loop goes on until numbers are close enough: in fewer digits that may be never."""
+    return any(_ends_by_numbers(equation) for equation in program.jaxpr.eqns)
+
+
+def _ends_by_numbers(equation) -> bool:
+    if equation.primitive.name == "while":
+        given = equation.params["cond_jaxpr"].jaxpr.invars
+        if any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in given):
+            return True
+    return any(_ends_by_numbers(inner) for program in programs_in(equation) for inner in program.eqns)
+
+
 def _narrowed(jaxpr) -> set[str]:
     found = set()
     for equation in jaxpr.eqns:

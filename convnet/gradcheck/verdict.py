@@ -91,7 +91,7 @@ class Report:
         )
 
     def _told(self) -> Iterator[Check]:
-        """What fits on a screen: all that failed or was not tested, and of what passed the worst check of each stage."""
+        """What fits on a screen: what failed or was not tested, and the worst check of what passed in each stage."""
         for stage in self.stages:
             checks = [check for check in self.checks if check.stage == stage]
             passed = [check for check in checks if check.status == "passed"]

@@ -99,13 +99,14 @@ def _flat(alone) -> Iterator[_Alone]:
 
 
 def _mapped_twice(subject: Subject, points: list[Leaves], several: list[Leaves]) -> Iterator[Check]:
-    """Points and cotangents together, as in a batch of independent problems, and each in a map of its own."""
+    """Points and cotangents together, as in a batch of independent problems, and such batches once more."""
     program, constants = subject.program, subject.constants
     inputs = _stacked(points), constants, _stacked(several)
     pairs = [_Alone(subject, point, constants, g) for point, g in zip(points, several, strict=False)]
     yield _compare("vmap over arguments and g", pairs, program.mapped((0, None, 0)), *inputs)
-    grid = [[_Alone(subject, point, constants, g) for g in several] for point in points]
-    yield _compare("vmap of vmap", grid, program.mapped((0, None, None), (None, None, 0)), *inputs)
+    grid = [pairs, [*pairs[1:], pairs[0]]]
+    leaves, cotangents = _each(grid, "leaves"), _each(grid, "g")
+    yield _compare("vmap of vmap", grid, program.mapped((0, None, 0), (0, None, 0)), leaves, constants, cotangents)
 
 
 def _apart(subject: Subject, here: _Alone, stacked: Leaves) -> Iterator[Check]:

@@ -93,7 +93,8 @@ class Path:
         for value, base, g in zip(values, subject.outputs, self.g, strict=True):
             changed = (value != base) & np.isfinite(base)  # of a large result often a single entry
             total += inner([g[changed]], [value[changed] - base[changed]])
-            sizes.append(g[changed] * base[changed])
+            seen = changed | (subject.coarser > 1) & np.isfinite(base)  # few digits may hide that a value has moved
+            sizes.append(g[seen] * base[seen])
         self.noise = max(self.noise, 2 * subject.unit * norm(sizes))
         return total
 

@@ -21,12 +21,13 @@ ORACLE_ENTRIES = 4000
 
 
 def independent(subject: Subject, cotangents) -> Iterator[tuple[str, Leaves, list[Leaves] | None]]:
-    """(kind, value, gradient per cotangent) from every independent source that was given; None for an oracle whose
-    gradient cannot be had."""
+    """(kind, value, gradient per cotangent) from every independent source that was given; None for gradients that say
+    nothing, see SILENT."""
     point = (subject.leaves, subject.constants)
     if subject.reference is not None:
         value = as_float64(subject.reference.value(*point))
-        yield "autodiff", value, [as_float64(subject.reference.vjp(*point, g)) for g in cotangents]
+        gradients = [as_float64(subject.reference.vjp(*point, g)) for g in cotangents]
+        yield "autodiff", value, gradients if subject.witness is not None else None
     if subject.oracle is not None and oracle_is_affordable(subject):
         oracle = as_oracle(subject)
         value = oracle_value(subject, oracle)
@@ -66,9 +67,10 @@ def _grouped(flat: list, counts: list[int]) -> Iterator[list]:
         yield [next(flat) for _ in range(count)]
 
 
-NOT_ANALYTIC = (
-    "the oracle is not analytic as written (abs, comparisons, real buffers, …): its values alone are compared"
-)
+SILENT = {
+    "autodiff": "the reference is not finite where the function is: it says nothing of the gradient",
+    "oracle": "the oracle is not analytic as written (abs, comparisons, real buffers): only its values are compared",
+}
 
 
 def is_analytic(subject: Subject) -> bool:

@@ -28,7 +28,7 @@ class Variation:
     kinds: str = ""
     """Of constants: the dtypes' kinds that it is for."""
     contract: bool = False
-    """Whether a function may rightly refuse it: indices may have to be sorted, or all different."""
+    """Whether it may lead where the function is not defined: indices may have to be sorted, numbers to be positive."""
 
 
 def _row_of_zeros(x, rng):
@@ -41,6 +41,13 @@ def _shuffled(x, rng):
     return rng.permutation(np.ravel(x)).reshape(x.shape)
 
 
+def _with_a_zero(x, rng):
+    """What often stands for padding, and is in the range of any index."""
+    x = x.copy()
+    x.flat[0] = 0
+    return x
+
+
 def _repeated(x, rng):
     return rng.choice(np.ravel(x), x.shape) if x.size else x
 
@@ -50,7 +57,9 @@ VARIATIONS = (
     Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
     Variation("a row of zeros", leaves=_row_of_zeros),
     Variation("shuffled", leaves=_shuffled),
+    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
+    Variation("a zero among the integers", constants=_with_a_zero, kinds="iu", contract=True),
     Variation("integers repeated", constants=_repeated, kinds="iu", contract=True),
     Variation(
         "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True
@@ -144,6 +153,9 @@ def scope(subject: Subject) -> Iterator[Check]:
     if integers:
         names = ", ".join(f"result {i}" for i in integers)
         yield Check("scope", f"integer outputs: {names}", "untested")
+    if subject.computes_in != "float64":
+        note = f"it rounds to {subject.computes_in} on the way: smaller errors are not seen"
+        yield Check("scope", "digits", "untested", note=note)
     left = [] if subject.level.thorough else ["other values, more transforms, third derivatives: level standard"]
     left += [] if "float16" in subject.level.precisions else ["float16: level exhaustive"]
     if left:
