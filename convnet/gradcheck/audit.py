@@ -17,7 +17,7 @@ from convnet.gradcheck.comparison import tolerance
 from convnet.gradcheck.compiled import CompiledFunction, check_call, is_key, is_static, unit_roundoff
 from convnet.gradcheck.oracle import Oracle
 from convnet.gradcheck.subject import LEVELS, Subject, Untested
-from convnet.gradcheck.terms import computes_in, open_ended, summed_terms
+from convnet.gradcheck.terms import computes_in, draws, open_ended, summed_terms
 from convnet.gradcheck.verdict import Check, Report
 
 
@@ -56,7 +56,7 @@ class Auditor:
             raise ValueError(f"accuracy is {accuracy!r}: expected a relative error, 1e-6 say")
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
         self.accuracy, self.dtype, self.estimator = accuracy, _dtype_name(dtype), estimator
-        self._facts: dict[CompiledFunction, tuple[int, str, bool]] = {}
+        self._facts: dict[CompiledFunction, tuple] = {}
         self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
     def audit(
@@ -96,7 +96,7 @@ class Auditor:
         args = tuple(args)
         program, reference = self._prepared(args, settings)
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
-        terms, dtype, endless = self._measured(program, reference, args)
+        terms, dtype, endless, random = self._measured(program, reference, args)
         unit = max(unit_roundoff(dtype), (self.accuracy or 0.0) / tolerance(terms))
         return Subject(
             program,
@@ -114,18 +114,20 @@ class Auditor:
             computes_in=dtype,
             accuracy=self.accuracy,
             open_ended=endless,
+            random=random,
             estimator=self.estimator,
         )
 
-    def _measured(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> tuple[int, str, bool]:
-        """(terms of a sum, the dtype that the function computes in, whether a loop may not end), seen in the programs
-        themselves, and once for each.
+    def _measured(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> tuple:
+        """(terms of a sum, the dtype that the function computes in, whether a loop may not end, whether numbers are
+        drawn), seen in the programs themselves, and once for each.
         """
         if program not in self._facts:
             programs, point = [p for p in (program, reference) if p is not None], program.split(args)
             terms = self.terms or max(summed_terms(p.traced("value_and_vjp", *point, p.out)) for p in programs)
             value = program.traced("value", *point)
-            self._facts[program] = terms, self.dtype or program.inner or computes_in(value), open_ended(value)
+            dtype = self.dtype or program.inner or computes_in(value)
+            self._facts[program] = terms, dtype, open_ended(value), draws(value)
         return self._facts[program]
 
     def _prepared(self, args: tuple, settings: Mapping) -> tuple[CompiledFunction, CompiledFunction | None]:

@@ -53,7 +53,8 @@ FLOOR = 16
 
 
 COARSE = 1e-6
-"""Relative to the largest result: a comparison that could only see larger errors says nothing."""
+"""Relative to the largest result, in float64: a comparison that could only see larger errors says nothing. In narrower
+dtypes it is a thousand times what rounding explains."""
 
 
 class Untested(Exception):
@@ -85,6 +86,8 @@ class Subject:
     """The relative error that it allows itself."""
     open_ended: bool = False
     """Whether it loops until numbers are close enough."""
+    random: bool = False
+    """Whether it draws random numbers."""
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 
@@ -173,6 +176,10 @@ class Subject:
     def value_scale(self) -> Leaves:
         return self.conditioning("value", self.leaves)
 
+    @cached_property
+    def value_noise(self) -> Leaves:
+        return self.noise("value", self.leaves)
+
     def _raw_conditioning(self, f: Callable, *inputs: Leaves) -> Leaves:
         return conditioning(f, *inputs, probes=self.level.probes, rng=self.rng)
 
@@ -183,13 +190,21 @@ class Subject:
         return floored(raw, [size / FLOOR for size in rms(raw)])
 
     def noise(self, kind: str, *inputs: Leaves) -> Leaves:
-        """How much rounding on the way moves the result of an ordinary algorithm: the plain forward's under autodiff if
-        there is one, else the function's own. See `rounding.intermediate_noise`."""
-        program, (leaves, *others) = self.witness or self.program, inputs
+        """How much rounding on the way moves the results that are compared, the function's own and the reference's: the
+        larger of both. See `rounding.intermediate_noise`.
+
+        A function that hid an error by this would have to round numbers far larger than its results, and what it hides
+        is said: COARSE.
+        """
+        (leaves, *others), found = inputs, []
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
         point = (leaves, self.constants, *others)
-        found = intermediate_noise(program.traced(whole, *point), point, probes=self.level.probes, rng=self.rng)
-        return found if whole == kind else found[len(self.outputs) :]
+        for program in (self.program, self.witness):
+            if program is not None:
+                traced = program.traced(whole, *point)
+                found.append(intermediate_noise(traced, point, probes=self.level.probes, rng=self.rng))
+        larger = [finite(np.maximum(*both)) for both in zip(found[0], found[-1], strict=True)]
+        return larger if whole == kind else larger[len(self.outputs) :]
 
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""
@@ -216,7 +231,7 @@ class Subject:
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
         if again.status == "failed":
             return check
-        if (again.detects or 0) > COARSE * max(1.0, unit / unit_roundoff("float64")):
+        if (again.detects or 0) > min(max(COARSE, 1e3 * bound * unit), 0.5):
             note = f"rounding on the way hides errors of {again.detects:.1g}"
             return replace(again, status="untested", note=note)
         return again

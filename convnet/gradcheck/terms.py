@@ -88,6 +88,17 @@ def open_ended(program: core.ClosedJaxpr) -> bool:
     return any(_ends_by_numbers(equation) for equation in program.jaxpr.eqns)
 
 
+def draws(program: core.ClosedJaxpr) -> bool:
+    """Whether random numbers are drawn: in another precision they are others."""
+    return any(_draws(equation) for equation in program.jaxpr.eqns)
+
+
+def _draws(equation) -> bool:
+    if equation.primitive.name in ("random_bits", "threefry2x32", "rng_bit_generator"):
+        return True
+    return any(_draws(inner) for program in programs_in(equation) for inner in program.eqns)
+
+
 def _ends_by_numbers(equation) -> bool:
     if equation.primitive.name == "while":
         given = equation.params["cond_jaxpr"].jaxpr.invars

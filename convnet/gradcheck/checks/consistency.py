@@ -44,9 +44,15 @@ def _values(subject: Subject) -> Iterator[Check]:
         yield compare_values(subject, "consistency", name, as_float64(value), subject.outputs)
 
 
-def _compare(subject: Subject, name: str, g: Leaves, found: Leaves, expected: Leaves, scale: Leaves) -> Check:
+def _compare(subject: Subject, name: str, cotangents, found: Leaves, expected: Leaves, scale: Leaves) -> Check:
+    """cotangents: those whose gradients were added up."""
     excused = [~np.isfinite(x) for x in subject.leaves]
-    noise = lambda: subject.noise("vjp", subject.leaves, g)  # noqa: E731
+
+    def noise() -> Leaves:
+        return [
+            sum(parts) for parts in zip(*(subject.noise("vjp", subject.leaves, g) for g in cotangents), strict=True)
+        ]
+
     return subject.compare("consistency", name, found, expected, scale, noise, excused=excused)
 
 
@@ -57,7 +63,7 @@ def _gradient(subject: Subject, g: Leaves) -> Leaves:
 def _scaled(subject: Subject, exponent: int) -> Check:
     factor, g = 2.0**exponent, subject.cotangents[0]
     found = [leaf / factor for leaf in _gradient(subject, [factor * c for c in g])]
-    return _compare(subject, "Jᵀ(2ᵏg) = 2ᵏ Jᵀg", g, found, subject.gradients[0], subject.scales[0])
+    return _compare(subject, "Jᵀ(2ᵏg) = 2ᵏ Jᵀg", [g], found, subject.gradients[0], subject.scales[0])
 
 
 def _added(subject: Subject) -> Check:
@@ -65,7 +71,7 @@ def _added(subject: Subject) -> Check:
     both = [a + b for a, b in zip(*subject.cotangents[:2], strict=True)]
     expected = [a + b for a, b in zip(*subject.gradients[:2], strict=True)]
     scale = [a + b for a, b in zip(*subject.scales[:2], strict=True)]
-    return _compare(subject, "Jᵀ(g + h) = Jᵀg + Jᵀh", both, _gradient(subject, both), expected, scale)
+    return _compare(subject, "Jᵀ(g + h) = Jᵀg + Jᵀh", subject.cotangents[:2], _gradient(subject, both), expected, scale)
 
 
 def _differentiated_in_g(subject: Subject) -> Check:

@@ -10,7 +10,7 @@ import numpy as np
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.slopes import Path, bent, directional, scale_of, unit
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.compiled import Leaves, is_key, is_static
+from convnet.gradcheck.compiled import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -143,9 +143,11 @@ def scope(subject: Subject) -> Iterator[Check]:
     """What this audit says nothing about, by name."""
     if subject.strategy is None:
         yield Check("scope", "other shapes", "untested", note=_special_shapes(subject.leaves))
-        settings = [*subject.program.settings, *_static_names(subject)]
-        if settings:
-            yield Check("scope", f"other settings: {', '.join(settings)}", "untested")
+        if subject.program.settings:
+            yield Check("scope", f"other settings: {', '.join(subject.program.settings)}", "untested")
+        scalars = _names_of(subject, is_static)
+        if scalars:
+            yield Check("scope", f"other Python scalars: {', '.join(scalars)}", "untested")
     fixed = [name for name, c in zip(subject.program.constant_names, subject.constants, strict=True) if _fixed(c)]
     if fixed:
         yield Check("scope", f"constants: {', '.join(fixed)}", "untested", note="one value, which nothing was put for")
@@ -156,10 +158,13 @@ def scope(subject: Subject) -> Iterator[Check]:
     if subject.computes_in != "float64":
         note = f"it rounds to {subject.computes_in} on the way: smaller errors are not seen"
         yield Check("scope", "digits", "untested", note=note)
-    left = [] if subject.level.thorough else ["other values, more transforms, third derivatives: level standard"]
-    left += [] if "float16" in subject.level.precisions else ["float16: level exhaustive"]
+    apart = [name for name in _names_of(subject, is_float) if name not in subject.program.names]
+    if apart:
+        yield Check("scope", f"not differentiated: {', '.join(apart)}", "untested")
+    left = [] if subject.level.thorough else ["variations", "higher orders", "rarer maps"]
+    left += [] if "float16" in subject.level.precisions else ["float16"]
     if left:
-        yield Check("scope", "left to higher levels", "untested", note="; ".join(left))
+        yield Check("scope", f"left to higher levels: {', '.join(left)}", "untested")
 
 
 def _fixed(constant) -> bool:
@@ -167,9 +172,10 @@ def _fixed(constant) -> bool:
     return is_key(constant) or (np.asarray(constant).dtype.kind in "iu" and np.unique(constant).size < 2)
 
 
-def _static_names(subject: Subject) -> list[str]:
+def _names_of(subject: Subject, kind: Callable) -> list[str]:
+    """Arguments of a kind."""
     pairs = zip(subject.program.all_names, subject.program.static, strict=True)
-    return [name for name, leaf in pairs if is_static(leaf)]
+    return [name for name, leaf in pairs if kind(leaf)]
 
 
 def _special_shapes(leaves: Leaves) -> str:
