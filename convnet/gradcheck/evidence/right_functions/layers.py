@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.evidence.right_functions.nn import attention, sigmoid, standardize
-from convnet.gradcheck.evidence.right_functions.right import SCALES, Draw, RightFunction, normal, right
+from convnet.gradcheck.evidence.right_functions.right import SCALES, Draw, RightFunction, in_float32, normal, right
 
 MILD = (1e-3, 0.1, 1.0, 10.0)
 """For gates and softmaxes."""
@@ -255,7 +255,10 @@ RIGHT: tuple[RightFunction, ...] = (
     cell("MGUCell", nn.MGUCell(4), 1),
     unrolled("RNN of LSTMCell", nn.LSTMCell(4), 2),
     unrolled("RNN of GRUCell", nn.GRUCell(4), 1),
-    layer("RNN, its own start", nn.RNN(nn.SimpleCell(4)), (2, 6, 3), scales=MILD),
+    right("RNN, its own start", applied(nn.RNN(nn.SimpleCell(4))),
+          in_float32(drawn(nn.RNN(nn.SimpleCell(4)), (2, 6, 3))), MILD),
+    right("Encoder in float32", applied(Encoder()), in_float32(drawn(Encoder(), (2, 4, 6)))),
+    right("Conv in float32", applied(nn.Conv(4, (3, 3))), in_float32(drawn(nn.Conv(4, (3, 3)), IMAGES))),
     right("average pooling", lambda x: nn.avg_pool(x, (2, 2), (2, 2)), normal(IMAGES)),
     right("max pooling", lambda x: nn.max_pool(x, (3, 3), (2, 2)), normal(IMAGES)),
     right("RMS norm in float32", rms_norm, norm_draw(1), dtype="float32"),

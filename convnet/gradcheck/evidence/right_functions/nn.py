@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erfc
 
-from convnet.gradcheck.evidence.right_functions.right import SCALES, RightFunction, normal, right
+from convnet.gradcheck.evidence.right_functions.right import SCALES, RightFunction, in_float32, normal, right
 
 X = normal((4, 5))
 
@@ -162,5 +162,7 @@ RIGHT: tuple[RightFunction, ...] = (
     right("attention, biased", biased_attention, normal(*[(2, 5, 2, 4)] * 3, (2, 2, 5, 5)), scales=ATTENTION_SCALES,
           reference=lambda q, k, v, bias: attention(q, k, v, bias=bias)),
     right("attention in float64", attention, QKV, scales=ATTENTION_SCALES),
+    right("attention in float32", attention, in_float32(QKV), ATTENTION_SCALES),
+    right("log_softmax in float32", jax.nn.log_softmax, in_float32(X), reference=lambda x: x - logsumexp(x)[:, None]),
     right("one-hot cotangents", lambda x: jnp.diag(jax.nn.softmax(x)), normal((5, 5)), scales=SCALES),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 Draw = Callable[[np.random.Generator, float], tuple]
@@ -49,6 +50,15 @@ def normal(*shapes: tuple[int, ...]) -> Draw:
 def positive(*shapes: tuple[int, ...]) -> Draw:
     """Within a factor of a few of the scale."""
     return lambda rng, scale: tuple(scale * np.exp(0.5 * rng.standard_normal(shape)) for shape in shapes)
+
+
+def in_float32(draw: Draw) -> Draw:
+    """The same, as JAX has arrays by default."""
+
+    def cast(leaf):
+        return np.asarray(leaf, np.float32) if np.asarray(leaf).dtype == np.float64 else leaf
+
+    return lambda rng, scale: jax.tree.map(cast, draw(rng, scale))
 
 
 def uniform(low: float, high: float, *shapes: tuple[int, ...]) -> Draw:
