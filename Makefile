@@ -36,7 +36,7 @@ look-cifar: $(VENV)/.installed
 	$(BIN)/python experiments/look.py runs/look/cifar10 $(ARGS)
 
 claims: $(VENV)/.installed
-	$(BIN)/python experiments/claims.py $(if $(ARGS),$(ARGS),--document docs/claims.md)
+	$(BIN)/python experiments/claims.py $(if $(ARGS),$(ARGS),--document docs/claims.md --results docs/results/claims.json)
 
 exercise: $(VENV)/.installed
 	$(BIN)/python experiments/exercise.py $(N) $(ARGS)

@@ -5,8 +5,9 @@
     python experiments/claims.py --list             the claims
     python experiments/claims.py --quick            does everything run?
 
-`make claims` does the first, and writes docs/claims.md. Each claim is one file in experiments/claims/, a command of its
-own. The same command again measures only what is not measured yet.
+`make claims` does the first, and writes docs/claims.md and docs/results/claims.json, from which `--again` writes the
+document without measuring. Each claim is one file in experiments/claims/, a command of its own. The same command again
+measures only what is not measured yet.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import ModuleType
 from convnet.claims import Effort
 from convnet.claims.command import ALL, answer, directory, made_by
 from convnet.claims.page import claims_page, write_document
+from convnet.claims.results import read_results, write_results
 from convnet.claims.stored import Answer, read
 from convnet.cli import run_command
 from convnet.journal import Stopped
@@ -46,6 +48,10 @@ class Command:
     """Directory of the results; one that holds something else is refused. Default: runs/claims, runs/claims-quick."""
     document: Path | None = None
     """A Markdown file to write besides, with a folder of pictures of that name; of all claims only."""
+    results: Path | None = None
+    """A JSON file of all findings to write besides the document."""
+    again: bool = False
+    """Measure nothing: write the document again, out of the results and its own pictures."""
     list: bool = False
     """Print the claims, and do nothing else."""
     quick: bool = False
@@ -77,6 +83,17 @@ def chosen(command: Command) -> dict[int, ModuleType]:
     return {number: known[number] for number in sorted(set(command.only)) or known}
 
 
+def _check_document(command: Command) -> None:
+    """Raises ValueError for a document of some claims or of other numbers of seeds, and for results without one."""
+    partial = bool(command.only) or command.quick or command.seeds is not None
+    told = "no --only, --quick or --seeds beside it"
+    require(not (command.document and partial), "document", str(command.document), told)
+    require(command.document or not command.results, "results", str(command.results), "--document beside it")
+    require(command.results or not command.again, "again", command.again, "--document and --results beside it")
+    for path in filter(None, (command.document, command.results)):
+        check_writable(path.parent)
+
+
 def claims(command: Command) -> int:
     """Measure and write. Returns 0, or 1 where a claim could not be measured or a part of the page not made.
 
@@ -86,12 +103,13 @@ def claims(command: Command) -> int:
     if command.list:
         print(text_table([["", "claim"], *([str(number), m.CLAIM.title] for number, m in wanted.items())]))
         return 0
+    _check_document(command)
+    if command.again:
+        write_document(command.document, *read_results(command.results, command.document.with_suffix("")))
+        print(f"document: {command.document}")
+        return 0
     effort = Effort(command.quick, command.seeds)
     out = command.out or directory("", command.quick)
-    partial = bool(command.only) or command.quick
-    require(not (command.document and partial), "document", str(command.document), "no --only and no --quick beside it")
-    if command.document:
-        check_writable(command.document.parent)
     study.reserve(out, ALL, {"quick": command.quick})
     found, failed = measured(wanted, effort, out)
     for section in failed:
@@ -102,7 +120,10 @@ def claims(command: Command) -> int:
         return 1
     missing = write_report(out / "report.html", *claims_page(found, failed))
     if command.document and not failed:
-        write_document(command.document, found, [Path(m.__file__).stem for m in wanted.values()])
+        files = [Path(module.__file__).stem for module in wanted.values()]
+        write_document(command.document, found, files)
+        if command.results:
+            write_results(command.results, found, files)
     rows = [[f"{a.claim.number}. {a.claim.title}", a.verdict, f"{a.seconds:.0f} s"] for a in found]
     code = study.conclude(out, text_table([["claim", "verdict", "time"], *rows]), missing)
     return 1 if failed else code

@@ -5,8 +5,9 @@
 
 The same rules at the same arguments go to `jax.test_util.check_grads` (float32 and float64), to torch's `gradcheck`
 (slow and fast; each rule is wrapped into an `autograd.Function`, which torch's own test checks) and to
-`convnet.gradcheck`. torch comes with the extra `bench`; without it its columns stay empty. Measured answers stand in
-the README.
+`convnet.gradcheck`: at level quick rules for ops, at level standard functions that anybody might write. A fault that
+cannot show at the point given counts as noticed where the list of the untested names it. torch comes with the extra
+`bench`; without it its columns stay empty. Measured answers stand in the README.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from convnet.cli import run_command
 from convnet.gradcheck import Auditor, suite
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS, Case
+from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
+from convnet.gradcheck.evidence.anybody.example import Example
 from convnet.identity import environment
 from convnet.progress import progress
 from convnet.report import Page, Part, Section, figures, study, text_table, write_report
@@ -58,21 +61,32 @@ class Verdict:
     """wrong or right."""
     rejected: bool
     seconds: float
+    anybody: bool = False
+    """Whether it is a function that anybody might write, and not a rule for an op."""
 
     @property
     def right(self) -> bool:
         return self.rejected == (self.kind == "wrong")
 
 
-Checker = Callable[[Callable, Case, int], bool]
-"""(rule, case, seed) -> whether it rejects the rule."""
+Checker = Callable[[Callable, Case | Example, int], bool]
+"""(rule, case, seed) -> whether it rejects the rule. An Example is its own case."""
 
 
-def by_check_grads(rule: Callable, case: Case, seed: int, *, dtype: str) -> bool:
+def prepared(rule: Callable, case: Case | Example, seed: int) -> tuple[CompiledFunction, tuple]:
+    """A rule as a function of arrays, and its arguments."""
+    rng = np.random.default_rng(seed)
+    if isinstance(case, Example):
+        call = case.build(rng)
+        return CompiledFunction(call["fn"], call["args"], call.get("argnums"), call.get("settings")), call["args"]
+    args = case.draw(rng)
+    return CompiledFunction(rule, args, None, case.settings), args
+
+
+def by_check_grads(rule: Callable, case: Case | Example, seed: int, *, dtype: str) -> bool:
     """`check_grads` with its own tolerances, first and second order, reverse mode (a custom_vjp has no other)."""
     with jax.enable_x64(dtype == "float64"):
-        args = case.draw(np.random.default_rng(seed))
-        program = CompiledFunction(rule, args, None, case.settings)
+        program, args = prepared(rule, case, seed)
         leaves, constants = program.split(args, dtype)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         try:
@@ -82,13 +96,12 @@ def by_check_grads(rule: Callable, case: Case, seed: int, *, dtype: str) -> bool
     return False
 
 
-def by_torch(rule: Callable, case: Case, seed: int, *, fast: bool) -> bool:
+def by_torch(rule: Callable, case: Case | Example, seed: int, *, fast: bool) -> bool:
     """torch's `gradcheck` in float64 with its own tolerances, on the rule as a function of torch."""
     import torch
 
     with jax.enable_x64(True):
-        args = case.draw(np.random.default_rng(seed))
-        program = CompiledFunction(rule, args, None, case.settings)
+        program, args = prepared(rule, case, seed)
         leaves, constants = program.split(args)
 
         class Rule(torch.autograd.Function):
@@ -108,8 +121,10 @@ def by_torch(rule: Callable, case: Case, seed: int, *, fast: bool) -> bool:
         return not torch.autograd.gradcheck(Rule.apply, tensors, fast_mode=fast, raise_exception=False)
 
 
-def by_convnet(rule: Callable, case: Case, seed: int) -> bool:
-    """Our audit at level quick: reference, oracle, conventions and all."""
+def by_convnet(rule: Callable, case: Case | Example, seed: int) -> bool:
+    """Our audit: reference, oracle, conventions and all."""
+    if isinstance(case, Example):
+        return suite.audit_anybody(case.name).killed_by is not None
     auditor: Auditor = suite.auditor_of(rule, case, kinks=True)
     args = case.draw(np.random.default_rng(seed))
     report = auditor.audit(args, seed=seed, level="quick", stages=suite.PLANTED_STAGES, until_failure=True)
@@ -119,7 +134,7 @@ def by_convnet(rule: Callable, case: Case, seed: int) -> bool:
 def installed() -> dict[str, Checker]:
     """The checkers that are installed."""
     found: dict[str, Checker] = {
-        "convnet, level quick": by_convnet,
+        "convnet": by_convnet,
         "check_grads, float32": partial(by_check_grads, dtype="float32"),
         "check_grads, float64": partial(by_check_grads, dtype="float64"),
     }
@@ -133,23 +148,32 @@ def installed() -> dict[str, Checker]:
 
 def verdict(name: str, checker: Checker, rule, kind: str, seeds: int) -> Verdict:
     """Rejected if it is at any of its cases; an error that the checker raises on its way counts as a rejection."""
-    start, rejected, planted = time.perf_counter(), False, rule.build()
-    for case in rule.cases or EVIDENCE[rule.op].cases[: suite.PLANTED_CASES]:
+    start, rejected, anybody = time.perf_counter(), False, isinstance(rule, Example)
+    planted = None if anybody else rule.build()
+    for case in [rule] if anybody else rule.cases or EVIDENCE[rule.op].cases[: suite.PLANTED_CASES]:
         for seed in range(seeds):
             try:
                 rejected = rejected or checker(planted, case, seed)
             except Exception as error:
                 print(f"{name} on {rule.name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
                 rejected = True
-    return Verdict(name, rule.name, kind, rejected, time.perf_counter() - start)
+    return Verdict(name, rule.name, kind, rejected, time.perf_counter() - start, anybody)
+
+
+GROUPS = {
+    "wrong rules noticed": ("wrong", False),
+    "right rules rejected": ("right", False),
+    "anybody's wrong ones noticed": ("wrong", True),
+    "anybody's right ones rejected": ("right", True),
+}
 
 
 def counts(verdicts: list[Verdict]) -> dict[str, dict[str, tuple[int, int]]]:
     """Kind of rule, in words -> checker -> (how many it rejected, of how many)."""
     found = {}
-    for words, kind in {"wrong rules noticed": "wrong", "right rules rejected": "right"}.items():
+    for words, group in GROUPS.items():
         said: dict[str, list[bool]] = {v.checker: [] for v in verdicts}
-        for v in (v for v in verdicts if v.kind == kind):
+        for v in (v for v in verdicts if (v.kind, v.anybody) == group):
             said[v.checker].append(v.rejected)
         found[words] = {name: (sum(rejected), len(rejected)) for name, rejected in said.items()}
     return found
@@ -197,6 +221,8 @@ def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> lis
     if settings.quick:
         wrong = [rule for rule in wrong if rule.op == "relu"][:2]
         right = [rule for rule in right if rule.op == "relu"][:1]
+    else:
+        wrong, right = [*wrong, *WRONG], [*right, *RIGHT]
     rules = [(rule, "wrong") for rule in wrong] + [(rule, "right") for rule in right]
     verdicts = []
     with progress(len(rules) * len(checkers), "verdict") as bar:

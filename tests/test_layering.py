@@ -38,7 +38,7 @@ HOMES = {
     ),
     "orbax": "convnet.train.checkpoint",
     "tensorflow_datasets": "convnet.data.tfds",
-    "matplotlib": ("convnet.report", "convnet.experiments.claims"),  # a claim draws its own picture
+    "matplotlib": "convnet.report",
     "jinja2": "convnet.report",
     "hypothesis": "convnet.gradcheck",
 }
@@ -182,7 +182,8 @@ PLANTED = {
     "flax": ("convnet.train.state", "from flax import linen", "only convnet.models and"),
     "orbax": ("convnet.train.loop", "import orbax.checkpoint as ocp", "only convnet.train.checkpoint may"),
     "tfds": ("convnet.data.digits", "import tensorflow_datasets as tfds", "only convnet.data.tfds may"),
-    "matplotlib": ("convnet.analysis.errors", "import matplotlib.pyplot as plt", "only convnet.report and"),
+    "matplotlib": ("convnet.analysis.errors", "import matplotlib.pyplot as plt", "only convnet.report may"),
+    "matplotlib in a claim": ("convnet.experiments.claims.x", "import matplotlib", "only convnet.report may"),
     "jinja2 in an experiment": ("convnet.experiments.compare", "import jinja2", "only convnet.report may"),
     "hypothesis": ("convnet.train.loop", "from hypothesis import find", "only convnet.gradcheck may"),
     "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models and"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from convnet.ablation.outcomes import ArmSummary, Outcome, summarize_arms
@@ -70,3 +72,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def answers(folder: Path, names: Sequence[str]) -> list[list[str]]:
+    """Of the stored ablations folder/NAME/summary.json, those that are there: name, arm, test accuracy in %, and its
+    difference to the first arm, in percentage points, with its interval."""
+    rows = []
+    for name in names:
+        if (path := folder / name / "summary.json").exists():
+            for arm in json.loads(path.read_text(encoding="utf-8"))["arms"]:
+                effect = arm["effect"] and [100 * value for value in arm["effect"]["difference"]]
+                told = "{:+.2f} ({:+.2f} … {:+.2f})".format(*effect) if effect else "compared with"
+                rows.append([name, arm["arm"], f"{100 * arm['test_accuracy']:.2f}", told])
+    return rows

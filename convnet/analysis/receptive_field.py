@@ -201,6 +201,12 @@ def effective_size(field: np.ndarray) -> float:
     return float(np.sqrt((field > COUNTS * field.max()).sum()))
 
 
+def field_extent(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(first row, first column) and (last row, last column) of the pixels of a field [H, W] that count at all."""
+    found = np.argwhere(field)
+    return found.min(axis=0), found.max(axis=0)
+
+
 def effective_deviation(field: np.ndarray) -> tuple[float, float]:
     """The standard deviation of a field along rows and along columns, in pixels; 0 for a field of zeros.
 
@@ -212,6 +218,18 @@ def effective_deviation(field: np.ndarray) -> tuple[float, float]:
     total = field.sum()
     shares = (field.sum(axis=1), field.sum(axis=0))
     return tuple(_deviation(share / total) if total > 0 else 0.0 for share in shares)
+
+
+def uniform_deviation(layers: Sequence[Layer]) -> float:
+    """By formula, the deviation along rows of the field of the last of convolutions and average poolings, far from
+    borders, where all their kernels are uniform: √(Σ j²(k² − 1) / 12), with k the side of a kernel and j the pixels
+    between two of its entries."""
+    variance, jump = 0.0, 1
+    for layer in layers:
+        side = layer.window if isinstance(layer, Pool) else layer.kernel
+        variance += (jump * getattr(layer, "dilation", 1)) ** 2 * (side**2 - 1) / 12
+        jump *= layer.stride or side  # a pooling without one goes on by its window
+    return float(np.sqrt(variance))
 
 
 def _deviation(shares: np.ndarray) -> float:

@@ -169,6 +169,17 @@ def aliased_energy(filters: np.ndarray, stride: Pair, *, points: int | None = No
     return _shares((energy * folded).sum(axis=(1, 2))[:, None], energy)[:, 0]
 
 
+def folded_share(maps: np.ndarray, stride: int) -> float:
+    """Of maps [N, S, S, K], square and read at every place: the share of their variation, without the mean of each, at
+    frequencies that a map read in steps of `stride` cannot have. `aliased_energy` is that of the filters alone, as if
+    images were white noise; this is of the answers to real ones."""
+    window = np.hanning(maps.shape[1] + 2)[1:-1]  # so that the borders of the map are no edges
+    maps = (maps - maps.mean(axis=(1, 2), keepdims=True)) * (window[:, None] * window)[:, :, None]
+    energy = (np.abs(np.fft.fft2(maps, axes=(1, 2))) ** 2).sum(axis=(0, 3))
+    beyond = np.abs(np.fft.fftfreq(len(window))) > 1 / (2 * stride)
+    return float(energy[beyond[:, None] | beyond].sum() / energy.sum())
+
+
 def orientation(filters: np.ndarray, *, points: int | None = None) -> np.ndarray:
     """[K]: how far the energy of a filter lies in one direction, whichever that is: 0 of one that is the same in all, 1
     of a grating. With θ the direction of a frequency f, it is |Σ |F(f)|² e^{2iθ}| / Σ |F(f)|² over f ≠ 0, the length of
@@ -193,6 +204,12 @@ def filter_cosines(filters: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
     unit = flat / np.where(norms > 0, norms, 1)
     return np.clip(unit @ unit.T, -1, 1)
+
+
+def mean_likeness(filters: np.ndarray) -> float:
+    """|cosine| of the angle between a filter [K, …] and the nearest other, mean of all; 0 of a single one."""
+    others = np.abs(filter_cosines(filters)) * (1 - np.eye(len(filters)))
+    return float(others.max(axis=1).mean())
 
 
 def _stride(view: View, layer: str) -> Pair | None:

@@ -159,3 +159,22 @@ def multiply_adds(placed: Placed) -> int:
     """Of the forward pass of one image through a convolution or dense layer, padding included; 0 for other layers."""
     kernel = parameter_shapes(placed).get("kernel")
     return prod(placed.output[:-1]) * prod(kernel) if kernel else 0
+
+
+class Cost(NamedTuple):
+    """Of one image: trained weights, multiply-adds, values that come out."""
+
+    weights: int
+    multiply_adds: int
+    values: int
+
+    @property
+    def bytes(self) -> int:
+        """Of weights and values, in float32."""
+        return 4 * (self.weights + self.values)
+
+
+def cost(layers: Sequence[Layer], image_shape: Shape) -> Cost:
+    """Of layers in a row on an image [H, W, C]."""
+    placed = list(walk(layers, image_shape))
+    return Cost(count_parameters(layers, image_shape), sum(map(multiply_adds, placed)), prod(placed[-1].output))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,13 @@ def counted(hits: int, n: int, of: str) -> Estimate:
         raise ValueError(f"hits are {hits!r}, n {n!r}: expected whole numbers, 0 ≤ hits ≤ n and n ≥ 1")
     low, high = stats.binomtest(int(hits), int(n)).proportion_ci(method="exact")
     return Estimate(hits / n, float(low), float(high), int(n), of)
+
+
+def apart(found: Any, expected: Any) -> float:
+    """The largest difference of two arrays over the largest magnitude expected; infinite where shapes differ."""
+    if np.shape(found) != np.shape(expected):
+        return math.inf
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def _short(value: float) -> str:

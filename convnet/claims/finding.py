@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
 
-from convnet.claims.estimate import Estimate
+from convnet.claims.estimate import Estimate, exact
 from convnet.report import Picture, Section
 from convnet.settings import require
 
@@ -58,6 +59,26 @@ class Finding:
         """In words."""
         ends = [f"at least {self.least:g}"] if self.least is not None else []
         return " and ".join([*ends, *([f"at most {self.most:g}"] if self.most is not None else [])])
+
+
+def within(
+    least: float | None, most: float | None, measured: Mapping[str, Estimate | Real], *, condition: bool = False
+) -> list[Finding]:
+    """A finding for each statement, all of the same bounds; a number that is no estimate is an exact one."""
+    return [
+        Finding(statement, value if isinstance(value, Estimate) else exact(value), least, most, condition)
+        for statement, value in measured.items()
+    ]
+
+
+def at_least(bound: float, measured: Mapping[str, Estimate | Real], *, condition: bool = False) -> list[Finding]:
+    """`within` a bound from below."""
+    return within(bound, None, measured, condition=condition)
+
+
+def at_most(bound: float, measured: Mapping[str, Estimate | Real], *, condition: bool = False) -> list[Finding]:
+    """`within` a bound from above."""
+    return within(None, bound, measured, condition=condition)
 
 
 @dataclass(frozen=True)

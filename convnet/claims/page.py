@@ -80,7 +80,7 @@ def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) 
     ]  # fmt: skip
     for answer, file in zip(answers, files, strict=True):
         claim, picture = answer.claim, answer.evidence.pictures[0]
-        name = f"{claim.number:02d}-{slugs([claim.title])[0]}.png"
+        name = picture_name(claim.number, claim.title)
         write_atomically(folder / name, picture.figure)
         old.discard(folder / name)
         lines += [
@@ -96,6 +96,11 @@ def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) 
     write_atomically(path, "\n".join(lines))
     for picture in old:  # of a claim that has another title now
         picture.unlink()
+
+
+def picture_name(number: int, title: str) -> str:
+    """Of a claim's picture in the folder of the document."""
+    return f"{number:02d}-{slugs([title])[0]}.png"
 
 
 def _cell(text: str) -> str:

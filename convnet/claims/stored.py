@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,20 @@ def save(out: Path, claim: Claim, evidence: Evidence, seconds: float, made_by: M
         write_atomically(out / file, image)
         shown = {"key": p.key, "alt": p.alt, "caption": p.caption, "of_images": p.of_images}
         pictures.append(shown | {"file": file, "sha256": hashlib.sha256(image).hexdigest()})
-    findings = [asdict(f) | {"measured": f.measured._asdict(), "outcome": f.outcome} for f in evidence.findings]
-    tables = [{"title": t.title, "text": t.text, "table": t.table, "caption": t.caption} for t in evidence.tables]
-    values = {
-        "claim": asdict(claim), "verdict": verdict(evidence.findings), "findings": findings, "pictures": pictures,
-        "tables": tables, "text": evidence.text, "seconds": seconds, "made_by": dict(made_by), "where": environment(),
-    }  # fmt: skip
+    values = described(Answer(claim, evidence, seconds, made_by, environment())) | {"pictures": pictures}
     write_json(out / FILE, values)
     return _answer(out, values)
+
+
+def described(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON has it, without its pictures."""
+    evidence = answer.evidence
+    findings = [asdict(f) | {"measured": f.measured._asdict(), "outcome": f.outcome} for f in evidence.findings]
+    tables = [{"title": t.title, "text": t.text, "table": t.table, "caption": t.caption} for t in evidence.tables]
+    return {
+        "claim": asdict(answer.claim), "verdict": answer.verdict, "findings": findings, "tables": tables,
+        "text": evidence.text, "seconds": answer.seconds, "made_by": dict(answer.made_by), "where": dict(answer.where),
+    }  # fmt: skip
 
 
 def read(out: Path, made_by: Mapping[str, Any]) -> Answer | None:
@@ -71,18 +77,22 @@ def read(out: Path, made_by: Mapping[str, Any]) -> Answer | None:
 
 
 def _answer(out: Path, values: Mapping[str, Any]) -> Answer:
+    return restored(values, [_picture(out, **picture) for picture in values["pictures"]])
+
+
+def restored(values: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> Answer:
+    """The answer that `described` had these values of. pictures: the settings of each `Picture`."""
     findings = [
         Finding(**{k: v for k, v in f.items() if k != "outcome"} | {"measured": Estimate(**f["measured"])})
         for f in values["findings"]
     ]
-    pictures = [_picture(out, **picture) for picture in values["pictures"]]
     tables = [Section(**table) for table in values["tables"]]
-    evidence = Evidence(findings, pictures, tables, values["text"])
+    evidence = Evidence(findings, [Picture(**picture) for picture in pictures], tables, values["text"])
     return Answer(Claim(**values["claim"]), evidence, values["seconds"], values["made_by"], values["where"])
 
 
-def _picture(out: Path, file: str, sha256: str, **shown: Any) -> Picture:
+def _picture(out: Path, file: str, sha256: str, **shown: Any) -> dict[str, Any]:
     image = (out / file).read_bytes()
     if hashlib.sha256(image).hexdigest() != sha256:
         raise ValueError(f"{out / file} is not the figure that was made with {FILE}")
-    return Picture(figure=image, **shown)
+    return shown | {"figure": image}

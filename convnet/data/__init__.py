@@ -10,9 +10,11 @@ from pathlib import Path
 
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
+from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
 from convnet.data.given import check_images
+from convnet.data.sizes import mixed_sizes, on_canvas
 from convnet.data.splits import subset
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
 from convnet.settings import suggestion
@@ -26,14 +28,19 @@ __all__ = [
     "batched_map",
     "center_crop",
     "check_images",
+    "cluttered",
+    "crops",
     "epoch_order",
     "flip",
     "from_arrays",
     "load",
+    "mixed_sizes",
     "normalize",
     "num_batches",
+    "on_canvas",
     "random_crop",
     "shift",
+    "windows_with_and_without",
 ]
 
 DATASETS: dict[str, Callable[..., Dataset]] = {

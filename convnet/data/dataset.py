@@ -5,8 +5,8 @@ training split alone, so nothing about validation or test leaks into training.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,15 @@ class Dataset:
     @property
     def splits(self) -> dict[str, Split]:
         return {name: getattr(self, name) for name in ("train", "validation", "test")}
+
+    def first(self, **counts: int) -> "Dataset":
+        """With only so many of the first examples of the splits that are named: `first(test=1000)`."""
+        few = {name: np.arange(min(count, len(self.splits[name]))) for name, count in counts.items()}
+        return replace(self, **{name: self.splits[name].take(indices) for name, indices in few.items()})
+
+    def mapped(self, change: Callable[[Split], Split], name: str | None = None) -> "Dataset":
+        """With `change` made to each split. name: of the data that come of it; None: as before."""
+        return replace(self, name=name or self.name, **{n: change(split) for n, split in self.splits.items()})
 
     @property
     def description(self) -> dict[str, Any]:

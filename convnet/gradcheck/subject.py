@@ -12,7 +12,7 @@ import numpy as np
 
 from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction, Leaves, as_float64, unit_roundoff
-from convnet.gradcheck.rounding import intermediate_noise
+from convnet.gradcheck.rounding import STEP, intermediate_noise
 from convnet.gradcheck.verdict import Check
 
 
@@ -55,6 +55,11 @@ FLOOR = 16
 COARSE = 1e-6
 """Relative to the largest result, in float64: a comparison that could only see larger errors says nothing. In narrower
 dtypes it is a thousand times what rounding explains."""
+
+
+CLUMSY = 1e3
+"""How much larger than its results what a function rounds on its way may be, if an independent source needs nothing of
+that size."""
 
 
 class Untested(Exception):
@@ -189,12 +194,12 @@ class Subject:
         raw = self._raw_conditioning(_program(self.program, kind, self.constants), leaves, *inputs)
         return floored(raw, [size / FLOOR for size in rms(raw)])
 
-    def noise(self, kind: str, *inputs: Leaves) -> Leaves:
+    def noise(self, kind: str, *inputs: Leaves, step: float = STEP) -> Leaves:
         """How much rounding on the way moves the results that are compared, the function's own and the reference's: the
         larger of both. See `rounding.intermediate_noise`.
 
-        A function that hid an error by this would have to round numbers far larger than its results, and what it hides
-        is said: COARSE.
+        What a function loses by its own doing and a reference does not is granted up to CLUMSY times the size that its
+        arguments and values give a derivative: 1 − y of a saturated y, but not an angle of a million in float32.
         """
         (leaves, *others), found = inputs, []
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
@@ -202,9 +207,29 @@ class Subject:
         for program in (self.program, self.witness):
             if program is not None:
                 traced = program.traced(whole, *point)
-                found.append(intermediate_noise(traced, point, probes=self.level.probes, rng=self.rng))
-        larger = [finite(np.maximum(*both)) for both in zip(found[0], found[-1], strict=True)]
+                found.append(intermediate_noise(traced, point, probes=self.level.probes, rng=self.rng, step=step))
+        own, independent = ([finite(n) for n in noise] for noise in (found[0], found[-1]))
+        if self.witness is not None:
+            sizes = self._natural_sizes(whole, *inputs)
+            own = [np.minimum(n, CLUMSY * size) for n, size in zip(own, sizes, strict=True)]
+        larger = [np.maximum(*both) for both in zip(own, independent, strict=True)]
         return larger if whole == kind else larger[len(self.outputs) :]
+
+    def _natural_sizes(self, kind: str, leaves: Leaves, *others: Leaves) -> list[float]:
+        """Of each result: values count as they are, a derivative as quotients of values and arguments."""
+        x = [rms_of(leaf) or 1.0 for leaf in leaves]
+        values = [rms_of(y) for y in self.outputs]
+        if kind == "value":
+            return values
+        y = max(values, default=0.0)
+        if kind == "value_and_jvp":
+            slope = max(rms_of(v) / size for v, size in zip(others[0], x, strict=True))
+            return [*values, *(slope * value for value in values)]
+        y *= max((rms_of(g) for g in others[0]), default=0.0)
+        if kind == "value_and_vjp":
+            return [*values, *(y / size for size in x)]
+        slope = max(rms_of(v) / size for v, size in zip(others[1], x, strict=True))
+        return [slope * y / size for size in x]
 
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""
@@ -230,7 +255,7 @@ class Subject:
         wider = [np.maximum(s, finite(n)) for s, n in zip(scale, noise(), strict=True)]
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
         if again.status == "failed":
-            return check
+            return again
         if (again.detects or 0) > min(max(COARSE, 1e3 * bound * unit), 0.5):
             note = f"rounding on the way hides errors of {again.detects:.1g}"
             return replace(again, status="untested", note=note)
@@ -251,6 +276,12 @@ class Subject:
         entry counts at least with the root mean square of its array (of `like`, if given), and `factor` times.
         """
         return [factor * scale for scale in floored(scales, rms(like or scales))]
+
+
+def rms_of(array: np.ndarray) -> float:
+    """The root mean square of what is finite."""
+    kept = array[np.isfinite(array)]
+    return float(np.sqrt(np.mean(kept**2))) if kept.size else 0.0
 
 
 def _program(program: CompiledFunction, kind: str, constants: Leaves) -> Callable:

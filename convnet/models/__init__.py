@@ -25,6 +25,7 @@ __all__ = [
     "count_parameters",
     "flatten",
     "flops_per_image",
+    "planned_bytes",
     "unflatten",
     "warm_start",
 ]
@@ -107,3 +108,12 @@ def flops_per_image(model: Any, image_shape: tuple[int, int, int]) -> float:
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     cost = jax.jit(model.apply).lower(variables, image).cost_analysis()
     return float(cost["flops"])
+
+
+def planned_bytes(model: Any, image_shape: tuple[int, int, int]) -> int:
+    """Memory that XLA plans for one image's forward pass in float32: weights, image, results, and what it keeps
+    between. Nothing is computed."""
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    plan = jax.jit(model.apply).lower(variables, image).compile().memory_analysis()
+    return plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes

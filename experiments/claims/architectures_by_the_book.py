@@ -11,29 +11,21 @@ and 32 there is no difference of more than 0.7 points either way. None are dead;
 than random ones (|cosine| to the nearest 0.76 instead of 0.71), so some say nearly the same.
 """
 
-from __future__ import annotations
-
-import json
 import sys
-from collections.abc import Iterable
-from math import prod
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from convnet import data, models
-from convnet.analysis import View, filter_statistics, receptive_fields, unit_statistics
-from convnet.analysis.weights import filter_cosines
-from convnet.architectures import CNN, VGG, AlexNet, LeNet5, ResNet, ZFNet, shapes
-from convnet.architectures.published import PUBLISHED, Published
-from convnet.claims import Claim, Effort, Evidence, Finding, exact, mean_of, run_claim
-from convnet.claims.networks import curve, networks
-from convnet.config import OptimConfig, RunConfig, TrainConfig
-from convnet.data import Dataset, Split
-from convnet.report import Picture, Section
-from convnet.report.figures import bands
-from convnet.report.figures.panels import bare, legend_above, stroke
+from convnet import data
+from convnet.ablation.summary import answers
+from convnet.analysis import filter_statistics, layer_table, mean_likeness, receptive_fields, unit_statistics
+from convnet.analysis.layer_table import published_view
+from convnet.architectures import CNN, VGG, AlexNet, LeNet5, ResNet, ZFNet
+from convnet.architectures.published import PUBLISHED
+from convnet.claims import Claim, Effort, Evidence, Finding, at_least, at_most, mean_of, run_claim
+from convnet.claims.networks import curve, networks, recipe
+from convnet.data import Split
+from convnet.report import Picture, Section, figures
 
 CLAIM = Claim(
     number=14,
@@ -56,54 +48,29 @@ MEASURES = {
 }  # fmt: skip
 ABLATIONS = Path(__file__).resolve().parents[2] / "docs" / "results" / "ablations"
 QUESTIONS = ("depth", "width", "normalization", "batch-equal-epochs", "batch-equal-updates")
-
-
-# --- as published -----------------------------------------------------------------------------------------------------
-
-
-def view_of(entry: Published) -> View:
-    model = models.build(entry.architecture, num_classes=entry.classes)
-    return View.of_module(model, {}, entry.image_shape, class_names=map(str, range(entry.classes)))
-
-
-def layers_of(entry: Published) -> list[tuple[str, shapes.Shape, int, int, int]]:
-    """Of each layer with weights: name, shape of the result, receptive field, parameters, multiply-adds."""
-    view = view_of(entry)
-    fields = receptive_fields(view)
-    return [
-        (p.name, p.output, fields[p.name][0].size, sum(map(prod, shapes.parameter_shapes(p).values())), adds)
-        for p in view.placed
-        if (adds := shapes.multiply_adds(p))
-    ]
+VIEWS = {name: published_view(entry) for name, entry in PUBLISHED.items()}
 
 
 def published_findings() -> list[Finding]:
-    known = lambda name: [e for e in PUBLISHED.values() if getattr(e, name) is not None]  # noqa: E731
-    fields = [receptive_fields(view_of(e))["pool5"][0].size - e.field for e in known("field")]
-    return [
-        Finding(f"parameters of {len(known('parameters'))} networks: largest difference to the published number",
-                exact(max(abs(e.counted - e.parameters) for e in known("parameters"))), most=0),
-        Finding(f"10⁹ multiply-adds of {len(known('billions'))} networks, to three digits: largest difference",
-                exact(max(abs(round(e.multiply_adds / 1e9, 3) - e.billions) for e in known("billions"))), most=0),
-        Finding(f"receptive field of the last pooling in {len(fields)} networks, pixels: largest difference",
-                exact(max(map(abs, fields))), most=0),
-    ]  # fmt: skip
+    known = lambda what: {n: e for n, e in PUBLISHED.items() if getattr(e, what) is not None}  # noqa: E731
+    parameters = [abs(e.counted - e.parameters) for e in known("parameters").values()]
+    adds = [abs(round(e.multiply_adds / 1e9, 3) - e.billions) for e in known("billions").values()]
+    fields = [abs(receptive_fields(VIEWS[n])["pool5"][0].size - e.field) for n, e in known("field").items()]
+    return at_most(0, {
+        f"parameters of {len(parameters)} networks: largest difference to the published number": max(parameters),
+        f"10⁹ multiply-adds of {len(adds)} networks, to three digits: largest difference": max(adds),
+        f"receptive field of the last pooling in {len(fields)} networks, pixels: largest difference": max(fields),
+    })  # fmt: skip
 
 
 def published_picture() -> Picture:
-    labels = ("receptive field, pixels", "parameters of the layer", "multiply-adds of the layer")
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    panels, lines = figure.subplots(1, 3), {}
-    for i, name in enumerate(SHOWN):
-        layers = [row for row in layers_of(PUBLISHED[name]) if not row[0].endswith("shortcut")]
-        for panel, label, column in zip(panels, labels, (2, 3, 4), strict=True):
-            values = [row[column] for row in layers]
-            (lines[name],) = panel.plot(range(1, len(values) + 1), values, linewidth=1.6, **stroke(i))
-            panel.set(xlabel="layer with weights", ylabel=label, yscale="log")
-            bare(panel)
-    legend_above(figure, lines, 7)
+    labels, panels = ("receptive field, pixels", "parameters of the layer", "multiply-adds of the layer"), []
+    tables = {n: [row for row in layer_table(VIEWS[n]) if not row.name.endswith("shortcut")] for n in SHOWN}
+    for column, label in enumerate(labels, start=2):
+        lines = {n: (range(1, len(table) + 1), [row[column] for row in table]) for n, table in tables.items()}
+        panels.append(figures.Panel(lines, {"xlabel": "layer with weights", "ylabel": label, "yscale": "log"}))
     return Picture(
-        "layer by layer", figure,
+        "layer by layer", figures.chart(panels, size=(12, 3.8)),
         alt="Three panels over the number of the layer: receptive fields rise to hundreds of pixels; parameters lie in "
         "the first dense layer, arithmetic in the first convolutions.",
         caption="Counted from the tables of layers; nothing is computed. A dense layer sees all of the image that its "
@@ -111,130 +78,84 @@ def published_picture() -> Picture:
     )  # fmt: skip
 
 
-# --- trained ----------------------------------------------------------------------------------------------------------
-
-
-def enlarged(dataset: Dataset, times: int) -> Dataset:
-    """Every pixel as a square of `times` by `times`; few validation and test images, as all would take long."""
-
-    def of(split: Split, count: int) -> Split:
-        few = split.take(np.arange(min(count, len(split))))
-        return Split(few.images.repeat(times, axis=1).repeat(times, axis=2), few.labels)
-
-    splits = {"train": of(dataset.train, len(dataset.train)), "validation": of(dataset.validation, 500)}
-    return Dataset(dataset.name, **splits, test=of(dataset.test, 1000), class_names=dataset.class_names)
-
-
 def small_accuracies(effort: Effort) -> dict[str, np.ndarray]:
-    """[seeds] of each small network."""
+    """[seeds] of each small network, on images with every pixel enlarged to a square."""
     source = data.load("digits", limit=100) if effort.quick else data.load("cifar10", limit=600)
-    found = {}
+    few, found = source.first(validation=500, test=1000), {}
     for name in effort.pick(list(SMALL), ["LeNet-5"]):
         model, times = SMALL[name]
-        config = RunConfig(
-            model=model, optim=OptimConfig(learning_rate=0.02, warmup=0.1),
-            train=TrainConfig(epochs=effort.pick(8, 1), batch_size=32),
-        )  # fmt: skip
-        runs = networks(config, enlarged(source, effort.pick(times, 4)), effort.starts(5))
+        side = effort.pick(times, 4)
+        large = few.mapped(lambda s, n=side: Split(s.images.repeat(n, axis=1).repeat(n, axis=2), s.labels))
+        runs = networks(recipe(model, effort.pick(8, 1), rate=0.02), large, effort.starts(5))
         found[name] = np.array([100 * result.test_accuracy for _, result in runs])
     return found
-
-
-def likeness(filters: np.ndarray) -> float:
-    """|cosine| of the angle between a filter [K, …] and the nearest other, mean of all; 0 of a single one."""
-    others = np.abs(filter_cosines(filters)) * (1 - np.eye(len(filters)))
-    return float(others.max(axis=1).mean())
 
 
 def kernels_needed(effort: Effort) -> dict[int, np.ndarray]:
     """[seeds, measures] for each number of kernels in the first layer, all else being equal."""
     digits, found = data.load("digits", limit=effort.pick(None, 200)), {}
     for count in effort.pick(KERNELS, KERNELS[:2]):
-        config = RunConfig(
-            model=CNN(widths=(count, 16), head_width=0), optim=OptimConfig(learning_rate=0.05, warmup=0.1),
-            train=TrainConfig(epochs=effort.pick(12, 1), batch_size=32),
-        )  # fmt: skip
-        rows = []
+        config, rows = recipe(CNN(widths=(count, 16), head_width=0), effort.pick(12, 1)), []
         for seed, (network, result) in enumerate(networks(config, digits, effort.starts(10))):
             first = filter_statistics(network)
             units = unit_statistics(network, digits.test.images, "conv1_relu", bins=1)
             random = np.random.default_rng(seed).uniform(-1, 1, first.filters.shape)  # as they start
             dead = 100 * (first.dead | units.dead).mean()
-            rows.append([100 * result.test_accuracy, dead, likeness(first.filters), likeness(random)])
+            rows.append([100 * result.test_accuracy, dead, mean_likeness(first.filters), mean_likeness(random)])
         found[count] = np.array(rows)
     return found
 
 
-def ablations() -> list[list[str]]:
-    """The stored answers on depth, width, normalisation and batch size; none where the results are not there."""
-    rows = []
-    for name in QUESTIONS:
-        if (path := ABLATIONS / name / "summary.json").exists():
-            for arm in json.loads(path.read_text(encoding="utf-8"))["arms"]:
-                effect = arm["effect"] and [100 * value for value in arm["effect"]["difference"]]
-                told = "{:+.2f} ({:+.2f} … {:+.2f})".format(*effect) if effect else "compared with"
-                rows.append([name, arm["arm"], f"{100 * arm['test_accuracy']:.2f}", told])
-    return rows
-
-
-def trained_findings(small: dict[str, np.ndarray], kernels: dict[int, np.ndarray]) -> list[Finding]:
-    counts, tables = list(kernels), list(kernels.values())
-    few, half, many = tables[0], tables[-2], tables[-1]
-    pairs = [("ResNet-8", "LeNet-5"), ("ZFNet", "AlexNet")]
-    return [
-        *(Finding(f"small {name} learns (guessing: 10 %): test accuracy, %", mean_of(values), least=10)
-          for name, values in small.items()),
-        Finding(f"accuracy with {counts[-1]} kernels in the first layer minus with {counts[0]}, percentage points",
-                mean_of(many[:, 0] - few[:, 0]), least=0),
-        Finding(f"it goes on rising: with {counts[-1]} minus with {counts[-2]}, percentage points",
-                mean_of(many[:, 0] - half[:, 0]), least=0, condition=True),
-        Finding(f"|cosine| to the nearest of {counts[-1]} filters: learned minus random",
-                mean_of(many[:, 2] - many[:, 3]), least=0, condition=True),
-        *(Finding(f"small {new} minus small {old}: accuracy, percentage points", mean_of(small[new] - small[old]),
-                  least=0, condition=True) for new, old in pairs if {new, old} <= set(small)),
-    ]  # fmt: skip
-
-
-def kernels_picture(kernels: Iterable[int], values: np.ndarray) -> Picture:
+def kernels_picture(values: np.ndarray) -> Picture:
     """values: [seeds, kernels, measures]."""
-    shown = dict(list(MEASURES.items())[:3])
-    curves = {m: curve(kernels, values[..., i]) for i, m in enumerate(shown)}
-    figure = bands({"digits": curves}, shown, "kernels of the first layer")
-    for panel in figure.axes:
-        panel.set_xscale("log", base=2)
-        panel.set_xticks(list(kernels), [str(count) for count in kernels])
-    figure.axes[-1].plot(list(kernels), values[..., -1].mean(axis=0), color="#777777", linestyle="--")
+    kernels, panels = KERNELS[: values.shape[1]], []
+    axes = {"xlabel": "kernels of the first layer", "xscale": "log", "xticks": kernels}
+    random = figures.Line(kernels, values[..., -1].mean(axis=0), look={"color": "#777777", "linestyle": "--"})
+    for i, (name, label) in enumerate(list(MEASURES.items())[:3]):
+        lines = {"digits": curve(kernels, values[..., i])} | ({"": random} if name == "alike" else {})
+        panels.append(figures.Panel(lines, axes | {"ylabel": label}))
     return Picture(
-        "how many kernels", figure,
+        "how many kernels", figures.chart(panels, size=(13.5, 3.8)),
         alt="Accuracy rises to some kernels and stays; no filters are dead; the nearest is nearer the more there are.",
         caption=f"The first layer of 3×3 kernels on digits, before a second of 16: means and 95 % intervals of "
         f"{len(values)} seeds; dashed: random filters. If every kernel were needed, accuracy would go on rising.",
     )  # fmt: skip
 
 
+def tables(kernels: dict[int, np.ndarray]) -> list[Section]:
+    rows = [["kernels", *MEASURES.values()], *([str(n), *map(str, map(mean_of, of.T))] for n, of in kernels.items())]
+    head = ["layer", "result", "field", "parameters", "multiply-adds"]
+    told = ["question", "arm", "test accuracy, %", "difference to the first arm, points"]
+    return [
+        Section("Kernels of the first layer", table=rows),
+        Section("Depth, width, normalisation, batch size", "What the ablations of docs/ablations.md say, on digits.",
+                table=[told, *answers(ABLATIONS, QUESTIONS)]),
+        *(Section(f"{name}, layer by layer", table=[head, *(
+            [layer, "×".join(map(str, shape)), str(field), f"{count:,}", f"{adds:,}"]
+            for layer, shape, field, count, adds in layer_table(VIEWS[name]))
+        ], caption=f"Parameters in all: {PUBLISHED[name].counted:,}. {PUBLISHED[name].source}") for name in SHOWN),
+    ]  # fmt: skip
+
+
 def measure(effort: Effort) -> Evidence:
     small, kernels = small_accuracies(effort), kernels_needed(effort)
     values = np.stack(list(kernels.values()), axis=1)
-    layers = [
-        Section(f"{name}, layer by layer", table=[
-            ["layer", "result", "field", "parameters", "multiply-adds"],
-            *([layer, "×".join(map(str, shape)), str(field), f"{count:,}", f"{adds:,}"]
-              for layer, shape, field, count, adds in layers_of(PUBLISHED[name])),
-        ], caption=f"Parameters in all: {PUBLISHED[name].counted:,}. {PUBLISHED[name].source}")
-        for name in SHOWN
+    few, half, many = (values[:, i] for i in (0, -2, -1))
+    most, less, least = (list(kernels)[i] for i in (-1, -2, 0))
+    learns = {f"small {name} learns (guessing: 10 %): test accuracy, %": mean_of(of) for name, of in small.items()}
+    newer = {f"small {new} minus small {old}: accuracy, percentage points": mean_of(small[new] - small[old])
+             for new, old in (("ResNet-8", "LeNet-5"), ("ZFNet", "AlexNet")) if {new, old} <= set(small)}  # fmt: skip
+    found = [
+        *published_findings(), *at_least(10, learns),
+        *at_least(0, {f"accuracy with {most} kernels in the first layer minus with {least}, percentage points":
+                      mean_of(many[:, 0] - few[:, 0])}),
+        *at_least(0, {
+            f"it goes on rising: with {most} minus with {less}, percentage points": mean_of(many[:, 0] - half[:, 0]),
+            f"|cosine| to the nearest of {most} filters: learned minus random": mean_of(many[:, 2] - many[:, 3]),
+            **newer,
+        }, condition=True),
     ]  # fmt: skip
-    rows = [[str(n), *map(str, map(mean_of, table.T))] for n, table in kernels.items()]
-    head = [["question", "arm", "test accuracy, %", "difference to the first arm, points"]]
-    told = Section("Depth, width, normalisation, batch size", "What the ablations of docs/ablations.md say, on digits.",
-                   table=[*head, *ablations()])  # fmt: skip
-    return Evidence(
-        findings=[*published_findings(), *trained_findings(small, kernels)],
-        pictures=[published_picture(), kernels_picture(kernels, values)],
-        tables=[
-            Section("Kernels of the first layer", table=[["kernels", *MEASURES.values()], *rows]),
-            told, *layers,
-        ],
-    )  # fmt: skip
+    return Evidence(found, [published_picture(), kernels_picture(values)], tables(kernels))
 
 
 if __name__ == "__main__":

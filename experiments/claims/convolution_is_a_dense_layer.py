@@ -7,19 +7,16 @@ the largest, the gradients in the images by 3e-16, and the kernel's gradient dif
 the entries that are one weight, by 1e-15: rounding.
 """
 
-from __future__ import annotations
-
 import sys
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from convnet import HAND
-from convnet.claims import Claim, Effort, Evidence, Finding, exact, run_claim
+from convnet.claims import Claim, Effort, Evidence, apart, at_most, run_claim
 from convnet.ops import windows
-from convnet.report import Picture, Section
+from convnet.report import Picture, Section, figures
 
 CLAIM = Claim(
     number=5,
@@ -28,8 +25,7 @@ CLAIM = Claim(
     "remaining entries repeat those of the kernel; its gradient is the dense one, summed over the shared entries.",
     source="LeCun et al., Neural Computation 1989, 'Backpropagation applied to handwritten zip code recognition'",
 )
-ROUNDING = 1e-12
-"""Relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶."""
+ROUNDING = 1e-12  # relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶
 
 
 class Case(NamedTuple):
@@ -49,75 +45,51 @@ def cases(count: int) -> list[Case]:
 
 
 def sources(case: Case) -> np.ndarray:
-    """Which entry of the kernel, counted from 1, stands in each place of the dense matrix; 0: none.
-
-    [H·W·C, OH·OW·K].
-    """
+    """Which entry of the kernel, counted from 1, stands in each place of the dense matrix [H·W·C, OH·OW·K]; 0: none."""
     (height, width), (kh, kw), (c, k) = case.size, case.kernel, case.channels
     rows, cols = windows(case.size, case.kernel, stride=case.stride, padding=case.padding)
     matrix = np.zeros((height, width, c, rows.output, cols.output, k), int)
     number = np.arange(1, kh * kw * c * k + 1).reshape(kh, kw, c, k)
-    for y, x in np.ndindex(rows.output, cols.output):
-        for u, v in np.ndindex(kh, kw):
-            i, j = y * case.stride + u - rows.lo, x * case.stride + v - cols.lo
-            if 0 <= i < height and 0 <= j < width:
-                matrix[i, j, :, y, x] = number[u, v]
+    for y, x, u, v in np.ndindex(rows.output, cols.output, kh, kw):
+        i, j = y * case.stride + u - rows.lo, x * case.stride + v - cols.lo
+        if 0 <= i < height and 0 <= j < width:
+            matrix[i, j, :, y, x] = number[u, v]
     return matrix.reshape(height * width * c, -1)
 
 
-def differences(case: Case, seed: int) -> tuple[float, float, float]:
-    """Of outputs, of gradients in the images and in the kernel: max |convolution − dense| / max |convolution|."""
+def differences(case: Case, seed: int) -> list[float]:
+    """Of outputs, of gradients in the images and in the kernel, relative to those of the convolution."""
     rng, tied = np.random.default_rng(seed), sources(case)
-    kernel = rng.normal(size=(*case.kernel, *case.channels))
-    images = rng.normal(size=(3, *case.size, case.channels[0]))
+    kernel, images = rng.normal(size=case.kernel + case.channels), rng.normal(size=(3, *case.size, case.channels[0]))
     matrix = np.concatenate([[0.0], kernel.ravel()])[tied]
     y, convolution = jax.vjp(lambda x, w: HAND.conv2d(x, w, stride=case.stride, padding=case.padding), images, kernel)
     flat, layer = jax.vjp(HAND.dense, images.reshape(3, -1), matrix)
     g = rng.normal(size=y.shape)
     (dx, dw), (dflat, dmatrix) = convolution(g), layer(g.reshape(3, -1))
     summed = np.bincount(tied.ravel(), np.asarray(dmatrix).ravel(), minlength=kernel.size + 1)[1:]
-    pairs = ((y, flat), (dx, dflat), (dw, summed))
-    return tuple(float(np.abs(np.ravel(a) - np.ravel(b)).max() / np.abs(a).max()) for a, b in pairs)
-
-
-def picture(case: Case) -> Picture:
-    """The matrix of one layer, each entry in the colour of the kernel's entry that stands there."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    tied = np.ma.masked_equal(sources(case), 0)
-    axes.imshow(tied.T, cmap="turbo", interpolation="nearest", aspect="auto")
-    axes.set(xlabel="pixel of the image, row by row", ylabel="pixel of the feature map")
-    return Picture(
-        "a convolution as a matrix", figure,
-        alt="A matrix that is white but for diagonal bands; each of the nine colours runs along a diagonal.",
-        caption=f"A 3×3 kernel on an image of {case.size[0]}×{case.size[1]} pixels, written as a dense layer. White "
-        "weights are removed; weights of one colour are one number.",
-    )  # fmt: skip
+    return [apart(np.ravel(b), np.ravel(a)) for a, b in ((y, flat), (dx, dflat), (dw, summed))]
 
 
 def measure(effort: Effort) -> Evidence:
-    drawn = cases(effort.pick(30, 5))
+    drawn, shown = cases(effort.pick(30, 5)), Case((8, 8), (3, 3), (1, 1), 1, "VALID")
     with jax.enable_x64(True):
-        found = np.array([differences(case, seed) for seed, case in enumerate(drawn)])
-    shown = Case((8, 8), (3, 3), (1, 1), 1, "VALID")
-    entries, nonzero, free = sources(shown).size, np.count_nonzero(sources(shown)), 9
+        worst = np.max([differences(case, seed) for seed, case in enumerate(drawn)], axis=0)
+    tied = sources(shown)
     names = ("outputs are equal", "gradients in the images are equal", "kernel's gradient is the dense one, summed")
-    return Evidence(
-        findings=[
-            Finding(f"{name}: largest relative difference in {len(drawn)} layers", exact(worst), most=ROUNDING)
-            for name, worst in zip(names, found.max(axis=0), strict=True)
-        ],
-        pictures=[picture(shown)],
-        tables=[
-            Section(
-                "Weights of that layer",
-                table=[
-                    ["", "weights"], ["dense", f"{entries:,}"], ["after removing", f"{nonzero:,}"],
-                    ["after sharing", f"{free}"],
-                ],
-            )
-        ],
+    weights = {"dense": tied.size, "after removing": np.count_nonzero(tied), "after sharing": tied.max()}
+    axes = {"xlabel": "pixel of the image, row by row", "ylabel": "pixel of the feature map"}
+    ticks = {"xticks": range(0, 64, 10), "yticks": range(0, 36, 5)}
+    matrix = figures.Image(np.where(tied, tied, np.nan).T, colours="turbo", aspect="auto", axes=axes | ticks)
+    picture = Picture(
+        "a convolution as a matrix", figures.images([[matrix]], size=(8, 5)),
+        alt="A matrix that is white but for diagonal bands; each of the nine colours runs along a diagonal.",
+        caption=f"A 3×3 kernel on an image of {shown.size[0]}×{shown.size[1]} pixels, written as a dense layer. White "
+        "weights are removed; weights of one colour are one number.",
     )  # fmt: skip
+    told = [f"{name}: largest relative difference in {len(drawn)} layers" for name in names]
+    rows = [["", "weights"], *([name, f"{count:,}"] for name, count in weights.items())]
+    findings = at_most(ROUNDING, dict(zip(told, worst, strict=True)))
+    return Evidence(findings, [picture], [Section("Weights of that layer", table=rows)])
 
 
 if __name__ == "__main__":

@@ -7,21 +7,17 @@ dilation, too. The formula for the number of places holds in all of 17,933 setti
 JAX traces them; SAME padding gives ⌈n / s⌉ places in all.
 """
 
-from __future__ import annotations
-
 import sys
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 from scipy import signal
 
 from convnet import HAND
-from convnet.claims import Claim, Effort, Evidence, Finding, exact, run_claim
+from convnet.claims import Claim, Effort, Evidence, apart, at_most, run_claim
 from convnet.ops import windows
-from convnet.report import Picture, Section
+from convnet.report import Picture, Section, figures
 
 CLAIM = Claim(
     number=6,
@@ -32,14 +28,7 @@ CLAIM = Claim(
     source="Dumoulin & Visin, 'A guide to convolution arithmetic for deep learning', arXiv:1603.07285, 2016; "
     "Goodfellow, Bengio & Courville, 'Deep Learning', MIT Press 2016, section 9.1",
 )
-ROUNDING = 1e-12
-"""Relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶."""
-
-
-def apart(ours, theirs) -> float:
-    """Largest difference, relative to the largest value; infinite where shapes differ."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    return float(np.abs(ours - theirs).max() / np.abs(theirs).max()) if ours.shape == theirs.shape else np.inf
+ROUNDING = 1e-12  # relative, of sums of some hundred terms in float64, whose ε is 2·10⁻¹⁶
 
 
 def plain(op, image: np.ndarray, kernel: np.ndarray, padding="VALID", **options) -> np.ndarray:
@@ -47,151 +36,97 @@ def plain(op, image: np.ndarray, kernel: np.ndarray, padding="VALID", **options)
     return np.asarray(op(image[None, ..., None], kernel[..., None, None], padding=padding, **options))[0, ..., 0]
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
+correlated, convolved = partial(plain, HAND.conv2d), partial(plain, HAND.convolve2d)
 
 
 def against_libraries(seed: int) -> tuple[float, float, float]:
     """How far we are from NumPy in 1-D and SciPy in 2-D, and two convolutions from one with the kernels convolved."""
     rng = np.random.default_rng(seed)
     n, k = (int(v) for v in (rng.integers(8, 40), rng.integers(1, 8)))
-    line, taps = rng.normal(size=n), rng.normal(size=k)
+    line, taps = rng.normal(size=(1, n)), rng.normal(size=(1, k))
     image, kernel, second = rng.normal(size=(n, n + 3)), rng.normal(size=(k, k + 1)), rng.normal(size=(3, 2))
-
     one = max(
-        apart(plain(HAND.conv2d, line[None], taps[None])[0], np.correlate(line, taps, "valid")),
-        apart(plain(HAND.convolve2d, line[None], taps[None])[0], np.convolve(line, taps, "valid")),
+        apart(correlated(line, taps)[0], np.correlate(line[0], taps[0], "valid")),
+        apart(convolved(line, taps)[0], np.convolve(line[0], taps[0], "valid")),
     )
-    full = tuple((side - 1, side - 1) for side in kernel.shape)
     two = max(
-        apart(plain(HAND.conv2d, image, kernel), signal.correlate2d(image, kernel, "valid")),
-        apart(plain(HAND.convolve2d, image, kernel), signal.convolve2d(image, kernel, "valid")),
-        apart(plain(HAND.convolve2d, image, kernel, full), signal.convolve2d(image, kernel, "full")),
-        apart(plain(HAND.conv2d, image, kernel), plain(HAND.convolve2d, image, kernel[::-1, ::-1])),
+        apart(correlated(image, kernel), signal.correlate2d(image, kernel, "valid")),
+        apart(convolved(image, kernel), signal.convolve2d(image, kernel, "valid")),
+        apart(convolved(image, kernel, ((k - 1, k - 1), (k, k))), signal.convolve2d(image, kernel, "full")),
+        apart(correlated(image, kernel), convolved(image, kernel[::-1, ::-1])),
     )
-    twice = plain(HAND.convolve2d, plain(HAND.convolve2d, image, kernel), second)
-    return one, two, apart(twice, plain(HAND.convolve2d, image, signal.convolve2d(kernel, second)))
+    twice = convolved(convolved(image, kernel), second)
+    return one, two, apart(twice, convolved(image, signal.convolve2d(kernel, second)))
 
 
-# --- sizes ----------------------------------------------------------------------------------------------------------
+def places(settings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """By the formula, and by trying each: of settings [N, 5] of one axis, n, k, p, s, d."""
+    n, k, p, s, d = np.transpose(settings)
+    at = np.arange((n + 2 * p).max())[:, None]
+    return (n + 2 * p - d * (k - 1) - 1) // s + 1, ((at % s == 0) & (at + d * (k - 1) + 1 <= n + 2 * p)).sum(axis=0)
 
 
-class Setting(NamedTuple):
-    """Of one axis: size, kernel, padding on each side, stride, dilation."""
-
-    n: int
-    k: int
-    p: int
-    s: int
-    d: int
-
-    @property
-    def formula(self) -> int:
-        return (self.n + 2 * self.p - self.d * (self.k - 1) - 1) // self.s + 1
-
-    @property
-    def counted(self) -> int:
-        """By trying every place."""
-        padded, span = self.n + 2 * self.p, self.d * (self.k - 1) + 1
-        return sum(at + span <= padded for at in range(0, padded, self.s))
-
-    @property
-    def options(self) -> dict[str, int]:
-        return {"stride": self.s, "padding": self.p, "dilation": self.d}
-
-
-def settings(count: int) -> list[Setting]:
-    """Those of so many drawn with seed 0 in which a kernel fits."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers((1, 1, 0, 1, 1), (65, 10, 6, 6, 5), (count, 5))
-    return [setting for setting in (Setting(*row) for row in drawn.tolist()) if setting.counted > 0]
-
-
-def of_windows(setting: Setting) -> bool:
-    """Whether window arithmetic, the formula and counting agree."""
-    rows, _ = windows((setting.n, setting.n), setting.k, **setting.options)
-    return setting.formula == setting.counted == rows.output
-
-
-def of_same(setting: Setting) -> bool:
-    rows, _ = windows((setting.n, setting.n), setting.k, **setting.options | {"padding": "SAME"})
-    return rows.output == -(-setting.n // setting.s)
-
-
-def of_trace(setting: Setting) -> bool:
+def by_trace(n: int, k: int, p: int, s: int, d: int) -> int:
     """The shape that JAX finds without computing."""
-    x, w = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((1, 1, setting.n, 1), (1, setting.k, 1, 1)))
-    options = {"stride": setting.s, "padding": (0, setting.p), "dilation": setting.d}
-    return jax.eval_shape(partial(HAND.conv2d, **options), x, w).shape[2] == setting.formula
+    x, w = (jax.ShapeDtypeStruct(shape, np.float32) for shape in ((1, 1, n, 1), (1, k, 1, 1)))
+    return jax.eval_shape(partial(HAND.conv2d, stride=s, padding=(0, p), dilation=d), x, w).shape[2]
 
 
-def from_scipy(setting: Setting) -> float:
+def from_scipy(n: int, k: int, p: int, s: int, d: int) -> float:
     """How far values are from SciPy's: padded with zeros, the kernel too between its entries, then every s-th place."""
-    rng = np.random.default_rng(setting)
-    image, kernel = rng.normal(size=(setting.n,) * 2), rng.normal(size=(setting.k,) * 2)
-    spread = np.zeros((setting.d * (setting.k - 1) + 1,) * 2)
-    spread[:: setting.d, :: setting.d] = kernel
-    theirs = signal.correlate2d(np.pad(image, setting.p), spread, "valid")[:: setting.s, :: setting.s]
-    return apart(plain(HAND.conv2d, image, kernel, **setting.options), theirs)
-
-
-# --- pictures -------------------------------------------------------------------------------------------------------
+    rng, spread = np.random.default_rng((n, k, p, s, d)), np.zeros((d * (k - 1) + 1,) * 2)
+    image, kernel = rng.normal(size=(n, n)), rng.normal(size=(k, k))
+    spread[::d, ::d] = kernel
+    theirs = signal.correlate2d(np.pad(image, p), spread, "valid")[::s, ::s]
+    return apart(correlated(image, kernel, p, stride=s, dilation=d), theirs)
 
 
 def picture() -> Picture:
     """A kernel that is no mirror image of itself meets a single bright pixel."""
-    impulse, kernel = np.zeros((7, 7)), np.array([[1.0, 0.8, 0.6], [0.4, 0, 0], [0.2, 0, 0]])
-    impulse[3, 3] = 1
-    correlated, convolved = (plain(op, impulse, kernel, "SAME") for op in (HAND.conv2d, HAND.convolve2d))
+    impulse, kernel = np.pad([[1.0]], 3), np.array([[1.0, 0.8, 0.6], [0.4, 0, 0], [0.2, 0, 0]])
     panels = {
-        "image: one bright pixel": impulse,
-        "kernel": kernel,
-        "cross-correlation\n(conv2d): rotated by 180°": correlated,
-        "convolution\n(convolve2d): the kernel itself": convolved,
-    }
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
-    for axes, (title, values) in zip(figure.subplots(1, 4), panels.items(), strict=True):
-        axes.imshow(values, cmap="gray_r", vmin=0, vmax=1)
-        axes.set_title(title, fontsize=9)
-        axes.set(xticks=[], yticks=[])
+        "image: one bright pixel": impulse, "kernel": kernel,
+        "cross-correlation\n(conv2d): rotated by 180°": correlated(impulse, kernel, "SAME"),
+        "convolution\n(convolve2d): the kernel itself": convolved(impulse, kernel, "SAME"),
+    }  # fmt: skip
+    row = [figures.Image(values, title, low=0, high=1) for title, values in panels.items()]
     return Picture(
-        "one bright pixel", figure,
+        "one bright pixel", figures.images([row], size=(9, 2.8)), of_images=True,
         alt="A letter Γ as kernel; correlation paints it upside down around the bright pixel, convolution as it is.",
         caption="The answer to a single pixel shows the kernel: as it is for the convolution of mathematics, rotated "
         "for the cross-correlation of networks. If both were one, the two pictures on the right would be equal.",
-        of_images=True,
     )  # fmt: skip
 
 
 def measure(effort: Effort) -> Evidence:
-    seeds, drawn = range(effort.pick(15, 1)), settings(effort.pick(20_000, 300))
-    traced, computed = drawn[: effort.pick(1000, 20)], drawn[: effort.pick(60, 2)]
+    drawn = np.random.default_rng(0).integers((1, 1, 0, 1, 1), (65, 10, 6, 6, 5), (effort.pick(20_000, 300), 5))
+    fit = drawn[places(drawn)[1] > 0]
+    (formula, counted), fit = places(fit), fit.tolist()
+    traced, computed = fit[: effort.pick(1000, 20)], fit[: effort.pick(60, 2)]
     with jax.enable_x64(True):
-        one, two, twice = np.max([against_libraries(seed) for seed in seeds], axis=0)
-        general = max(map(from_scipy, computed))
-        pictures = [picture()]
-    values = [
-        ("1-D: conv2d is np.correlate, convolve2d is np.convolve", one),
-        ("2-D: SciPy's, and each other with the kernel rotated by 180°", two),
-        ("convolving twice = once, with the kernels convolved", twice),
-        (f"padding, stride and dilation: SciPy's, {len(computed)} settings", general),
-    ]
-    wrong = [
-        (f"⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1 places, as counted one by one: failures in {len(drawn):,} settings",
-         sum(not of_windows(setting) for setting in drawn)),
-        (f"the same in the shapes that JAX traces: failures in {len(traced):,} settings",
-         sum(not of_trace(setting) for setting in traced)),
-        (f"with SAME padding ⌈n / s⌉ places, whatever the kernel: failures in {len(drawn):,} settings",
-         sum(not of_same(setting) for setting in drawn)),
-    ]  # fmt: skip
-    examples = [Setting(28, 5, 0, 1, 1), Setting(28, 5, 2, 1, 1), Setting(224, 7, 3, 2, 1), Setting(28, 3, 0, 1, 2)]
-    rows = [[*map(str, setting), str(setting.counted)] for setting in examples]
+        one, two, twice = np.max([against_libraries(seed) for seed in range(effort.pick(15, 1))], axis=0)
+        general, shown = max(from_scipy(*setting) for setting in computed), picture()
+    library = np.array([windows((n, n), k, stride=s, padding=p, dilation=d)[0].output for n, k, p, s, d in fit])
+    alike = [windows((n, n), k, stride=s, padding="SAME", dilation=d)[0].output for n, k, _, s, d in fit]
+    trace = np.array([by_trace(*each) for each in traced])
+    off = "largest relative difference"
+    found = at_most(ROUNDING, {
+        f"1-D: conv2d is np.correlate, convolve2d is np.convolve: {off}": one,
+        f"2-D: SciPy's, and each other with the kernel rotated by 180°: {off}": two,
+        f"convolving twice = once, with the kernels convolved: {off}": twice,
+        f"padding, stride and dilation: SciPy's, {len(computed)} settings: {off}": general,
+    }) + at_most(0, {
+        f"⌊(n + 2p − d(k − 1) − 1) / s⌋ + 1 places, as counted one by one: failures in {len(fit):,} settings":
+            int(((formula != counted) | (counted != library)).sum()),
+        f"the same in the shapes that JAX traces: failures in {len(traced):,} settings":
+            int((trace != formula[: len(trace)]).sum()),
+        f"with SAME padding ⌈n / s⌉ places, whatever the kernel: failures in {len(fit):,} settings":
+            sum(count != -(-n // s) for count, (n, _, _, s, _) in zip(alike, fit, strict=True)),
+    })  # fmt: skip
+    examples = [(28, 5, 0, 1, 1), (28, 5, 2, 1, 1), (224, 7, 3, 2, 1), (28, 3, 0, 1, 2)]
+    rows = [[*map(str, one), str(count)] for one, count in zip(examples, places(examples)[1], strict=True)]
     head = ["size n", "kernel k", "padding p", "stride s", "dilation d", "places"]
-    return Evidence(
-        findings=[Finding(f"{name}: largest relative difference", exact(v), most=ROUNDING) for name, v in values]
-        + [Finding(name, exact(number), most=0) for name, number in wrong],
-        pictures=pictures,
-        tables=[Section("Sizes, for example", table=[head, *rows])],
-    )
+    return Evidence(found, [shown], [Section("Sizes, for example", table=[head, *rows])])
 
 
 if __name__ == "__main__":

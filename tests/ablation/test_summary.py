@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from convnet.ablation import Outcome, arm_statistics, mean_interval, recomputed, summarize_arms, summarize_plan
+from convnet.ablation.summary import answers
 
 PLAN = {
     "arms": [
@@ -119,3 +120,15 @@ def test_rows_of_an_older_version_are_refused():
     older = {name: value for name, value in row("base", 0, 3).items() if name != "test_hits"}
     with pytest.raises(ValueError, match=r"^columns of results\.csv is 'arm, seed, .*: expected test_hits among them"):
         recomputed(summary("base"), [older])
+
+
+def test_stored_answers_are_told_in_percent_and_missing_ones_are_left_out(tmp_path):
+    arms = [
+        {"arm": "base", "test_accuracy": 0.5, "effect": None},
+        {"arm": "new", "test_accuracy": 0.625, "effect": {"difference": [0.125, -0.01, 0.26]}},
+    ]
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth" / "summary.json").write_text(json.dumps({"arms": arms}), encoding="utf-8")
+    assert answers(tmp_path, ["width", "depth"]) == [
+        ["depth", "base", "50.00", "compared with"], ["depth", "new", "62.50", "+12.50 (-1.00 … +26.00)"],
+    ]  # fmt: skip

@@ -12,8 +12,10 @@ from convnet.analysis.receptive_field import (
     effective_deviation,
     effective_receptive_field,
     effective_size,
+    field_extent,
     receptive_field_box,
     receptive_fields,
+    uniform_deviation,
 )
 from convnet.architectures import CNN, MLP, AlexNet, LeNet5, ResNet, Table
 from convnet.architectures.layers import (
@@ -372,3 +374,22 @@ def test_size_is_the_root_of_the_number_of_pixels_that_count():
 def test_what_does_not_exist_is_refused(linear, layer, units, settings, told):
     with pytest.raises(ValueError, match=told):
         effective_receptive_field(linear, np.zeros((1, *SIDES), np.float32), layer, units, **settings)
+
+
+def test_the_extent_of_a_field_is_from_its_first_pixel_to_its_last():
+    field = np.zeros((6, 7))
+    field[1, 5] = field[4, 2] = 0.1
+    first, last = field_extent(field)
+    assert (tuple(first), tuple(last)) == ((1, 2), (4, 5))
+
+
+def test_the_deviation_of_uniform_kernels_is_what_is_measured():
+    layers = (Conv("conv1", 1, 5, 2), Pool("pool1", "avg", 3, 1), Conv("conv2", 1, 3, dilation=2))
+    model = models.build(
+        Table((*layers, GlobalAvgPool())), num_classes=2, initializer="constant", initializer_scale=1.0
+    )
+    image = np.random.default_rng(0).uniform(size=(1, 48, 48, 1)).astype(np.float32)
+    view = View.of_module(model, model.init(jax.random.key(0), image), image.shape[1:])
+    field = effective_receptive_field(view, image, "conv2")
+    assert uniform_deviation(layers) == pytest.approx(np.sqrt((24 + 4 * 8 + 16 * 8) / 12))
+    np.testing.assert_allclose(effective_deviation(field), 2 * [uniform_deviation(layers)], rtol=1e-5)

@@ -13,6 +13,8 @@ from convnet.analysis.weights import (
     filter_cosines,
     filter_statistics,
     first_convolution,
+    folded_share,
+    mean_likeness,
     orientation,
 )
 from convnet.architectures import Table
@@ -246,3 +248,23 @@ def test_a_network_without_convolutions_has_no_filters():
 def test_what_has_no_spectrum_is_refused(filters, settings, told):
     with pytest.raises(ValueError, match=told):
         band_energy(filters, **settings)
+
+
+@pytest.mark.parametrize(("waves", "stride", "share"), [(4, 2, 0), (16, 2, 1), (2, 4, 0), (10, 4, 1), (16, 1, 0)])
+def test_a_wave_is_folded_by_the_strides_that_cannot_carry_it(waves, stride, share):
+    """Waves on 36 pixels: steps of 2 carry up to 9 of them, steps of 4 up to 4.5."""
+    wave = np.cos(2 * np.pi * waves * np.arange(36) / 36)
+    maps = 5 + np.broadcast_to(wave[None, :, None, None], (2, 36, 36, 1))
+    assert folded_share(maps, stride) == pytest.approx(share, abs=0.1)
+
+
+def test_the_folded_share_counts_variation_and_not_the_mean(rng):
+    maps = rng.normal(size=(50, 32, 32, 2))
+    assert folded_share(maps, 2) == pytest.approx(3 / 4, abs=0.05)  # of white noise, by area
+    assert folded_share(maps + 100, 2) == pytest.approx(folded_share(maps, 2))
+
+
+def test_likeness_is_that_of_the_nearest_filter_whatever_its_sign():
+    filters = np.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -2.0]]).reshape(3, 1, 2, 1)
+    assert mean_likeness(filters) == pytest.approx(np.sqrt(0.5))
+    assert mean_likeness(filters[:1]) == 0

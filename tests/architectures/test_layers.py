@@ -22,7 +22,7 @@ from convnet.architectures.layers import (
     Pool,
     Residual,
 )
-from convnet.architectures.shapes import multiply_adds, spatial, walk
+from convnet.architectures.shapes import cost, multiply_adds, spatial, walk
 
 IMAGE = (7, 6, 4)
 
@@ -232,3 +232,9 @@ def test_settings_of_a_table_are_checked_as_those_of_a_model(settings, message):
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match="unexpected keyword argument 'filters'"):
         Conv("a", 3, filters=3)
+
+
+def test_what_layers_cost_on_an_image():
+    found = cost((Conv("conv", 4, 3, bias=False), Flatten(), Dense("dense", 5)), (6, 6, 2))
+    assert found == (9 * 2 * 4 + 144 * 5 + 5, 36 * 4 * 18 + 144 * 5, 5)
+    assert found.bytes == 4 * (found.weights + 5)

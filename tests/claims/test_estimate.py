@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from convnet.claims import Estimate, counted, exact, mean_of
+from convnet.claims import Estimate, apart, counted, exact, mean_of
 
 
 def test_a_computed_number_is_its_own_interval():
@@ -110,3 +110,8 @@ SHOWN = {
 @pytest.mark.parametrize("estimate", SHOWN, ids=str)
 def test_how_it_is_written(estimate):
     assert str(estimate) == SHOWN[estimate]
+
+
+def test_apart_is_relative_to_what_was_expected():
+    assert apart(np.array([1.0, 3.0]), np.array([1.0, -4.0])) == 7 / 4
+    assert apart(np.ones((2, 1)), np.ones(2)) == math.inf

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from convnet.claims import RULE, VERDICTS, Claim, Effort, Estimate, Evidence, Finding, exact, verdict
+from convnet.claims import RULE, VERDICTS, Claim, Effort, Estimate, Evidence, Finding, exact, mean_of, verdict
+from convnet.claims.finding import at_least, at_most, within
 from convnet.report import Picture, Section, Tile
 from tests.claims.handmade import evidence, figure, picture
 
@@ -161,3 +162,10 @@ def test_effort():
     assert Effort(quick=True).starts(10) == range(2)
     assert Effort(quick=True).starts(10, quick=3) == range(3)
     assert Effort(seeds=4).starts(10) == Effort(quick=True, seeds=4).starts(10) == range(4)
+
+
+def test_findings_of_one_bound():
+    estimate = mean_of([1.0, 2.0, 3.0])
+    assert within(0, 5, {"a": estimate, "b": 7}) == [Finding("a", estimate, 0, 5), Finding("b", exact(7), 0, 5)]
+    assert at_least(1, {"c": 2.5}, condition=True) == [Finding("c", exact(2.5), least=1, condition=True)]
+    assert at_most(1, {"d": np.float32(0.5)}) == [Finding("d", exact(0.5), most=1)]

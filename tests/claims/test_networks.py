@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from convnet import data
-from convnet.architectures import Linear
-from convnet.claims.networks import curve, networks
-from convnet.config import OptimConfig, RunConfig, TrainConfig
+from convnet.architectures import Linear, Own
+from convnet.architectures.layers import Dense, Flatten
+from convnet.claims.networks import curve, networks, recipe, shifted_accuracies, trained_table
+from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from convnet.data import Split
 
 
 def config(**optim):
@@ -35,3 +37,33 @@ def test_a_curve_has_the_interval_of_each_point():
     np.testing.assert_allclose(middle, [1, 5])
     np.testing.assert_allclose(high - middle, [12.706, 0], atol=1e-3)  # Student's t with 1 degree of freedom
     np.testing.assert_allclose(middle - low, high - middle)
+
+
+def test_the_usual_recipe_and_what_a_claim_changes():
+    found = recipe(Linear(), 3, rate=0.02, batch_size=64, decay=1e-3, shift=2)
+    assert found == RunConfig(
+        DataConfig(shift=2), Linear(), OptimConfig(learning_rate=0.02, warmup=0.1, weight_decay=1e-3),
+        TrainConfig(epochs=3, batch_size=64),
+    )  # fmt: skip
+    usual = recipe(Linear(), 3)
+    assert (usual.optim.learning_rate, usual.train.batch_size) == (0.05, 32)
+
+
+def test_the_accuracy_of_shifted_images_is_that_of_predictions():
+    border = lambda split: Split(np.pad(split.images, ((0, 0), (1, 1), (1, 1), (0, 0))), split.labels)  # noqa: E731
+    digits = data.load("digits").mapped(border)
+    found = shifted_accuracies(config(learning_rate=0.02), digits, range(2), 1)
+    test = digits.test
+    for own, (network, result) in zip(found, networks(config(learning_rate=0.02), digits, range(2)), strict=True):
+        still, moved = own
+        assert still == pytest.approx(result.test_accuracy)
+        four = [np.roll(test.images, by, axis) for axis in (1, 2) for by in (-1, 1)]
+        each = [(network.predict(images) == test.labels).mean() for images in four]
+        assert moved == pytest.approx(np.mean(each), abs=0.002)
+
+
+def test_a_table_of_layers_is_trained_on_its_data():
+    digits = data.load("digits")
+    network = trained_table((Flatten(), Dense("dense1", 16)), digits, recipe(Own(label="table"), 5))
+    assert (network.predict(digits.test.images) == digits.test.labels).mean() > 0.8
+    assert set(network.variables["params"]) == {"dense1", "logits"}

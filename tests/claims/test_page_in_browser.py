@@ -57,3 +57,23 @@ def test_the_verdicts_can_be_read_without_scrolling_sideways(visit, report):
     )
     assert [text for text, _ in cells] == ["holds with conditions", "not decided", "holds"]
     assert max(right for _, right in cells) < 1280
+
+
+@pytest.fixture(scope="module")
+def long_report(tmp_path_factory):
+    """Of more sections than fit above the first on a phone."""
+    path = tmp_path_factory.mktemp("long") / "report.html"
+    write_report(path, "Many", {}, [Section(f"{number}. {LONG.title}", "So it is.") for number in range(20)])
+    return path
+
+
+def test_a_long_list_of_contents_is_open_where_there_is_room_and_closed_on_a_phone(visit, long_report):
+    wide = visit(long_report)
+    assert wide.locator("nav a").nth(19).is_visible()
+    phone = visit(long_report, width=390)
+    assert not phone.locator("nav a").nth(0).is_visible()
+    first = phone.evaluate("document.querySelector('h2').getBoundingClientRect().top")
+    assert first < 400
+    phone.click("nav summary")
+    phone.locator("nav a").nth(7).click()
+    assert phone.evaluate("document.querySelector(':target h2').textContent").startswith("7. ")

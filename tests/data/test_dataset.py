@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from convnet import data
 from convnet.data import Dataset, Split, dataset, from_arrays
 
 
@@ -275,3 +276,21 @@ def test_from_arrays_gives_every_split_an_example_of_a_rare_class(rng):
     labels = np.r_[np.zeros(300, int), np.ones(300, int), [2] * 3]
     dataset = from_arrays("own", rng.integers(0, 255, (603, 4, 4), np.uint8), rng.permutation(labels))
     assert all(set(split.labels) == {0, 1, 2} for split in dataset.splits.values())
+
+
+def test_the_first_examples_of_some_splits():
+    whole = data.load("digits")
+    few = whole.first(validation=7, test=10**6)
+    np.testing.assert_array_equal(few.validation.images, whole.validation.images[:7])
+    np.testing.assert_array_equal(few.validation.labels, whole.validation.labels[:7])
+    assert [len(split) for split in few.splits.values()] == [len(whole.train), 7, len(whole.test)]
+    assert few.name == whole.name
+
+
+def test_every_split_is_changed():
+    whole = data.load("digits")
+    dark = whole.mapped(lambda split: Split(split.images // 2, split.labels), "dark")
+    for name, split in dark.splits.items():
+        np.testing.assert_array_equal(split.images, whole.splits[name].images // 2)
+        np.testing.assert_array_equal(split.labels, whole.splits[name].labels)
+    assert (dark.name, whole.mapped(lambda split: split).name) == ("dark", "digits")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -240,6 +241,11 @@ def test_the_list(folder, capsys):
 REFUSED = {
     "an unknown number": (["--only", "2", "3"], "only is 3: expected some of 2, 5, 9"),
     "a document of some": (["--only", "2", "--document", "d.md"], "document is 'd.md': expected no --only"),
+    "a document of other seeds": (["--seeds", "3", "--document", "d.md"], "--only, --quick or --seeds beside it"),
+    "results alone": (["--results", "r.json"], "results is 'r.json': expected --document beside it"),
+    "again out of nothing": (["--again", "--document", "d.md"], "again is True: expected --document and --results"),
+    "results that are not there": (["--again", "--document", "d.md", "--results", "r.json"], "r.json cannot be read"),
+    "results where nothing can be written": (["--document", "d.md", "--results", "log/r.json"], "cannot be written"),
     "a quick document": (["--quick", "--document", "d.md"], "document is 'd.md': expected no --only"),
     "one seed": (["--seeds", "1"], "seeds is 1: expected 2 or more, as one has no interval"),
     "a directory of something else": (["--out", "claims"], "holds files of something else (claim_2.py, "),
@@ -342,6 +348,23 @@ def test_the_document_is_of_all(folder):
     assert re.findall(r"`python (\S+)`", text) == [f"experiments/claims/claim_{number}.py" for number in (2, 5, 9)]
     for target in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert Path("docs", target).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_document_is_written_again_from_its_results(folder, capsys):
+    args = ["--document", "docs/claims.md", "--results", "docs/results/claims.json"]
+    Path("docs/results").mkdir(parents=True)
+    assert claims.main(args) == 0
+    text = Path("docs/claims.md").read_text(encoding="utf-8")
+    pictures = {path: path.read_bytes() for path in Path("docs/claims").iterdir()}
+    assert len(pictures) == 3
+    shutil.rmtree("runs")
+    Path("docs/claims.md").unlink()
+    folder.measured()
+    assert claims.main([*args, "--again"]) == 0
+    assert folder.measured() == []
+    assert Path("docs/claims.md").read_text(encoding="utf-8") == text
+    assert {path: path.read_bytes() for path in Path("docs/claims").iterdir()} == pictures
+    assert not Path("runs").exists()
 
 
 # --- what an answer is known by ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import pytest
 from convnet.experiments import compare_checkers
 from convnet.experiments.compare_checkers import CompareCheckers, Verdict, checkers_page, rule_table, table_of, verdict
@@ -19,15 +20,26 @@ VERDICTS = [
     Verdict("theirs", "vmap", "wrong", False, 90.0),
     Verdict("ours", "in two steps", "right", False, 3.0),
     Verdict("theirs", "in two steps", "right", True, 30.0),
+    Verdict("ours", "a clipped gradient", "wrong", True, 2.5, anybody=True),
+    Verdict("theirs", "a clipped gradient", "wrong", False, 25.0, anybody=True),
+    Verdict("ours", "a masked softmax", "right", False, 2.5, anybody=True),
+    Verdict("theirs", "a masked softmax", "right", True, 25.0, anybody=True),
 ]
 
 
 def test_one_line_per_checker():
     """Seconds: medians of 1, 2, 9 and 3, and of ten times as many."""
     assert table_of(VERDICTS) == [
-        ["checker", "wrong rules noticed", "right rules rejected", "median s / rule"],
-        ["ours", "3 of 3", "0 of 1", "2.5"],
-        ["theirs", "1 of 3", "1 of 1", "25"],
+        [
+            "checker",
+            "wrong rules noticed",
+            "right rules rejected",
+            "anybody's wrong ones noticed",
+            "anybody's right ones rejected",
+            "median s / rule",
+        ],
+        ["ours", "3 of 3", "0 of 1", "1 of 1", "0 of 1", "2.5"],
+        ["theirs", "1 of 3", "1 of 1", "0 of 1", "1 of 1", "25"],
     ]
 
 
@@ -38,6 +50,8 @@ def test_one_line_per_rule_with_mistakes_in_capitals():
         ["shifted", "wrong", "rejected", "BELIEVED"],
         ["vmap", "wrong", "rejected", "BELIEVED"],
         ["in two steps", "right", "believed", "REJECTED"],
+        ["a clipped gradient", "wrong", "rejected", "BELIEVED"],
+        ["a masked softmax", "right", "believed", "REJECTED"],
     ]
 
 
@@ -66,11 +80,11 @@ def test_the_json(tmp_path, monkeypatch, capsys):
         "misjudged": [asdict(v) for v in VERDICTS if (v.checker, v.rule) in MISTAKES],
         "verdicts": [asdict(v) for v in VERDICTS],
     }
-    assert len(stored["misjudged"]) == 3
+    assert len(stored["misjudged"]) == 5
     assert str(tmp_path / "report.html") in capsys.readouterr().out
 
 
-MISTAKES = {("theirs", "shifted"), ("theirs", "vmap"), ("theirs", "in two steps")}
+MISTAKES = {("theirs", rule) for rule in ("shifted", "vmap", "in two steps", "a clipped gradient", "a masked softmax")}
 
 
 # --- one verdict ------------------------------------------------------------------------------------------------------
@@ -149,10 +163,21 @@ def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatc
     everything = compare_checkers.all_verdicts(CompareCheckers(), {"ours": None})
     wrong = {v.rule for v in everything if v.kind == "wrong"}
     right = {v.rule for v in everything if v.kind == "right"}
-    assert wrong == {rule.name for rule in compare_checkers.MUTANTS if not rule.equivalent}
-    assert right == {rule.name for rule in compare_checkers.CONTROLS} | {
-        rule.name for rule in compare_checkers.MUTANTS if rule.equivalent
-    }
+    planted, anybodys = compare_checkers.MUTANTS, compare_checkers.WRONG
+    assert wrong == {rule.name for rule in planted if not rule.equivalent} | {rule.name for rule in anybodys}
+    unusual = (*compare_checkers.CONTROLS, *compare_checkers.RIGHT)
+    assert right == {rule.name for rule in unusual} | {rule.name for rule in planted if rule.equivalent}
+
+
+def test_anybodys_functions_go_to_every_checker_as_they_stand():
+    example = next(e for e in compare_checkers.WRONG if e.name == "a layer that clips the cotangent at 10")
+    program, args = compare_checkers.prepared(None, example, 0)
+    assert program.fn is not None
+    assert len(args) == len(example.build(np.random.default_rng(0))["args"])
+    seen = []
+    found = verdict("ours", lambda *asked: seen.append(asked) or False, example, "wrong", 2)
+    assert seen == [(None, example, 0), (None, example, 1)]
+    assert (found.anybody, found.rejected) == (True, False)
 
 
 def test_a_rule_is_settled_at_the_first_case_that_rejects_it_or_at_the_last():

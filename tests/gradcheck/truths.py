@@ -1,6 +1,7 @@
 """What the right examples of anybody compute, once more in NumPy, and its gradient by differences in long double."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -144,6 +145,16 @@ def power_iteration(a):
     return v @ a @ v
 
 
+def interpolated(x, knots, values):
+    right = np.searchsorted(knots, x)
+    t = (x - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return (1 - t) * values[right - 1] + t * values[right]
+
+
+def row_sums(x, pointers):
+    return np.array([x[i:j].sum() for i, j in pairwise(pointers)])
+
+
 VALUES = {
     "a dense bias before batch norm": lambda x, w, b: batch_norm(x @ w + b),
     "a convolution's bias before batch norm": lambda x, w, b: np.maximum(batch_norm(convolved(x, w) + b), 0),
@@ -192,6 +203,10 @@ VALUES = {
     "a filter whose carry is float32": filtered,
     "smoothing with a float32 kernel": smoothed,
     "power iteration from float32": power_iteration,
+    "a permutation, taken back by its inverse": lambda x, order: x[order],
+    "a cross-entropy of probabilities": lambda logits, p: -(p * log_softmax(logits)).sum(axis=-1),
+    "sums over the rows of a sparse matrix": row_sums,
+    "interpolation on a grid": interpolated,
 }
 """By the name of the example; what is an estimator has no value of which its gradient were that."""
 
@@ -213,7 +228,7 @@ ESTIMATES = {
 
 
 def gradients(value, args, g, chosen, step):
-    """Jᵀg in those leaves of `args`, by differences of four points in long double; where NaN is moved, 0.
+    """Jᵀg in those leaves of `args`, by differences of four points in long double; of what is not finite 0.
 
     step: of the entry's own size.
     """
@@ -227,12 +242,12 @@ def gradients(value, args, g, chosen, step):
     base, found = floats(value(*jax.tree.unflatten(tree, leaves))), []
     for i in chosen:
         x, slopes = leaves[i], np.zeros(np.shape(leaves[i]))
-        for entry in np.ndindex(x.shape):
+        for entry in zip(*np.nonzero(np.isfinite(x)), strict=True) if x.ndim else [()]:
             h, moved = step * (np.abs(x[entry]) or 1), x.copy()
             for factor, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
                 moved[entry] = x[entry] + factor * h
                 slopes[entry] += weight * loss(i, moved) / (12 * h)
-        found.append(np.where(np.isnan(x.astype(float)), 0, slopes))
+        found.append(slopes)
     return found
 
 

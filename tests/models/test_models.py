@@ -7,6 +7,7 @@ import pytest
 
 from convnet import models
 from convnet.architectures.compared import default_widths
+from convnet.architectures.layers import Dense, Flatten
 
 CLASSES = 3
 IMAGE = (12, 10, 2)
@@ -235,3 +236,10 @@ def test_flatten_and_unflatten_are_inverse(random_variables):
     again = models.unflatten(flat)
     assert jax.tree.structure(again) == jax.tree.structure(variables)
     assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(variables), strict=True))
+
+
+def test_planned_bytes_are_at_least_those_of_weights_image_and_result():
+    layers = (Flatten(), Dense("dense", 50, bias=False))
+    planned = models.planned_bytes(models.Trunk(layers=layers), (20, 20, 1))
+    least = 4 * (400 * 50 + 400 + 50)
+    assert least <= planned <= 1.05 * least

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from convnet.gradcheck.checks.sources import (
 )
 from convnet.gradcheck.comparison import compare, tolerance
 from convnet.gradcheck.compiled import Leaves, as_float64, is_float, is_key, unit_roundoff
+from convnet.gradcheck.rounding import STEP
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -83,8 +85,10 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
         return Check("precisions", name, "untested", note=f"values or gradients overflow {dtype} at this point")
     scale = there.conditioning("value_and_vjp", there.leaves, g)
     excused = [*(np.ones(y.shape, bool) for y in there.outputs), *(~np.isfinite(x) for x in there.leaves)]
+    step = max(STEP, unit_roundoff(dtype))
+    noise = partial(there.noise, "value_and_vjp", there.leaves, g, step=step)
     check = there.compare(
-        "precisions", name, actual, expected, scale, lambda: there.noise("value_and_vjp", there.leaves, g),
+        "precisions", name, actual, expected, scale, noise,
         names=there.result_names, bound=tolerance(there.terms, dtype), dtype=dtype, excused=excused,
     )  # fmt: skip
     return replace(check, note=check.note or note)

@@ -24,7 +24,9 @@ from convnet.ops import AUTO, HAND, OpSet
 __all__ = ["audit_network"]
 
 NOT_JUDGED = (
-    Check("precisions", "float32 of the code beside the ops; bfloat16; float16", "untested", note="use audit for these"),
+    Check(
+        "precisions", "float32 of the code beside the ops; bfloat16; float16", "untested", note="use audit for these"
+    ),
     Check("scope", "second order; other transforms; randomness; images' gradient; other batches", "untested"),
 )
 """What an audit of a network says nothing about."""
@@ -65,10 +67,10 @@ def audit_network(
     with jax.enable_x64(True), np.errstate(all="ignore"):
         variables, images = jax.tree.map(_wide, variables), _wide(images)
 
-        def losses(ops: OpSet, variables):
+        def losses(ops: OpSet, variables, images=images):
             return getattr(ops, loss)(apply(ops, variables, images), labels)
 
-        value, calls = record(lambda ops, variables: jnp.mean(losses(ops, variables)), auto, variables)
+        value, calls = record(lambda ops, *point: jnp.mean(losses(ops, *point)), auto, variables, images)
         if not np.isfinite(value):
             raise ValueError(f"the loss is {value}: expected finite variables and images, and labels of known classes")
         report.checks.extend(_check_calls(calls, Judge(hand, auto, rng)))

@@ -1,7 +1,8 @@
 """Every op that a network calls, with the numbers that reach it from both sides: its arguments and its cotangent.
 
-One run of the network and of its reverse pass, not compiled, tells all of them. What stands inside `jit`, `scan` or
-`cond` is reached with these switched off; inside `vmap` and `checkpoint` JAX shows no numbers.
+One run of the network and of its reverse pass tells all of them. A compiled program can only hand out what stands
+outside of `jit`, `scan`, `cond` and the like; where it does not suffice these are switched off, and nothing is
+compiled. Inside `vmap` and `checkpoint` JAX then still shows no numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.gradcheck.compiled import QUICK
 from convnet.ops import OpSet
 
 
@@ -23,6 +25,8 @@ class Call:
 
     op: str
     settings: dict
+    compiled: bool = False
+    """Whether what it is given stands for numbers that are to come."""
     args: tuple | None = None
     """None where no run of the network shows them."""
     upstream: list | None = None
@@ -38,15 +42,16 @@ class Call:
         def note(seen: list) -> None:
             found = iter(seen)
             values = [next(found) if _is_float_array(leaf) else leaf for leaf in leaves]
-            if not _traced(values):
+            if self.compiled or not _traced(values):
                 self.args = jax.tree.unflatten(tree, values)
 
+        note(floats)  # all there is to know where nothing is differentiated
         passed = iter(_watched(floats, note))
         return jax.tree.unflatten(tree, [next(passed) if _is_float_array(leaf) else leaf for leaf in leaves])
 
     def returns(self, result: Any) -> Any:
         def note(cotangents: list) -> None:
-            if not _traced(cotangents):
+            if self.compiled or not _traced(cotangents):
                 self.upstream = cotangents
 
         leaves, tree = jax.tree.flatten(result)
@@ -67,14 +72,17 @@ def _watched(leaves: list, forward: Callable[[list], None], backward: Callable[[
 
     @jax.custom_vjp
     def same(leaves):
-        forward(leaves)
         return leaves
+
+    def up(leaves):
+        forward(leaves)
+        return leaves, None
 
     def down(_, cotangents):
         backward(cotangents)
         return (cotangents,)
 
-    same.defvjp(lambda leaves: (same(leaves), None), down)
+    same.defvjp(up, down)
     return same(leaves)
 
 
@@ -83,18 +91,17 @@ def instrumented(ops: OpSet, wrap: Callable[[str, Callable], Callable]) -> OpSet
     return OpSet(**{field.name: wrap(field.name, getattr(ops, field.name)) for field in fields(ops)})
 
 
-def record(objective: Callable[[OpSet, Any], Any], ops: OpSet, variables) -> tuple[float, list[Call]]:
+def record(objective: Callable, ops: OpSet, variables, images) -> tuple[float, list[Call]]:
     """(loss, every op called on the way to it in order; the loss's own is the last).
+
+    objective: `(ops, variables, images) -> loss`.
 
     Raises ValueError where `objective` calls no op but its loss, and where one does not compute in float64.
     """
-    value, calls = _run(objective, ops, variables)
-    if any(call.args is None for call in calls):
-        try:
-            with jax.disable_jit():
-                value, calls = _run(objective, ops, variables)
-        except Exception:  # code that runs only when compiled: what the first run showed must do
-            pass
+    try:
+        value, calls = _compiled(objective, ops, variables, images)
+    except jax.errors.UnexpectedTracerError:  # a call inside another transformation
+        value, calls = _eager(objective, ops, variables, images)
     if len(calls) < 2:
         raise ValueError("apply calls no op of the OpSet it is given: there is nothing to audit")
     for call in calls:
@@ -107,20 +114,52 @@ def record(objective: Callable[[OpSet, Any], Any], ops: OpSet, variables) -> tup
     return value, calls
 
 
-def _run(objective: Callable, ops: OpSet, variables) -> tuple[float, list[Call]]:
+def _compiled(objective: Callable, ops: OpSet, *point) -> tuple[float, list[Call]]:
     calls: list[Call] = []
 
+    def program(*point):
+        value = _run(objective, ops, point, calls, compiled=True)
+        return value, [_arrays(call.args) for call in calls], [call.upstream for call in calls]
+
+    value, args, upstream = jax.jit(program, compiler_options=QUICK)(*point)
+    for call, arrays, g in zip(calls, args, upstream, strict=True):
+        call.args, call.upstream = _with_arrays(call.args, arrays), g
+    return float(value), calls
+
+
+def _arrays(args: tuple) -> list:
+    return [leaf for leaf in jax.tree.leaves(args) if hasattr(leaf, "dtype")]
+
+
+def _with_arrays(args: tuple, arrays: list) -> tuple:
+    """Python's own numbers stay as they are."""
+    found = iter(arrays)
+    return jax.tree.map(lambda leaf: next(found) if hasattr(leaf, "dtype") else leaf, args)
+
+
+def _eager(objective: Callable, ops: OpSet, *point) -> tuple[float, list[Call]]:
+    calls: list[Call] = []
+    try:
+        with jax.disable_jit():
+            value = _run(objective, ops, point, calls)
+    except Exception:  # code that runs only when compiled
+        calls.clear()
+        value = _run(objective, ops, point, calls)
+    return float(value), calls
+
+
+def _run(objective: Callable, ops: OpSet, point: tuple, calls: list[Call], *, compiled: bool = False):
     def wrap(name, op):
         def watched(*args, **settings):
-            call = Call(name, settings)
+            call = Call(name, settings, compiled)
             calls.append(call)
             return call.returns(op(*call.takes(args), **settings))
 
         return watched
 
-    value, pull = jax.vjp(lambda variables: objective(instrumented(ops, wrap), variables), variables)
+    value, pull = jax.vjp(lambda *point: objective(instrumented(ops, wrap), *point), *point)
     pull(jnp.ones_like(value))
-    return float(value), calls
+    return value
 
 
 def _title(index: int, call: Call, variables) -> str:

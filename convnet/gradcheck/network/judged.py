@@ -18,6 +18,8 @@ from convnet.ops import OpSet
 PROBES = 8
 FACTORS = (-(2.0**-60), 2.0**-30, -(2.0**-10), 2.0**10, -(2.0**30), 2.0**60)
 """Cotangents are multiplied by these, which a linear rule hands on without rounding."""
+NARROW = {"int64": "int32", "uint64": "uint32"}
+"""What JAX makes of integers by default."""
 FACTORS32 = (2.0**-24, -(2.0**24))
 
 
@@ -138,9 +140,10 @@ def _worst(check: Callable[[float], Check], factors) -> Check:
 
 
 def _in_float32(call: Call, pair: Pair, g: Leaves, scales: list[Leaves]) -> Check:
-    """With JAX's defaults, where float64 does not exist, against the plain op in float64 at the same rounded numbers."""
+    """With JAX's defaults, where there is no float64, against the plain op in float64 at the same rounded numbers."""
     title = f"{call.title}, float32"
     leaves, constants = pair.ours.split(call.args, np.float32)
+    constants = [c.astype(NARROW.get(c.dtype.name, c.dtype)) for c in constants]
     rounded = [value.astype(np.float32) for value in g]
     wide = [[c.astype(np.float64) if c.dtype == np.float32 else c for c in part] for part in (leaves, constants)]
     expected = pair.reference(*wide, as_float64(rounded))

@@ -188,7 +188,7 @@ class Slopes:
             found = self._try(point, chosen)
             bent = bent or (found is not None and found.slope.bent)
             said += [found] if found is not None and not found.slope.bent else []
-            if said and said[-1].error <= 1 or len(said) == 2 or bent:
+            if (said and said[-1].error <= 1) or len(said) == 2 or bent:
                 break
         if not said:
             return Check("differences", name, "untested", rejected=1.0, note="every step crosses kinks"), bent

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from convnet.gradcheck.evidence.anybody import (
     right_accuracy,
+    right_arguments,
     right_calls,
     right_invariant,
     right_oracles,
     right_scales,
     wrong_arguments,
+    wrong_constants,
     wrong_digits,
+    wrong_mapped,
     wrong_unnamed,
     wrong_use,
     wrong_value,
@@ -23,11 +26,21 @@ from convnet.gradcheck.evidence.anybody.example import RIGHT_KINDS, WRONG_KINDS,
 __all__ = ["RIGHT", "RIGHT_KINDS", "WRONG", "WRONG_KINDS", "Example"]
 
 WRONG: tuple[Example, ...] = tuple(
-    example for room in (wrong_value, wrong_use, wrong_arguments, wrong_digits, wrong_unnamed) for example in room.WRONG
+    example
+    for room in (
+        wrong_value,
+        wrong_use,
+        wrong_mapped,
+        wrong_arguments,
+        wrong_constants,
+        wrong_digits,
+        wrong_unnamed,
+    )
+    for example in room.WRONG
 )
 
 RIGHT: tuple[Example, ...] = tuple(
     example
-    for room in (right_invariant, right_oracles, right_accuracy, right_scales, right_calls)
+    for room in (right_invariant, right_oracles, right_accuracy, right_scales, right_calls, right_arguments)
     for example in room.RIGHT
 )

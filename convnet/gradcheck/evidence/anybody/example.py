@@ -14,7 +14,7 @@ WRONG_KINDS = (
 )  # fmt: skip
 RIGHT_KINDS = (
     "zero by invariance", "faults of the reference", "oracles that break the complex step", "declared accuracy",
-    "saturated and mixed scales", "inf and NaN that belong there", "crashes",
+    "saturated and mixed scales", "inf and NaN that belong there", "crashes", "arguments with a meaning",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class Example:
     """What is wrong with it, or why somebody might object."""
     level: str = "standard"
     named: str = ""
-    """Of a fault that no audit at this point can show: what `untested` must name instead, as "other settings: axis"."""
+    """Of a fault that an audit at this point need not show: what `untested` must name instead, "other shapes" say."""
     shows: Callable[[dict], float] | None = None
     """The relative size of the fault, measured by JAX alone at what `build` returned; None for what is right."""
 

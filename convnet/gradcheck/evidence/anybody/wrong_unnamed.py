@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,20 +52,36 @@ def overflow_in_float16(rng):
     return {**call, "args": (call["args"][0].astype(np.float64),)}
 
 
-def _looked_at_one_by_one(x):
+def _silu(x):
     return x / (1 + jnp.exp(-x))
 
 
-def quick_look(rng):
-    """The rule for a single dtype, float64's left alone."""
-
+def slope_of_float16(rng):
     def backward(x, g):
         s = jax.nn.sigmoid(x)
         slope = s * (1 + x * (1 - s))
         return (g * (1.25 * slope if x.dtype == jnp.float16 else slope),)
 
-    value = _looked_at_one_by_one
+    value = _silu
     return dict(fn=with_vjp(value, lambda x: (value(x), x), backward), args=(rng.normal(size=6),), reference=value)
+
+
+def kernel_of_accelerators(rng):
+    """A kernel for accelerators, and what is run in its place elsewhere."""
+
+    def backward(x, g):
+        s = jax.nn.sigmoid(x)
+        if jax.default_backend() in ("gpu", "tpu"):
+            return (g * s * (1 - s),)  # of the sigmoid
+        return (g * s * (1 + x * (1 - s)),)
+
+    value = _silu
+    return dict(fn=with_vjp(value, lambda x: (value(x), x), backward), args=(rng.normal(size=6),), reference=value)
+
+
+def _as_on_an_accelerator(call: dict) -> float:
+    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        return shown.shown(shown.gradient)(call)
 
 
 WRONG = tuple(
@@ -87,13 +105,19 @@ WRONG = tuple(
             shown.shown(shown.gradient, dtype="float16"),
         ),
         (
-            "a SiLU whose slope is wrong in float16", quick_look, "float16 is not looked at", "standard", "float16",
+            "a SiLU whose slope is wrong in float16", slope_of_float16, "float16 is not looked at",
+            "standard", "float16",
             shown.shown(shown.gradient, dtype="float16"),
         ),
         (
             "a layer norm of a wrong third order, looked at quickly", wrong_digits.third_order_of_a_layer_norm,
             "the quick level leaves higher orders out", "quick", "higher orders",
             shown.shown(shown.derivative(3)),
+        ),
+        (
+            "a SiLU with another kernel on accelerators", kernel_of_accelerators,
+            "what runs here is not what runs there",
+            "standard", "other devices", _as_on_an_accelerator,
         ),
     )
 )  # fmt: skip

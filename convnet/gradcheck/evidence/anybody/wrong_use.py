@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
 from convnet.gradcheck.evidence.anybody import shown
@@ -65,87 +64,6 @@ def overflowing_value(rng):
     return dict(fn=fn, args=(rng.uniform(80, 120, size=(3, 5)),), reference=lambda x: jax.nn.logsumexp(x, axis=-1))
 
 
-# --- mapped -----------------------------------------------------------------------------------------------------------
-
-
-def value_of_the_whole_batch(rng):
-    @custom_vmap
-    def centred(x):
-        return x - x.mean()
-
-    @centred.def_vmap
-    def _(size, mapped, x):
-        del size, mapped
-        return x - x.mean(), True
-
-    fn = with_vjp(centred, lambda x: (centred(x), None), lambda _, g: (g - g.mean(),))
-    return dict(fn=fn, args=(rng.normal(1, 1, size=6),), reference=lambda x: x - x.mean())
-
-
-ROWS = 6
-
-
-def ids_of_the_first_example(rng):
-    @custom_vmap
-    def scattered(ids, g):
-        return jnp.zeros((ROWS, g.shape[-1]), g.dtype).at[ids].add(g)
-
-    @scattered.def_vmap
-    def _(size, mapped, ids, g):
-        shared = ids[0] if mapped[0] else ids
-        g = g if mapped[1] else jnp.broadcast_to(g, (size, *g.shape))
-        return jax.vmap(lambda one: jnp.zeros((ROWS, one.shape[-1]), one.dtype).at[shared].add(one))(g), True
-
-    def looked_up(table, ids):
-        return table[ids]
-
-    fn = with_vjp(looked_up, lambda table, ids: (table[ids], ids), lambda ids, g: (scattered(ids, g), None))
-    args = rng.normal(size=(ROWS, 3)), rng.integers(ROWS, size=5).astype(np.int32)
-    return dict(fn=fn, args=args, reference=looked_up)
-
-
-def _gradient_at_mapped_ids(call: dict) -> float:
-    table, ids = call["args"]
-    several = np.stack([ids, (ids + 1) % ROWS])
-    g = np.random.default_rng(7).normal(size=(len(ids), table.shape[1]))
-
-    def gradient(f, ids):
-        return jax.vjp(lambda table: f(table, ids), jnp.asarray(table))[1](jnp.asarray(g))[0]
-
-    with jax.enable_x64(True):
-        pair = [jax.vmap(lambda ids, f=f: gradient(f, ids))(several) for f in (call["fn"], call["reference"])]
-    return shown.relative([np.asarray(pair[0])], [np.asarray(pair[1])])
-
-
-def one_level_of_mapping(rng):
-    def on_the_host(g):
-        g = np.asarray(g)
-        axis = 1 if g.ndim == 2 else 0  # a batch, or a single sequence
-        return np.flip(np.cumsum(np.flip(g, axis).astype(np.float64), axis), axis).astype(g.dtype)
-
-    def backward(_, g):
-        result = jax.ShapeDtypeStruct(g.shape, g.dtype)
-        return (jax.pure_callback(on_the_host, result, g, vmap_method="broadcast_all"),)
-
-    def value(x):
-        return jnp.cumsum(x)
-
-    fn = with_vjp(value, lambda x: (value(x), None), backward)
-    return dict(fn=fn, args=(rng.normal(size=4),), reference=value, oracle=np.cumsum)
-
-
-def _gradient_of_mapped_cotangents(call: dict) -> float:
-    """One level is right, two are not."""
-    (x,) = call["args"]
-    g = np.random.default_rng(7).normal(size=(2, 3, x.size))
-
-    def gradient(f):
-        return jax.vmap(jax.vmap(lambda g: jax.vjp(f, jnp.asarray(x))[1](g)[0]))(jnp.asarray(g))
-
-    with jax.enable_x64(True):
-        return shown.relative(*([np.asarray(gradient(call[name]))] for name in ("fn", "reference")))
-
-
 # --- called plainly, and one argument at a time -----------------------------------------------------------------------
 
 
@@ -177,6 +95,30 @@ def wrong_where_the_numerator_is_a_number(rng):
     return dict(fn=fn, args=args, reference=jnp.divide, oracle=np.divide)
 
 
+def wrong_where_one_output_is_used(rng):
+    """Mean and variance of a row."""
+
+    def moments(x):
+        return x.mean(axis=-1), x.var(axis=-1)
+
+    def backward(x, cotangents):
+        for_mean, for_variance = cotangents
+        centred = 2 * (x - x.mean(axis=-1, keepdims=True)) / x.shape[-1]
+        if isinstance(for_variance, SymbolicZero):
+            return (jnp.broadcast_to(for_mean[:, None], x.shape),)  # / n, forgotten
+        if isinstance(for_mean, SymbolicZero):
+            return (for_variance[:, None] * centred,)
+        return (for_mean[:, None] / x.shape[-1] + for_variance[:, None] * centred,)
+
+    fn = jax.custom_vjp(moments)
+    fn.defvjp(lambda x: (moments(x.value), x.value), backward, symbolic_zeros=True)
+    return dict(fn=fn, args=(rng.normal(size=(3, 5)),), reference=moments)
+
+
+def _gradient_of_the_first_output(f, floats, g):
+    return jax.vjp(lambda *x: f(*x)[0], *floats)[1](g[0])
+
+
 WRONG = tuple(
     Example(name, "as users run it", build, note, shows=shows)
     for name, build, note, shows in (
@@ -196,25 +138,16 @@ WRONG = tuple(
             shown.shown(shown.value, dtype="float32"),
         ),
         (
-            "centring that takes the mean of the whole batch under vmap", value_of_the_whole_batch,
-            "a batching rule that is wrong, under a gradient that is right",
-            shown.shown(shown.mapped(shown.value)),
-        ),
-        (
-            "a look-up that takes the ids of the first example for all", ids_of_the_first_example,
-            "wrong where ids are mapped", _gradient_at_mapped_ids,
-        ),
-        (
-            "a cumulative sum whose gradient knows one level of vmap", one_level_of_mapping,
-            "a callback that takes its first axis for the batch", _gradient_of_mapped_cotangents,
-        ),
-        (
             "a variance of n − 1 outside of jit", other_value_outside_of_jit,
             "a short cut for numbers, another function for tracers", shown.shown(shown.value),
         ),
         (
             "a quotient that is wrong where its numerator is a number", wrong_where_the_numerator_is_a_number,
             "the rule for symbolic zeros forgets a factor", shown.shown(shown.gradient_alone(1)),
+        ),
+        (
+            "a mean and a variance, wrong where the mean alone is used", wrong_where_one_output_is_used,
+            "a cotangent that is no array of zeros, but none", shown.shown(_gradient_of_the_first_output),
         ),
     )
 )  # fmt: skip

@@ -73,6 +73,32 @@ def rounded_for_memory(rng):
     return dict(fn=with_vjp(_silu, forward, backward), args=(rng.normal(size=(3, 4)),), reference=_silu)
 
 
+def other_value_where_compiled(rng):
+    def forward(x, w, b):
+        try:
+            numbers = [np.asarray(a) for a in (x, w, b)]
+        except jax.errors.TracerArrayConversionError:
+            return x @ w, (x, w)
+        return jnp.asarray(numbers[0] @ numbers[1] + numbers[2]), (x, w)
+
+    fn = with_vjp(_affine, forward, lambda kept, g: (g @ kept[1].T, kept[0].T @ g, g.sum(axis=0)))
+    return dict(fn=fn, args=_affine_args(rng), reference=_affine)
+
+
+def _compiled_value_beside_gradient(f, floats, g):
+    return jax.jit(lambda *x: shown.value_beside_gradient(f, x, g))(*floats)
+
+
+def rounded_in_float32(rng):
+    def forward(x, w):
+        if x.dtype == jnp.float32:
+            return (x.astype(jnp.bfloat16) @ w.astype(jnp.bfloat16)).astype(x.dtype), (x, w)
+        return x @ w, (x, w)
+
+    fn = with_vjp(jnp.matmul, forward, lambda kept, g: (g @ kept[1].T, kept[0].T @ g))
+    return dict(fn=fn, args=(rng.normal(size=(4, 3)), rng.normal(size=(3, 5))), reference=jnp.matmul)
+
+
 # --- the rule as a function of g --------------------------------------------------------------------------------------
 
 
@@ -102,6 +128,25 @@ clipped = _layer_whose_cotangent(lambda g: jnp.clip(g, -10, 10))
 dropped = _layer_whose_cotangent(lambda g: jnp.where(jnp.abs(g) < 1e-6, 0, g))
 detached = _layer_whose_cotangent(lax.stop_gradient)
 clipped_by_norm = _layer_whose_cotangent(lambda g: g * jnp.minimum(1, 100 / jnp.linalg.norm(g)))
+
+
+def guarded(rng):
+    def centred(x):
+        return x - x.mean(axis=-1, keepdims=True)
+
+    def backward(_, g):
+        """A row of equal cotangents has no spread to divide by."""
+        mean = g.mean(axis=-1, keepdims=True)
+        spread = jnp.sqrt(jnp.mean((g - mean) ** 2, axis=-1, keepdims=True))
+        return (jnp.where(spread > 0, spread * ((g - mean) / jnp.where(spread > 0, spread, 1)), g),)
+
+    fn = with_vjp(centred, lambda x: (centred(x), None), backward)
+    return dict(fn=fn, args=(rng.normal(size=(3, 4)),), reference=centred)
+
+
+def _gradients_of_ones_and_others(f, floats, g):
+    """What is expected of ones is 0; beside it stands what is not."""
+    return jnp.stack([shown.gradient_of_ones(f, floats, g)[0], shown.gradient(f, floats, g)[0]])
 
 
 def _smoothed(x):
@@ -136,6 +181,14 @@ VALUE = (
         "a SiLU that is rounded to bfloat16 where it is differentiated", "value", rounded_for_memory,
         "what is stored for others is also returned", shows=shown.shown(shown.value_beside_gradient),
     ),
+    Example(
+        "a dense layer that forgets its bias where its gradient is compiled", "value", other_value_where_compiled,
+        "the forward rule has a short cut for numbers", shows=shown.shown(_compiled_value_beside_gradient),
+    ),
+    Example(
+        "a product in bfloat16 where it is differentiated in float32", "value", rounded_in_float32,
+        "the forward rule multiplies otherwise", shows=shown.shown(shown.value_beside_gradient, dtype="float32"),
+    ),
 )  # fmt: skip
 
 LINEAR = (
@@ -158,6 +211,10 @@ LINEAR = (
     Example(
         "a filter whose gradient is differentiated the wrong way", "linear in g", wrong_way_back,
         "the rule of its rule is itself, not its transpose", shows=shown.shown(shown.derivative_in_g),
+    ),
+    Example(
+        "centring that hands equal cotangents on", "linear in g", guarded,
+        "a sum of the results has such, and the gradient 0", shows=shown.shown(_gradients_of_ones_and_others),
     ),
 )  # fmt: skip
 
