@@ -19,6 +19,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 N ?=
+# What Python has compiled of this project it keeps beside the source, where git ignores it, though the environment may
+# say otherwise, as that of a container often does: every process of the tests would compile all of it again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: compare claims exercise look look-cifar audit test bench lint package readme lock clean
 

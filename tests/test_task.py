@@ -25,8 +25,8 @@ LOGITS, LABELS = np.float32([[2.0, 1.0, 0.5], [0.0, 0.2, 0.1]]), np.int32([0, 2]
 )
 def test_losses(settings, expected, opset):
     loss = make_loss(RunConfig(train=TrainConfig(**settings)), opset)
-    np.testing.assert_allclose(loss(LOGITS, LABELS), [expected(*row) for row in zip(LOGITS, LABELS, strict=True)],
-                               rtol=1e-5)  # fmt: skip
+    values = [expected(*row) for row in zip(LOGITS, LABELS, strict=True)]
+    np.testing.assert_allclose(jax.jit(loss)(LOGITS, LABELS), values, rtol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [ops.HAND, ops.AUTO], ids=["hand", "auto"])
@@ -34,6 +34,11 @@ def test_losses(settings, expected, opset):
 def test_a_traced_smoothing_has_the_value_and_gradient_of_a_fixed_one(smoothing, opset):
     fixed = make_loss(RunConfig(train=TrainConfig(label_smoothing=smoothing)), opset)
     traced = make_loss(RunConfig(), opset, jnp.float32(smoothing))
-    np.testing.assert_allclose(traced(LOGITS, LABELS), fixed(LOGITS, LABELS), rtol=1e-5)
-    slopes = [jax.grad(lambda z, loss=loss: loss(z, LABELS).sum())(LOGITS) for loss in (traced, fixed)]
-    np.testing.assert_allclose(*slopes, rtol=1e-5, atol=1e-6)
+
+    @jax.jit
+    def values_and_slopes(z):
+        return [(loss(z, LABELS), jax.grad(lambda z, loss=loss: loss(z, LABELS).sum())(z)) for loss in (traced, fixed)]
+
+    (value, slope), (expected, expected_slope) = values_and_slopes(LOGITS)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(slope, expected_slope, rtol=1e-5, atol=1e-6)

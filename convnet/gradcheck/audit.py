@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.gradcheck.arguments import check_call, is_key, is_static, unit_roundoff
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.comparison import tolerance
-from convnet.gradcheck.compiled import CompiledFunction, check_call, is_key, is_static, unit_roundoff
+from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.oracle import Oracle
 from convnet.gradcheck.subject import LEVELS, Subject, Untested
 from convnet.gradcheck.terms import computes_in, draws, open_ended, summed_terms

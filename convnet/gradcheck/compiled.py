@@ -12,56 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from convnet.gradcheck.arguments import Leaves, cast, check_call, is_float, is_static
+
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation."""
-
-Leaves = list[np.ndarray]
 
 
 def _jit(f: Callable) -> Callable:
     return jax.jit(f, compiler_options=QUICK)
 
 
-def is_static(leaf) -> bool:
-    """Python's own integers, booleans and strings are settings (a window, say), which must stay what they are."""
-    return isinstance(leaf, int | str)
-
-
-def is_key(leaf) -> bool:
-    """Keys of `jax.random` are passed on as they are: NumPy has no such dtype."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def is_float(leaf) -> bool:
-    """Whether there is something to differentiate in."""
-    return not is_static(leaf) and not is_key(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-
-
-def _cast(leaf, dtype):
-    if is_static(leaf) or is_key(leaf):
-        return leaf
-    return np.asarray(leaf, dtype) if is_float(leaf) else np.asarray(leaf)
-
-
 class BadCall(ValueError):
     """The function refuses these arguments."""
-
-
-def check_call(args, argnums, settings) -> None:
-    """What JAX would only stumble over."""
-    if not isinstance(args, tuple | list):
-        raise ValueError(f"args is a {type(args).__name__}: expected a tuple of the function's positional arguments")
-    if settings is not None and not isinstance(settings, Mapping):
-        raise ValueError(f"settings is {settings!r}: expected a mapping of keyword arguments")
-    if not (argnums is None or isinstance(argnums, int | tuple | list | range)):
-        raise ValueError(f"argnums is {argnums!r}: expected an int or a tuple of ints")
-    for leaf in jax.tree.leaves(args):
-        if is_static(leaf) or is_key(leaf):
-            continue
-        if np.asarray(leaf).dtype.kind in "OSU":
-            raise ValueError(f"args hold a {type(leaf).__name__}: expected arrays")
-        if np.asarray(leaf).dtype.kind == "c":
-            raise ValueError("args hold complex numbers: expected real ones")
 
 
 class CompiledFunction:
@@ -154,7 +116,7 @@ class CompiledFunction:
 
     def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
         """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
-        leaves = [_cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
+        leaves = [cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
         chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
         others = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
         return chosen, [leaf for leaf in others if not is_static(leaf)]
@@ -319,12 +281,15 @@ class CompiledFunction:
 
         return _jit(run)
 
+    @cached_property
+    def of_each_result(self) -> Callable:
+        """Jᵀg of each result by itself, stacked: a rule is then told that the others are not used."""
 
-def as_float64(arrays: Sequence) -> Leaves:
-    """NumPy copies to compute with."""
-    return [np.asarray(a).astype(np.float64) for a in arrays]
+        def run(leaves, constants, g):
+            def alone(i):
+                value, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
+                return pull(g[i].astype(value.dtype))[0]
 
+            return jax.tree.map(lambda *parts: jnp.stack(parts), *map(alone, range(len(g))))
 
-def unit_roundoff(dtype) -> float:
-    """u: half the distance from 1 to the next number."""
-    return float(jnp.finfo(dtype).eps) / 2
+        return _jit(run)

@@ -49,13 +49,14 @@ def intermediate_noise(
     """
     flat = jax.tree.leaves(inputs)
     base = [
-        np.asarray(value, np.float64)
-        for value in _evaluate(closed.jaxpr, closed.consts, flat, lambda value, roundings: value)
+        np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, lambda value, _: value)
     ]
     squares = [np.zeros(value.shape) for value in base]
 
-    def wiggle(value, roundings: int):
-        size = value if roundings == 1 else roundings * jnp.maximum(jnp.abs(value), 1)
+    def wiggle(value, equation):
+        size = value * np.sqrt(equation.params.get("length", 1))  # a scan rounds once a round
+        if equation.primitive.name in ROUNDINGS:
+            size = ROUNDINGS[equation.primitive.name] * jnp.maximum(jnp.abs(value), 1)
         return value + (step * rng.choice([-1.0, 1.0], np.shape(value)) * size).astype(value.dtype)
 
     for _ in range(probes):
@@ -83,8 +84,7 @@ def _results(equation, given: list, wiggle: Callable) -> Sequence:
     results = _alone(equation, given)
     if equation.primitive.name in EXACT.split():
         return results
-    roundings = ROUNDINGS.get(equation.primitive.name, 1)
-    return [wiggle(r, roundings) if jnp.issubdtype(r.dtype, np.floating) else r for r in results]
+    return [wiggle(r, equation) if jnp.issubdtype(r.dtype, np.floating) else r for r in results]
 
 
 def _alone(equation, given: list) -> Sequence:

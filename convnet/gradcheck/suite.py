@@ -10,9 +10,9 @@ from functools import cache
 import jax
 import numpy as np
 
+from convnet.gradcheck.arguments import unit_roundoff
 from convnet.gradcheck.audit import Auditor
 from convnet.gradcheck.comparison import errors_in_ulps
-from convnet.gradcheck.compiled import unit_roundoff
 from convnet.gradcheck.difference import differences
 from convnet.gradcheck.evidence import CONTROLS, CONVENTIONS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.evidence.anybody import RIGHT, WRONG

@@ -17,8 +17,8 @@ from benchmarks.device.part import main as run_part
 ROOT = Path(__file__).resolve().parents[2]
 
 
-IN_THEIR_OWN = ("audit", "determinism", "formulations")
-"""Parts that are begun as users begin them: two that start processes, and one that does not."""
+IN_THEIR_OWN = ("audit",)
+"""Parts that are begun as users begin them: one that starts processes. One that does not has a test below."""
 
 
 @pytest.mark.slow

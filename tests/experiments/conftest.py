@@ -7,6 +7,7 @@ import pytest
 
 from convnet.ablation import Replicates
 from tests.experiments.ablations import GRID, run
+from tests.pictures import unseen_pictures  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,8 @@ from convnet.run import Trainer
 from convnet.settings import content_hash, from_dict
 from tests.experiments.ablations import BASE, GRID, row_of, rows_of, run
 
+pytestmark = pytest.mark.usefixtures("unseen_pictures")
+
 # --- what it writes ---------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ import pytest
 from convnet.ablation.cells import parse_shard, share
 from tests.experiments.ablations import BASE, FACTORS, GRID, row_of, rows_of, run
 
+pytestmark = pytest.mark.usefixtures("unseen_pictures")
+
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ def run(monkeypatch, *args):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, unseen_pictures):
     """An empty directory to run in, and no processes: every op has one report, of an audit done once."""
     report = suite.audit_case("relu", level="quick", stages=["hygiene", "elementwise"])
 

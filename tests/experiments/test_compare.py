@@ -15,6 +15,8 @@ from convnet.recipes import RECIPES
 from convnet.run import load_result
 from convnet.settings import content_hash, from_dict
 
+pytestmark = pytest.mark.usefixtures("unseen_pictures")
+
 FAST = ["--models", "linear", "mlp", "--seeds", "2", "--train.epochs", "2"]
 
 

@@ -57,6 +57,7 @@ def test_every_section_is_on_the_page_in_order(run, tmp_path, capsys):
         assert list((tmp_path / "look" / folder).glob(f"*.{kind}"))
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_only_the_sections_that_are_asked_for(run, tmp_path):
     assert look(run, tmp_path / "look", "--sections", "training", "layers") == 0
     titles = re.findall("<h2>(.*?)</h2>", (tmp_path / "look" / "report.html").read_text(encoding="utf-8"))
@@ -69,6 +70,7 @@ def test_beside_the_run_unless_told_otherwise(run):
     assert (run / "look-quick" / "report.html").exists()
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_images_of_ones_own(run, tmp_path):
     Image.new("RGB", (20, 10), (255, 0, 0)).save(tmp_path / "red one.png")
     assert look(run, tmp_path / "look", "--sections", "image", "--images", str(tmp_path / "red one.png")) == 0
@@ -76,12 +78,14 @@ def test_images_of_ones_own(run, tmp_path):
     assert "red one.png (made grey, resized from 10×20)" in html
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_units_that_are_asked_for(run, tmp_path):
     assert look(run, tmp_path / "look", "--sections", "units", "--units", "conv1_relu:2") == 0
     with np.load(tmp_path / "look" / "arrays" / "units-of-conv1-relu.npz") as arrays:
         assert arrays["units"].tolist() == [2]
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_the_same_seed_gives_the_same_numbers(run, tmp_path):
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         assert look(run, tmp_path / name, "--sections", "inversion", "--seed", seed) == 0
@@ -116,6 +120,7 @@ def test_a_directory_that_is_no_run_or_holds_something_else(run, tmp_path, capsy
     assert "to-mother.txt" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_a_linear_model_has_a_page_too(tmp_path):
     run = train(Linear(), tmp_path / "linear")
     assert look(run, tmp_path / "look", "--sections", "layers", "weights", "classes", "trust") == 0

@@ -152,6 +152,7 @@ def test_a_run_that_diverged_diverges_again(tmp_path, capsys):
     assert reproduce.main([str(tmp_path / "run")]) == 1
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_a_cell_of_a_comparison(tmp_path):
     assert compare.main(["--models", "linear", "--seeds", "1", "--train.epochs", "2", "--out", str(tmp_path)]) == 0
     (cell,) = tmp_path.glob("*/manifest.json")

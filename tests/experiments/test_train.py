@@ -13,6 +13,8 @@ from convnet.progress import Lines
 from convnet.recipes import RECIPES
 from convnet.record import metrics_hash, read_manifest, read_metrics
 
+pytestmark = pytest.mark.usefixtures("unseen_pictures")
+
 FAST = ["--model.name", "linear", "--train.epochs", "3", "--seed", "4", "--every-epoch"]
 
 

@@ -10,6 +10,7 @@ from convnet import architectures, trial
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 @pytest.mark.parametrize(
     ("difference", "code", "line"),
     [

@@ -1,6 +1,7 @@
 """Whole networks: the hand-derived backward pass equals autodiff's, layer by layer, and is the OpSet's alone."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -37,13 +38,17 @@ def batch(rng, dtype=np.float64):
 
 def gradients(model, opset, variables, images, labels):
     """(loss, gradient in every parameter and in the images)."""
+    return compiled(model, opset)(variables, images, labels)
 
-    def loss(variables, images):
+
+@cache
+def compiled(model, opset):
+    def loss(variables, images, labels):
         rngs = {"dropout": jax.random.key(5)}
         logits = model.clone(ops=opset).apply(variables, images, train=True, rngs=rngs)
         return jnp.mean(opset.softmax_cross_entropy(logits, labels))
 
-    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)), compiler_options=QUICK)(variables, images)
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)), compiler_options=QUICK)
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS.values(), ids=VARIANTS)

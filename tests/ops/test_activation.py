@@ -74,6 +74,20 @@ def _slopes(f):
     return jax.jit(lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1])
 
 
+LENGTH = 60
+
+
+def measured(name, x):
+    """(value, value without our gradient, slope) at up to LENGTH numbers: one program for each dtype."""
+    full = jnp.asarray(np.resize(np.asarray(x), LENGTH))
+    return [np.asarray(result)[: len(x)] for result in _measured(name)(full)]
+
+
+@cache
+def _measured(name):
+    return jax.jit(lambda x: (ALL[name](x), FORWARD[name](x), slopes(ALL[name], x)))
+
+
 @cache
 def second_slopes(f):
     """f″ by forward over forward, and by reverse over reverse."""
@@ -100,8 +114,9 @@ def test_values_and_slopes(name, dtype, rng, x64):
     """XLA's exp and tanh are good to a few units, and each rule may add one per factor. The tails have a test below."""
     x = jnp.asarray(rng.normal(size=(40,)) * 2, dtype)
     value, slope = EXACT[name]
-    assert (relative_error(jax.jit(ALL[name])(x), value, x) <= 8 * condition(x, value, slope)).all()
-    assert (relative_error(slopes(ALL[name], x), slope, x, floor=1.0) <= 8).all()
+    values, _, found = measured(name, x)
+    assert (relative_error(values, value, x) <= 8 * condition(x, value, slope)).all()
+    assert (relative_error(found, slope, x, floor=1.0) <= 8).all()
 
 
 TAILS = {  # name: (how far out a slope is not 0 yet in float64, in float32, how much it amplifies a rounding of x)
@@ -122,14 +137,14 @@ def test_slopes_keep_their_relative_accuracy_in_the_tails(name, dtype, x64):
     x = np.geomspace(2, reach[dtype == "float32"], 30)
     x = jnp.asarray(np.concatenate([x, -x]), dtype)
     bound = 64 * np.array([amplification(v) for v in x.tolist()])
-    assert (relative_error(slopes(ALL[name], x), EXACT[name][1], x) <= bound).all()
+    assert (relative_error(measured(name, x)[-1], EXACT[name][1], x) <= bound).all()
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_gradient_is_slope_times_g(name, rng, x64):
     x, g = rng.normal(size=(2, 3, 4, 2)), rng.normal(size=(2, 3, 4, 2))
-    dx = jax.jit(lambda x, g: jax.vjp(ALL[name], x)[1](g)[0])(x, g)
-    np.testing.assert_array_max_ulp(np.asarray(dx), np.asarray(slopes(ALL[name], x)) * g, 4)
+    dx, slope = jax.jit(lambda x, g: (jax.vjp(ALL[name], x)[1](g)[0], slopes(ALL[name], x)))(x, g)
+    np.testing.assert_array_max_ulp(np.asarray(dx), np.asarray(slope) * g, 4)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (0, 2), (2, 1, 3), (2, 3, 1, 2, 2)])
@@ -144,9 +159,9 @@ def test_any_shape(name, shape):
 def test_extreme_inputs_give_finite_values_and_slopes(name, dtype, x64):
     largest, smallest = float(jnp.finfo(dtype).max), float(jnp.finfo(dtype).tiny)
     x = jnp.asarray([1e4, -1e4, 100.0, -100.0, largest, -largest, smallest, -smallest, 0.0, -0.0], dtype)
-    for op in (ALL[name], FORWARD[name]):
-        assert np.isfinite(np.asarray(op(x), np.float64)).all()
-    slope = np.asarray(slopes(ALL[name], x), np.float64)
+    value, of_forward, slope = (result.astype(np.float64) for result in measured(name, x))
+    assert np.isfinite(value).all()
+    assert np.isfinite(of_forward).all()
     assert np.isfinite(slope).all()
     overshoot = {"gelu": 0.13, "exact gelu": 0.13, "silu": 0.13, "hard_swish": 0.5}.get(name, 0)  # they dip below 0
     assert ((slope >= -overshoot) & (slope <= 1 + overshoot)).all()
@@ -156,8 +171,9 @@ def test_extreme_inputs_give_finite_values_and_slopes(name, dtype, x64):
 
 @pytest.mark.parametrize("name", ALL)
 def test_nan_stays_nan(name):
-    for op in (ALL[name], FORWARD[name]):
-        np.testing.assert_array_equal(np.isnan(op(jnp.array([1.0, np.nan, -1.0]))), [False, True, False])
+    *both, _ = measured(name, np.float32([1.0, np.nan, -1.0]))
+    for values in both:
+        np.testing.assert_array_equal(np.isnan(values), [False, True, False])
 
 
 def test_second_derivatives(rng, x64):
@@ -188,13 +204,14 @@ def test_second_derivatives(rng, x64):
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
 def test_slopes_at_zero(zero):
-    assert jax.grad(relu)(zero * jnp.ones(())) == 0
-    assert jax.grad(relu.forward)(zero * jnp.ones(())) == 0
-    assert jax.grad(leaky_relu)(zero * jnp.ones(())) == np.float32(0.01)
-    assert jax.grad(partial(leaky_relu, negative_slope=3.0))(zero * jnp.ones(())) == 3
+    x = np.full(1, zero, np.float32)
+    assert slopes(relu, x) == 0
+    assert slopes(relu.forward, x) == 0
+    assert slopes(leaky_relu, x) == np.float32(0.01)
+    assert slopes(partial(leaky_relu, negative_slope=3.0), x) == 3
     for name in ("gelu", "exact gelu", "softplus", "silu"):  # smooth, but some ways of writing them are not
-        assert jax.grad(ALL[name])(zero * jnp.ones(())) == 0.5
-        assert jax.grad(FORWARD[name])(zero * jnp.ones(())) == 0.5
+        assert slopes(ALL[name], x) == 0.5
+        assert slopes(FORWARD[name], x) == 0.5
 
 
 def test_slopes_of_hard_swish_at_its_kinks():
@@ -286,23 +303,34 @@ def test_what_is_dropped_cannot_poison():
 
 
 @cache
-def compiled_slope(op):
-    return jax.jit(jax.value_and_grad(op))
+def compiled_slopes(op):
+    """(values and slopes of an array and of Python's number), in one program."""
+    return jax.jit(lambda *numbers: [jax.value_and_grad(op)(number) for number in numbers])
 
 
-@pytest.mark.parametrize("number", [0.0, 0.5, -1.25, np.float32(0.5), np.array(0.5, np.float32)], ids=repr)
-@pytest.mark.parametrize(
-    "op", [*ALL.values(), *FORWARD.values()], ids=[*ALL, *(f"{name}, forward" for name in FORWARD)]
-)
+NUMBERS = (0.0, 0.5, -1.25, np.float32(0.5), np.array(0.5, np.float32))
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+@pytest.mark.parametrize("op", ALL.values(), ids=ALL)
 def test_single_numbers(op, number):
     """Value and slope of an array; Python's are weakly typed, and take on the dtype of what they meet."""
-    expected = compiled_slope(op)(jnp.float32(number))
-    for actual in (jax.value_and_grad(op)(number), compiled_slope(op)(number)):
+    expected, compiled = compiled_slopes(op)(np.float32(number), number)
+    for actual in (jax.value_and_grad(op)(number), compiled):
         assert [part.dtype for part in actual] == [np.float32, np.float32]
         np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)  # the slope of silu cancels
     assert op(number).weak_type == (type(number) is float)
     assert (op(number) * jnp.ones(2, jnp.bfloat16)).dtype == (jnp.bfloat16 if type(number) is float else jnp.float32)
     assert jax.jvp(op, (number,), (number,))[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+@pytest.mark.parametrize("op", FORWARD.values(), ids=FORWARD)
+def test_single_numbers_without_our_gradient(op, number):
+    expected, actual = compiled_slopes(op)(np.float32(number), number)
+    assert [part.dtype for part in actual] == [np.float32, np.float32]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
+    assert jax.eval_shape(op, number).weak_type == (type(number) is float)
 
 
 @pytest.mark.parametrize("op", [dropout, dropout.forward])

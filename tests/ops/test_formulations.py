@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -59,18 +59,22 @@ FEW = ("3x3, cropped below, strips of four", "5x4, strips of two", "7x5", "depth
 
 def fitting():
     """Every formulation at every layer it can compute, in float64; at the first of them in all precisions, and at one
-    with a stride that leaves its phases different lengths. Of the others those of FEW; the rest is for the sweep."""
-    seen = set()
+    with a stride that leaves its phases different lengths. Of the others those of FEW; the rest is for the sweep.
+
+    (label, layer) -> (map, formulation, dtypes, whether it is for the sweep)."""
+    found, seen = {}, set()
     for name, case in LAYERS.items():
         for which, form in FORMS:
             if form.fits(layer(*case)):
-                where = "" if form in ON_CPU[which] else ", elsewhere"
-                label = f"{which} {form.name}{where}"
+                label = f"{which} {form.name}" + ("" if form in ON_CPU[which] else ", elsewhere")
                 usual = label in seen and name != "5x4, stride (2, 3)"
                 dtypes = ("float64",) if usual else ("float64", "float32", "bfloat16")
                 seen.add(label)
-                marks = pytest.mark.sweep if usual and name not in FEW else ()
-                yield pytest.param(which, form, *case, dtypes, id=f"{label}: {name}", marks=marks)
+                found[label, name] = which, form, dtypes, usual and name not in FEW
+    return found
+
+
+FITTING = fitting()
 
 
 def operands(rng, which, x, w, at):
@@ -79,22 +83,59 @@ def operands(rng, which, x, w, at):
     return x, w, g, {"correlate": (x, w), "input_gradient": (g, w), "kernel_gradient": (x, g)}[which]
 
 
-@pytest.mark.parametrize(("which", "form", "x", "w", "settings", "dtypes"), list(fitting()))
-def test_every_formulation_that_fits_computes_the_definition(which, form, x, w, settings, dtypes, rng, x64):
+@cache
+def definition(name):
+    """Operands of each map of a layer; and its sum by the oracle, with the sum's scale and the number of its terms."""
+    x, w, settings = LAYERS[name]
     at = layer(x, w, settings)
-    x, w, g, pair = operands(rng, which, x, w, at)
-    compute = jax.jit(partial(form.compute, rows=at.rows, cols=at.cols, groups=at.groups))
-    expected, scale, terms = (
-        loops.conv2d(*args, **settings)[MAPS.index(which)]
+    pairs = {which: operands(np.random.default_rng(0), which, x, w, at)[-1] for which in MAPS}
+    x, w, g, _ = operands(np.random.default_rng(0), "correlate", x, w, at)
+    walks = [
+        loops.conv2d(*args, **{"padding": "SAME", **settings})
         for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
-    )
+    ]
+    return at, pairs, dict(zip(MAPS, zip(*walks, strict=True), strict=True))
+
+
+@cache
+def computed(name, dtype, swept):
+    """What the formulations tried at a layer make of its operands in `dtype`, in one program: label -> result."""
+    at, pairs, _ = definition(name)
+    tried = {
+        label: (which, form)
+        for (label, where), (which, form, dtypes, sweep) in FITTING.items()
+        if (where, sweep) == (name, swept) and dtype in dtypes
+    }
+
+    @jax.jit
+    def compute(pairs):
+        return {
+            label: form.compute(*pairs[which], rows=at.rows, cols=at.cols, groups=at.groups)
+            for label, (which, form) in tried.items()
+        }
+
+    rounded = jax.tree.map(lambda a: jnp.asarray(a, dtype), pairs)
+    return rounded, compute(rounded)
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        pytest.param(*key, id=": ".join(key), marks=pytest.mark.sweep if sweep else ())
+        for key, (*_, sweep) in FITTING.items()
+    ],
+)
+def test_every_formulation_that_fits_computes_the_definition(label, name, x64):
+    which, form, dtypes, swept = FITTING[label, name]
+    at, _, sums = definition(name)
+    expected, scale, terms = sums[which]
     for dtype in dtypes:
-        rounded = [jnp.asarray(a, dtype) for a in pair]
+        rounded, results = computed(name, dtype, swept)
         slack = 0 if dtype == "float64" else 2 * UNIT[dtype]  # the operands were rounded, too
-        actual = compute(*rounded)
+        actual = results[label]
         assert actual.dtype == dtype
         if form.name == "winograd":
-            assert_filtered(which, actual, [np.asarray(a, np.float64) for a in rounded], at)
+            assert_filtered(which, actual, [np.asarray(a, np.float64) for a in rounded[which]], at)
             continue
         assert_sums(actual, expected, scale * (1 + slack / UNIT[dtype]), terms)
 
@@ -148,7 +189,7 @@ def test_what_padding_crops_is_not_read(form, rng, x64):
 
 
 def test_the_layers_reach_every_formulation():
-    reached = {param.id.split(":")[0] for param in fitting()}
+    reached = {label for label, _ in FITTING}
     everywhere = [("", ON_CPU), (", elsewhere", ON_ACCELERATORS)]
     assert reached == {
         f"{which} {form.name}{where}"
@@ -235,25 +276,20 @@ def test_phases_of_a_gradient_in_the_image_are_computed_as_the_table_says(x, w, 
         "2x1, stride (4, 3): gaps",
     ],
 )
-def test_phases_by_any_convolution(name, inner, rng, x64):
+def test_phases_by_any_convolution(name, inner, x64):
     """Windows of phases may crop low and pad high, whatever those of the layer do."""
-    x, w, settings = LAYERS[name]
-    at = layer(x, w, settings)
-    x, w, g, pair = operands(rng, "input_gradient", x, w, at)
+    at, pairs, sums = definition(name)
+    expected, scale, terms = sums["input_gradient"]
 
     def correlate(x, w, **places):
         at = formulations.problem_of("correlate", x, w, **places, groups=1)
         fits = next(form for form in ON_CPU["correlate"] if form.name == inner).fits(at)
         return choose("correlate", at, inner if fits else "eigen").compute(x, w, **places, groups=1)
 
-    expected, scale, terms = (
-        loops.conv2d(*args, **{"padding": "SAME", **settings})[1]
-        for args in ((x, w, g), map(np.abs, (x, w, g)), map(np.ones_like, (x, w, g)))
-    )
     # In float32 XLA:CPU errs by anything where it crops and pads (`_crop_low`): a hundred roundings more are little.
-    phases = jax.jit(partial(products.phases, rows=at.rows, cols=at.cols, correlate=correlate))
-    for dtype in ("float64", "float32"):
-        actual = phases(*(jnp.asarray(a, dtype) for a in pair))
+    phases = partial(products.phases, rows=at.rows, cols=at.cols, correlate=correlate)
+    wide, narrow = ([a.astype(dtype) for a in pairs["input_gradient"]] for dtype in ("float64", "float32"))
+    for actual in jax.jit(lambda *pairs: [phases(*pair) for pair in pairs])(wide, narrow):
         assert_sums(actual, expected, np.full_like(scale, 100 * scale.max()), terms.max())
 
 
@@ -371,31 +407,26 @@ ELSEWHERE = [  # the rest is for the sweep
 ]
 
 
-def computing(which, at, *, cpu, **settings):
-    """The map as the table for CPUs, or for other devices, has it; compiled."""
-    compute = partial(formulations.compute, which, rows=at.rows, cols=at.cols, groups=at.groups, cpu=cpu, **settings)
-    return jax.jit(compute)
-
-
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_elsewhere_the_same_is_computed(name, rng, x64):
+def test_elsewhere_the_same_is_computed_for_one_and_for_pairs(name, rng, x64):
+    """As the table for other devices has it, each pair is what the table for CPUs makes of it; so it is at once."""
     x, w, settings = LAYERS[name]
     at = layer(x, w, settings)
-    for which in MAPS:
-        *_, pair = operands(rng, which, x, w, at)
-        here, there = (computing(which, at, cpu=cpu)(*pair) for cpu in (True, False))
-        np.testing.assert_allclose(here, there, rtol=1e-12, atol=1e-12)
+    pairs = {which: [operands(rng, which, x, w, at)[-1] for _ in range(2)] for which in MAPS}
+    places = dict(rows=at.rows, cols=at.cols, groups=at.groups)
 
+    @jax.jit
+    def maps(pairs):
+        found = []
+        for which, both in pairs.items():
+            here, there = (partial(formulations.compute, which, cpu=cpu, **places) for cpu in (True, False))
+            stacked = [jnp.stack(operand) for operand in zip(*both, strict=True)]
+            found.append([[f(*pair) for pair in both] for f in (here, there)] + [there(*stacked, paired=True)])
+        return found
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_elsewhere_pairs_give_what_each_gives(name, rng, x64):
-    x, w, settings = LAYERS[name]
-    at = layer(x, w, settings)
-    for which in MAPS:
-        pairs = [operands(rng, which, x, w, at)[-1] for _ in range(2)]
-        stacked = [np.stack(operand) for operand in zip(*pairs, strict=True)]
-        together, compute = computing(which, at, cpu=False, paired=True)(*stacked), computing(which, at, cpu=False)
-        np.testing.assert_allclose(together, np.stack([compute(*pair) for pair in pairs]), rtol=1e-12, atol=1e-12)
+    for here, there, together in maps(pairs):
+        np.testing.assert_allclose(there, here, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(together, there, rtol=1e-12, atol=1e-12)
 
 
 def test_a_window_that_describes_a_gradient_is_left_to_the_library():
@@ -429,7 +460,7 @@ def test_a_chosen_formulation_goes_through_every_transform(x, w, settings, names
         def loss(x, w):
             return jnp.sum(jnp.sin(op(x, w)))
 
-        gradient = jax.grad(loss, (0, 1))
+        gradient = jax.jit(jax.grad(loss, (0, 1)))  # traced once, and transformed as it stands
         product = lambda w: jax.jvp(lambda w: gradient(x, w), (w,), (v,))  # noqa: E731
         scanned = jax.lax.scan(lambda w, _: (w - 0.1 * gradient(x, w)[1], loss(x, w)), w, None, length=3)
         pairs = jnp.stack([x, u, x - u])

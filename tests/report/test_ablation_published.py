@@ -82,6 +82,7 @@ def test_every_column_of_the_csv(tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_the_summary(tmp_path):
     write_ablation(tmp_path, PLAN, handmade.finished_cells())
     stored = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))

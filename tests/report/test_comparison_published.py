@@ -92,6 +92,7 @@ def test_every_column_of_the_csv(families, tmp_path):
     assert text.endswith("cnn: one run has no interval: two seeds or more are needed")
 
 
+@pytest.mark.usefixtures("unseen_pictures")
 def test_the_summary(families, tmp_path):
     write_comparison(tmp_path, families, PETS)
     stored = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))

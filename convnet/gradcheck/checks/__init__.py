@@ -8,9 +8,10 @@ from convnet.gradcheck.checks.consistency import consistency
 from convnet.gradcheck.checks.context import context
 from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
 from convnet.gradcheck.checks.fuzz import fuzz
+from convnet.gradcheck.checks.kinks import kinks
 from convnet.gradcheck.checks.precisions import power, precisions
 from convnet.gradcheck.checks.second_order import higher_orders, second_order
-from convnet.gradcheck.checks.slopes import differences, kinks, taylor
+from convnet.gradcheck.checks.slopes import differences, taylor
 from convnet.gradcheck.checks.variations import scope, variations
 
 STAGES: dict[str, Callable] = {

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.checks.first_order import compare_values, worst_of
 from convnet.gradcheck.comparison import finite, inner, norm
-from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 
@@ -26,6 +26,7 @@ def consistency(subject: Subject) -> Iterator[Check]:
     yield worst_of(_scaled(subject, exponent) for exponent in EXPONENTS)
     if len(subject.cotangents) > 1:
         yield _added(subject)
+        yield _of_ones(subject)
     if subject.level.thorough:
         yield _differentiated_in_g(subject)
 
@@ -72,6 +73,16 @@ def _added(subject: Subject) -> Check:
     expected = [a + b for a, b in zip(*subject.gradients[:2], strict=True)]
     scale = [a + b for a, b in zip(*subject.scales[:2], strict=True)]
     return _compare(subject, "Jᵀ(g + h) = Jᵀg + Jᵀh", subject.cotangents[:2], _gradient(subject, both), expected, scale)
+
+
+def _of_ones(subject: Subject) -> Check:
+    """Equal cotangents, as a sum hands them on, and what is left of them: a rule may have a short cut for these."""
+    g = subject.cotangents[0]
+    ones = [np.where(np.isfinite(y), 1.0, 0.0) for y in subject.outputs]
+    rest = [one - c for one, c in zip(ones, g, strict=True)]
+    expected = [a + b for a, b in zip(subject.gradients[0], _gradient(subject, rest), strict=True)]
+    scale = [2 * s for s in subject.scales[0]]
+    return _compare(subject, "Jᵀ1 = Jᵀg + Jᵀ(1 − g)", [g, rest], _gradient(subject, ones), expected, scale)
 
 
 def _differentiated_in_g(subject: Subject) -> Check:

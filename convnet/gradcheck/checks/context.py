@@ -9,7 +9,7 @@ from functools import cached_property
 import jax
 import numpy as np
 
-from convnet.gradcheck.compiled import Leaves, as_float64, is_key
+from convnet.gradcheck.arguments import Leaves, as_float64, is_key
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
 
@@ -63,8 +63,8 @@ class _Alone:
         return self.there.noise("value_and_vjp", self.leaves, self.g)
 
 
-def _stacked(lists: Sequence[Leaves]) -> Leaves:
-    return [np.stack(leaves) for leaves in zip(*lists, strict=True)]
+def _stacked(lists: Sequence[Leaves], axis: int = 0) -> Leaves:
+    return [np.stack(leaves, axis) for leaves in zip(*lists, strict=True)]
 
 
 def _each(alone, name: str) -> Leaves:
@@ -99,19 +99,23 @@ def _flat(alone) -> Iterator[_Alone]:
 
 
 def _mapped_twice(subject: Subject, points: list[Leaves], several: list[Leaves]) -> Iterator[Check]:
-    """Points and cotangents together, as in a batch of independent problems, and such batches once more."""
+    """Points and cotangents together, as in a batch of independent problems that lie along the last axis, and batches
+    of these along the first."""
     program, constants = subject.program, subject.constants
-    inputs = _stacked(points), constants, _stacked(several)
+    inputs = _stacked(points, axis=-1), constants, _stacked(several, axis=-1)
     pairs = [_Alone(subject, point, constants, g) for point, g in zip(points, several, strict=False)]
-    yield _compare("vmap over arguments and g", pairs, program.mapped((0, None, 0)), *inputs)
+    yield _compare("vmap over arguments and g", pairs, program.mapped((-1, None, -1)), *inputs)
     grid = [pairs, [*pairs[1:], pairs[0]]]
     leaves, cotangents = _each(grid, "leaves"), _each(grid, "g")
     yield _compare("vmap of vmap", grid, program.mapped((0, None, 0), (0, None, 0)), leaves, constants, cotangents)
 
 
 def _apart(subject: Subject, here: _Alone, stacked: Leaves) -> Iterator[Check]:
-    """Each argument differentiated by itself, and mapped by itself: rules look at which operands are."""
+    """Each result and each argument differentiated by itself, and each mapped by itself: rules look at which are."""
     program, (leaves, constants, g) = subject.program, (here.leaves, here.constants, here.g)
+    if len(g) > 1:
+        alone = [_Alone(subject, leaves, constants, only) for only in _each_alone(g)]
+        yield _compare("each result alone", alone, program.of_each_result, leaves, constants, g, values=False)
     if len(leaves) == 1:
         return
     yield _compare("each argument alone", here, program.one_by_one, leaves, constants, g, values=False)
@@ -121,6 +125,10 @@ def _apart(subject: Subject, here: _Alone, stacked: Leaves) -> Iterator[Check]:
         axes = ([0 if i == chosen else None for i in range(len(leaves))], None, None)
         mapped = [stacked[chosen] if i == chosen else y for i, y in enumerate(leaves)]
         yield _compare(f"vmap over {name} alone", alone, program.mapped(axes), mapped, constants, g)
+
+
+def _each_alone(g: Leaves) -> list[Leaves]:
+    return [[c if i == chosen else np.zeros_like(c) for i, c in enumerate(g)] for chosen in range(len(g))]
 
 
 def _constants_mapped(subject: Subject, g: Leaves) -> Iterator[Check]:

@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.checks.sources import ORACLE_ENTRIES, SILENT, independent, oracle_is_affordable
 from convnet.gradcheck.comparison import finite, inner, norm
-from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 

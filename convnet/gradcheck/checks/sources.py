@@ -9,9 +9,9 @@ from functools import partial
 import jax
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.checks.slopes import five_point
 from convnet.gradcheck.comparison import finite
-from convnet.gradcheck.compiled import Leaves, as_float64
 from convnet.gradcheck.oracle import STEP as COMPLEX_STEP
 from convnet.gradcheck.oracle import Oracle, by_complex_step
 from convnet.gradcheck.subject import Subject

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.slopes import Path, bent, directional, scale_of, unit
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.compiled import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -169,7 +169,7 @@ def scope(subject: Subject) -> Iterator[Check]:
 
 def _fixed(constant) -> bool:
     """Keys, and what has a single value, cannot be varied by what they hold."""
-    return is_key(constant) or (np.asarray(constant).dtype.kind in "iu" and np.unique(constant).size < 2)
+    return is_key(constant) or (np.asarray(constant).dtype.kind in "iuf" and np.unique(constant).size < 2)
 
 
 def _names_of(subject: Subject, kind: Callable) -> list[str]:

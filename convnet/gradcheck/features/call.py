@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.compiled import CompiledFunction, Leaves, is_static
+from convnet.gradcheck.arguments import Leaves, is_static
+from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.subject import Untested
 
 COPIES = 3

@@ -13,9 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves
 from convnet.gradcheck.checks.slopes import TOLERANCE, WEAK, five_point, scale_of
 from convnet.gradcheck.comparison import inner, norm
-from convnet.gradcheck.compiled import Leaves
 from convnet.gradcheck.network.whole import Whole
 from convnet.gradcheck.verdict import Check
 

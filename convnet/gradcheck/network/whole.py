@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
-from convnet.gradcheck.compiled import QUICK, Leaves, as_float64
+from convnet.gradcheck.compiled import QUICK
 from convnet.gradcheck.network.calls import instrumented
 from convnet.gradcheck.verdict import Check
 from convnet.ops import OpSet

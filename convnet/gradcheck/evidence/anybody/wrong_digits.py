@@ -182,8 +182,32 @@ def infinite_count(rng):
     return dict(fn=fn, args=(rng.normal(size=70_000).astype(np.float16),), reference=value)
 
 
+def _dense(x, w):
+    return x.astype(w.dtype) @ w
+
+
+def gradient_in_the_narrower_dtype(rng):
+    def backward(kept, g):
+        x, w = kept
+        pairs = x[:, :, None] * g.astype(x.dtype)[:, None, :]
+        total, _ = lax.scan(lambda total, pair: (total + pair, None), jnp.zeros(w.shape, x.dtype), pairs)
+        return (g @ w.T).astype(x.dtype), total.astype(w.dtype)
+
+    fn = with_vjp(_dense, lambda x, w: (_dense(x, w), (x, w)), backward)
+    args = rng.uniform(size=(600, 2)).astype(jnp.bfloat16), rng.normal(size=(2, 3)).astype(np.float32)
+    return dict(fn=fn, args=args, reference=_dense)
+
+
+def _weights_gradient_in_mixed_dtypes(call: dict) -> float:
+    """Of the mean of the result."""
+    x, w = call["args"]
+    g = np.full((len(x), w.shape[1]), 1 / len(x), np.float32)
+    actual = jax.vjp(call["fn"], jnp.asarray(x), jnp.asarray(w))[1](jnp.asarray(g))[1]
+    return shown.relative([np.asarray(actual)], [x.astype(np.float64).T @ g])
+
+
 BOUNDS = tuple(
-    Example(name, "loose bounds", build, note, shows=shown.shown(program, dtype=dtype))
+    Example(name, "loose bounds", build, note, named=dtype, shows=shown.shown(program, dtype=dtype))
     for name, build, note, dtype, program in (
         (
             "squares that keep their arguments as float16", compressed_activations,
@@ -247,4 +271,10 @@ PRECISION = tuple(
     )
 )  # fmt: skip
 
-WRONG = (*BOUNDS, *ORDERS, *PRECISION)
+MIXED = Example(
+    "a dense layer whose weights' gradient is added up as its inputs are", "own precision",
+    gradient_in_the_narrower_dtype, "float32 weights get what bfloat16 inputs can hold",
+    shows=_weights_gradient_in_mixed_dtypes,
+)  # fmt: skip
+
+WRONG = (*BOUNDS, *ORDERS, *PRECISION, MIXED)

@@ -119,6 +119,28 @@ def _gradient_of_the_first_output(f, floats, g):
     return jax.vjp(lambda *x: f(*x)[0], *floats)[1](g[0])
 
 
+class Wave:
+    """A layer as other libraries have them, which keeps its argument for the way back."""
+
+    def forward(self, x):
+        self.x = x
+        return jnp.sin(x), None
+
+    def backward(self, _, g):
+        return (g * jnp.cos(self.x),)
+
+
+def argument_in_an_attribute(rng):
+    layer = Wave()
+    fn = with_vjp(lambda x: jnp.sin(x), layer.forward, layer.backward)
+    return dict(fn=fn, args=(rng.normal(size=5),), reference=jnp.sin, oracle=np.sin)
+
+
+def _gradient_of_two_uses(f, floats, g):
+    (x,) = floats
+    return jax.vjp(lambda x: f(x)[0] * f(2 * x)[0], x)[1](g[0])
+
+
 WRONG = tuple(
     Example(name, "as users run it", build, note, shows=shows)
     for name, build, note, shows in (
@@ -144,6 +166,10 @@ WRONG = tuple(
         (
             "a quotient that is wrong where its numerator is a number", wrong_where_the_numerator_is_a_number,
             "the rule for symbolic zeros forgets a factor", shown.shown(shown.gradient_alone(1)),
+        ),
+        (
+            "a layer that keeps its argument in an attribute", argument_in_an_attribute,
+            "a second use overwrites the first one's", shown.shown(_gradient_of_two_uses),
         ),
         (
             "a mean and a variance, wrong where the mean alone is used", wrong_where_one_output_is_used,
