@@ -111,7 +111,6 @@ RIGHT: tuple[RightFunction, ...] = (
     right("zeta", lambda x: special.zeta(x + 1.5, 2.0), positive((4,)), MODERATE),
     right("expi", special.expi, ABOVE_0, MODERATE, oracle=scipy.special.expi),
     right("exp1", special.exp1, ABOVE_0, MODERATE, oracle=scipy.special.exp1),
-    right("expn", lambda x: special.expn(5, x), ABOVE_0, MODERATE, oracle=lambda x: scipy.special.expn(5, x)),
     right("sici", lambda x: special.sici(x)[0], ABOVE_0, MODERATE),
     right("hyp1f1", lambda x: special.hyp1f1(1.5, 2.5, x), X, SMALL),
     right("bessel_jn", lambda x: special.bessel_jn(x, v=3), positive((4,)), UNIT),
