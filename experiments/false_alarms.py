@@ -29,7 +29,7 @@ from convnet.gradcheck.campaign import Outcome, append, clear, outcomes, stored
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS, RightFunction
 from convnet.identity import code_hash, environment
 from convnet.progress import progress
-from convnet.report import Page, Section, study, text_table, write_report
+from convnet.report import Page, Part, Section, figures, study, text_table, write_report
 from convnet.settings import require, suggestion
 from convnet.threads import processors
 
@@ -187,6 +187,17 @@ def stage_table(found: Sequence[Outcome]) -> list[list[str]]:
     return [["stage", "alarms"], *([stage, str(count)] for stage, count in counts.most_common())]
 
 
+def alarms_page(found: Sequence[Outcome], tables: dict[str, list[list[str]]], circumstances: dict[str, str]) -> Page:
+    title, shares = "Audits with an alarm", {}
+    for outcome in found:
+        alarms, audits = shares.get(outcome.origin, (0, 0))
+        shares[outcome.origin] = alarms + bool(outcome.alarms), audits + 1
+    alt = "Of the functions of every origin, how many audits ended with an alarm."
+    picture = Part(title, lambda: Section.of(title, figures.shares({title: shares}), alt, "Less is better."))
+    sections = [Section(name, table=table) for name, table in tables.items() if len(table) > 1]
+    return Page("False alarms", circumstances, [picture, *sections])
+
+
 def false_alarms(settings: FalseAlarms) -> int:
     """Audit, print and write: 0, or 1 where there is an alarm or a part of the report could not be made."""
     for name in ("draws", "jobs"):
@@ -200,8 +211,7 @@ def false_alarms(settings: FalseAlarms) -> int:
     where = environment()
     values = {"counts": tables["By origin"], "alarms": [asdict(outcome) for outcome in found if outcome.alarms]}
     study.write_results(out, "false_alarms.json", values, where)
-    parts = [Section(title, table=table) for title, table in tables.items() if len(table) > 1]
-    missing = write_report(out / "report.html", *Page("False alarms", study.circumstances(where), parts))
+    missing = write_report(out / "report.html", *alarms_page(found, tables, study.circumstances(where)))
     text = "\n\n".join(text_table(table) for table in tables.values() if len(table) > 1)
     code = study.conclude(out, text, missing)
     return max(code, 1 if any(outcome.alarms for outcome in found) else 0)

@@ -5,12 +5,23 @@ from dataclasses import replace
 
 import pytest
 from convnet.experiments import false_alarms
-from convnet.experiments.false_alarms import FalseAlarms, Task, alarm_table, chosen, count_table, stage_table, tasks_of
+from convnet.experiments.false_alarms import (
+    FalseAlarms,
+    Task,
+    alarm_table,
+    alarms_page,
+    chosen,
+    count_table,
+    stage_table,
+    tasks_of,
+)
 
 from convnet.gradcheck.campaign import Outcome
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS
 from convnet.gradcheck.evidence.right_functions.right import normal, right
 from tests.gradcheck.test_campaign import halved
+from tests.report.drawn import cells, titled
+from tests.report.handmade import CARD, picture_of, sections_of
 
 FINE = Outcome("losses", "hinge", 1.0, 0, "standard", (), True, 2.0)
 FOUND = [
@@ -42,6 +53,16 @@ def test_alarms_by_function_with_the_first_message():
         ["inv", "2", "0.1, 1000", "taylor: order: 1"],
         ["det", "1", "1", "taylor: order: 0"],
     ]
+
+
+def test_the_page():
+    page = alarms_page(FOUND, {"By origin": count_table(FOUND), "Alarms": [["function"]]}, CARD)
+    assert page.facts == CARD
+    sections = sections_of(page)
+    assert sections["By origin"].table == count_table(FOUND)
+    assert "Alarms" not in sections
+    panels = titled(picture_of(sections["Audits with an alarm"]).figure)
+    assert {row: text for (row, _), text in cells(panels["Audits with an alarm"]).items()} == {0: "0 of 2", 1: "3 of 4"}
 
 
 def test_functions_are_chosen_by_name_or_origin():
