@@ -31,7 +31,11 @@ ROWS = (
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 
 HOMES = {
-    "flax": ("convnet.models", "benchmarks.peers.flax_linen"),  # there it is what is measured against
+    "flax": (
+        "convnet.models",
+        "benchmarks.peers.flax_linen",  # there it is what is measured against
+        "convnet.gradcheck.evidence.right_functions.layers",  # and there what is audited
+    ),
     "orbax": "convnet.train.checkpoint",
     "tensorflow_datasets": "convnet.data.tfds",
     "matplotlib": "convnet.report",
@@ -173,7 +177,7 @@ PLANTED = {
     "installed": ("convnet.run", "from convnet.experiments import compare", "run may not know experiments"),
     "benchmarks": ("convnet.run", "from benchmarks import cases", "run may not know benchmarks"),
     "a script from a benchmark": ("benchmarks.cases", "import scripts.bench", "benchmarks may not know scripts"),
-    "flax in another peer": ("benchmarks.peers.torch_modules", "import flax", "and benchmarks.peers.flax_linen may"),
+    "flax in another peer": ("benchmarks.peers.torch_modules", "import flax", "and benchmarks.peers.flax_linen and"),
     "a script": ("convnet.run", "from scripts import bench", "run may not know scripts"),
     "flax": ("convnet.train.state", "from flax import linen", "only convnet.models and"),
     "orbax": ("convnet.train.loop", "import orbax.checkpoint as ocp", "only convnet.train.checkpoint may"),
@@ -209,6 +213,7 @@ ALLOWED = {
     "orbax at home": ("convnet.train.checkpoint", "import orbax.checkpoint"),
     "tfds at home": ("convnet.data.tfds", "def f():\n    import tensorflow_datasets"),
     "drawing at home": ("convnet.report.figures", "import matplotlib, jinja2"),
+    "flax among what is audited": ("convnet.gradcheck.evidence.right_functions.layers", "import flax.linen"),
     "flax among its rivals": ("benchmarks.peers.flax_linen", "from flax import linen"),
     "a benchmark from a script": ("scripts.bench", "from benchmarks.cases import LAYERS"),
     "a mention": ("convnet.config", "'''import convnet.run'''"),

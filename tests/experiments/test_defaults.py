@@ -12,6 +12,7 @@ from convnet.experiments import (
     compare_checkers,
     dream,
     exercise,
+    false_alarms,
     look,
     predict,
     reproduce,
@@ -22,7 +23,7 @@ from convnet.experiments import (
 from convnet import trial
 from convnet.claims import command
 from convnet.gradcheck.evidence import EVIDENCE
-from tests.experiments.would_do import ablated, asserted, audited, checked, compared, trained, tried
+from tests.experiments.would_do import ablated, alarmed, asserted, audited, checked, compared, trained, tried
 
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 
@@ -44,6 +45,7 @@ DEFAULTS = {
     command.Command: {"seeds": None, "out": None, "quick": False},
     exercise.Command: {"number": None, "file": None},
     compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
+    false_alarms.FalseAlarms: {"only": (), "draws": 4, "seed": 0, "level": "standard", "out": None, "quick": False},
     predict.Predict: {"top": 5},
     reproduce.Reproduce: {},
     dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
@@ -94,6 +96,7 @@ USUAL = {
             "told": "digits; 3 seeds; 10 epochs of batch 32, gradient descent of rate 0.05"},
     asserted: {"efforts": {(False, None)}, "measured": [2, 5], "out": Path("runs/claims"), "document": None},
     checked: {"seeds": 1, "rules": True, "out": Path("runs/checkers")},
+    alarmed: {"all": True, "draws": (0, 1, 2, 3), "level": "standard", "sizes": True, "out": Path("runs/false_alarms")},
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from convnet.experiments import (
     compare_checkers,
     dream,
     exercise,
+    false_alarms,
     look,
     predict,
     reproduce,
@@ -34,6 +35,7 @@ from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
 from convnet.config import RunConfig
 from convnet.exercises import Judgement
+from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS
 from convnet.report import Page
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
 from convnet.task import Facts, make_task
@@ -196,6 +198,23 @@ def checked(patch, args):
     assert compare_checkers.main(args) == 0
     (path,) = written
     return {"seeds": only(asked), "rules": len(asked) > 3, "out": path.parent}
+
+
+def alarmed(patch, args):
+    given, written = [], []
+    patch.setattr(false_alarms, "results_of", lambda tasks, jobs: given.append((tasks, jobs)) or iter(()))
+    patch.setattr(false_alarms, "write_report", lambda path, *page: written.append(path) or [])
+    assert false_alarms.main(args) == 0
+    ((tasks, jobs),), (path,) = given, written
+    return {
+        "all": len(tasks) == sum(map(len, RIGHT_FUNCTIONS.values())),
+        "origins": sorted({task.origin for task in tasks}),
+        "draws": only(task.draws for task in tasks),
+        "level": only(task.level for task in tasks),
+        "sizes": any(len(task.scales) > 1 for task in tasks),
+        "jobs": jobs,
+        "out": path.parent,
+    }
 
 
 def asserted(patch, args):
