@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -94,10 +95,11 @@ def is_analytic(subject: Subject) -> bool:
             slope = np.imag(along(1j * COMPLEX_STEP)) / COMPLEX_STEP
     except Exception:
         return False
-    near, far = (five_point(along, step) for step in (1e-4, 1e-3))
-    if abs(near - far) > 1e-6 * max(abs(near), abs(far)):  # too rough for differences to tell
-        return True
-    return abs(slope - near) <= 1e-5 * max(abs(slope), abs(near)) + 1e-9 * abs(along(0.0))
+    differences = [five_point(along, 10.0**-k) for k in (3, 4, 5, 6)]
+    for far, near in pairwise(differences):
+        if abs(near - far) <= 1e-6 * max(abs(near), abs(far)):
+            return abs(slope - near) <= 1e-5 * max(abs(slope), abs(near)) + 1e-9 * abs(along(0.0))
+    return False  # too rough for differences to tell
 
 
 def oracle_value(subject: Subject, oracle: Oracle) -> Leaves:
