@@ -46,7 +46,7 @@ def test_example_of_an_audit_passes(capsys):
     scope = {"__name__": "example"}
     exec(code, scope)
     assert scope["report"].passed
-    assert "of 12 stages passed" in capsys.readouterr().out
+    assert "of 15 stages passed" in capsys.readouterr().out
 
 
 def test_example_of_a_formulation_computes_the_same():
