@@ -62,7 +62,9 @@ def trained_filters(steps: int) -> tuple[dict[str, np.ndarray], dict[str, np.nda
 
         learn = jax.jit(lambda start: descend(loss, start, rate=0.1, steps=steps, note=spread))
         ends = {"constant": learn(constant), "Glorot": learn(glorot)}
-    filters = {name: np.moveaxis(end["params"]["conv1"]["kernel"], -1, 0) for name, (end, _) in ends.items()}
+    filters = {
+        name: np.moveaxis(np.asarray(end["params"]["conv1"]["kernel"]), -1, 0) for name, (end, _) in ends.items()
+    }
     return {name: np.asarray(spread) for name, (_, spread) in ends.items()}, filters
 
 

@@ -41,7 +41,8 @@ DEFAULTS = {
     audit_gradients.Audit: {"op": (), "level": "standard", "seeds": 8, "planted": True, "out": None, "quick": False},
     trial.Trial: {"models": ("linear", "mlp", "cnn", "cnn_smooth"), "seeds": 3, "epochs": 10, "reference": "hand",
                   "out": None, "quick": False},
-    claims.Command: {"only": (), "seeds": None, "out": None, "document": None, "list": False, "quick": False},
+    claims.Command: {"only": (), "seeds": None, "out": None, "document": None, "results": None, "again": False,
+                     "list": False, "quick": False},
     command.Command: {"seeds": None, "out": None, "quick": False},
     exercise.Command: {"number": None, "file": None},
     compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
@@ -94,7 +95,8 @@ USUAL = {
     tried: {"models": ["linear", "mlp", "cnn", "cnn_smooth"], "reference": "hand", "budget": (3, 10),
             "compared": "ops with hand-derived rules", "out": Path("runs/backprop_by_hand"),
             "told": "digits; 3 seeds; 10 epochs of batch 32, gradient descent of rate 0.05"},
-    asserted: {"efforts": {(False, None)}, "measured": [2, 5], "out": Path("runs/claims"), "document": None},
+    asserted: {"efforts": {(False, None)}, "measured": [2, 5], "out": Path("runs/claims"), "document": None,
+               "results": None, "again": None},
     checked: {"seeds": 1, "rules": True, "out": Path("runs/checkers")},
     alarmed: {"all": True, "draws": (0, 1, 2, 3), "level": "standard", "sizes": True, "out": Path("runs/false_alarms")},
 }  # fmt: skip
@@ -113,7 +115,7 @@ def test_all_of_the_library_is_audited_unless_ops_are_named(workplace):
         "linear", "mlp", "cnn", "cnn, average pooling, tanh", "cnn, batch norm", "lenet5", "alexnet", "zfnet", "vgg11",
         "vgg16", "resnet8", "resnet18", "resnet34",
     ]  # fmt: skip
-    assert seen["kinds"] == ["case", "control", "errors", "formulations", "mutant", "network"]
+    assert seen["kinds"] == ["anybody", "case", "control", "errors", "formulations", "mutant", "network"]
     assert (seen["seeds"], seen["level"], seen["out"]) == ((8, [8]), ("standard", "standard"), Path("runs/audit"))
 
 

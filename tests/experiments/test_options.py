@@ -113,6 +113,14 @@ OPTIONS = {
     (asserted, "seeds"): (["--seeds", "3"], {"efforts": {(False, 3)}}),
     (asserted, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (asserted, "document"): (["--document", "mine.md"], {"document": Path("mine.md")}),
+    (asserted, "results"): (
+        ["--document", "mine.md", "--results", "mine.json"],
+        {"document": Path("mine.md"), "results": Path("mine.json")},
+    ),
+    (asserted, "again"): (
+        ["--document", "mine.md", "--results", "mine.json", "--again"],
+        {"measured": [], "again": (Path("mine.json"), Path("mine"))},
+    ),
     (asserted, "list"): (["--list"], {"measured": []}),
     (asserted, "quick"): (["--quick"], {"efforts": {(True, None)}, "out": Path("runs/claims-quick")}),
     (audited, "op"): (["--op", "relu", "tanh"], {"ops": ["relu", "tanh"]}),

@@ -219,7 +219,7 @@ def alarmed(patch, args):
 
 def asserted(patch, args):
     """Of two claims."""
-    seen = {"measured": [], "efforts": set(), "out": None, "document": None}
+    seen = {"measured": [], "efforts": set(), "out": None, "document": None, "results": None, "again": None}
     known = {number: SimpleNamespace(CLAIM=SimpleNamespace(number=number, title=""), __file__="") for number in (2, 5)}
 
     def measured(wanted, effort, out):
@@ -231,6 +231,8 @@ def asserted(patch, args):
     patch.setattr(claims, "claims_page", lambda *_: Page("", {}, []))
     patch.setattr(claims, "write_report", lambda *_: [])
     patch.setattr(claims, "write_document", lambda path, *_: seen.update(document=path))
+    patch.setattr(claims, "write_results", lambda path, *_: seen.update(results=path))
+    patch.setattr(claims, "read_results", lambda path, pictures: seen.update(again=(path, pictures)) or ())
     assert claims.main(args) == 0
     return seen
 
