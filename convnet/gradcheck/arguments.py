@@ -32,6 +32,10 @@ def cast(leaf, dtype):
     return np.asarray(leaf, dtype) if is_float(leaf) else np.asarray(leaf)
 
 
+class BadInput(ValueError):
+    """What the audit was given cannot be audited."""
+
+
 def check_call(args, argnums, settings) -> None:
     """What JAX would only stumble over."""
     if not isinstance(args, tuple | list):

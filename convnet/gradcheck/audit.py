@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import check_call, is_key, is_static, unit_roundoff
+from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_static, unit_roundoff
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.comparison import tolerance
@@ -193,7 +193,7 @@ def _run(report: Report, stage: str, run: Callable, subject: Subject) -> None:
         report.checks.append(Check(stage, "", "untested", note=str(reason)))
     except OracleFailed as error:
         report.checks.append(Check(stage, "oracle", "failed", worst=str(error)))
-    except ValueError:  # of what the audit was given
+    except BadInput:
         raise
     except Exception as error:  # of what the function does, a callback say: the other stages go on
         note = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"

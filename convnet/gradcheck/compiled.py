@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from convnet.gradcheck.arguments import Leaves, cast, check_call, is_float, is_static
+from convnet.gradcheck.arguments import BadInput, Leaves, cast, check_call, is_float, is_key, is_static
 
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation."""
@@ -22,7 +22,7 @@ def _jit(f: Callable) -> Callable:
     return jax.jit(f, compiler_options=QUICK)
 
 
-class BadCall(ValueError):
+class BadCall(BadInput):
     """The function refuses these arguments."""
 
 
@@ -66,9 +66,9 @@ class CompiledFunction:
         self._trace(args)
 
     def _call(self, leaves, constants):
-        """What the function returns."""
-        if self.inner is not None:
-            leaves = [jnp.asarray(leaf, self.inner) for leaf in leaves]
+        """What the function returns. It is given arrays of JAX, as it is used to: NumPy's it could write to."""
+        leaves = [jnp.asarray(leaf, self.inner) for leaf in leaves]
+        constants = [c if is_key(c) else jnp.asarray(c) for c in constants]
         return self.fn(*self.merge(leaves, constants), **self.settings)
 
     def _traced(self, args):
@@ -76,9 +76,9 @@ class CompiledFunction:
         try:
             return jax.eval_shape(self._call, *point)
         except Exception as error:
-            narrow = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(args) if is_float(leaf)}
-            if self.inner is None and len(narrow) == 1 and narrow != {"float64"}:
-                self.inner = narrow.pop()
+            given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(args) if is_float(leaf)}
+            if self.inner is None:
+                self.inner = given.pop() if len(given) == 1 and given != {"float64"} else "float32"
                 with suppress(BadCall):
                     return self._traced(args)
                 self.inner = None
@@ -146,7 +146,7 @@ class CompiledFunction:
     def select(self, gradients: Sequence) -> list:
         """The gradients of the differentiable leaves, from one entry per argument (None where there is none)."""
         if len(gradients) != self.tree.num_leaves and len(gradients) != len(self.tree.children()):
-            raise ValueError(f"the oracle returned {len(gradients)} gradients: expected one per argument")
+            raise BadInput(f"the oracle returned {len(gradients)} gradients: expected one per argument")
         flat = []
         for gradient, child in zip(gradients, self.tree.children(), strict=True):
             found = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)

@@ -93,6 +93,14 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
         names=there.result_names, bound=tolerance(there.terms, dtype), dtype=dtype, excused=excused,
     )  # fmt: skip
     check = replace(check, note=check.note or note)
+    if check.status == "failed" and there.witness is not None:
+        own = there.results(there.leaves, g)
+        same = compare(
+            "", "", there.result_names, actual, own, scale, tolerance(there.terms, dtype), dtype, excused=excused
+        )
+        if same.status == "passed":  # whether the reference is right there is another stage's question
+            note = "the function differs from its reference in float64, too: see elementwise"
+            return Check("precisions", name, "untested", note=note)
     if check.status == "passed" and unit_roundoff(dtype) > 1e-4:
         check = _together(check, there, actual, expected, noise, unit_roundoff(dtype))
     return check
@@ -100,7 +108,7 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
 
 def _together(check: Check, there: Subject, actual: Leaves, expected: Leaves, noise: Callable, unit: float) -> Check:
     """Sixteen ulps of bfloat16 are 6 %, which says little of one entry. Of many it is said that their errors are no
-    larger, root mean square, than those of a program that rounds every result on its way to this dtype.
+    larger, as a rule, than those of a program that rounds every result on its way to this dtype.
     """
     if _spread(actual, expected, [np.abs(e) for e in expected], unit, floor=1.0) <= ORDINARY:
         return check
@@ -115,15 +123,22 @@ def _together(check: Check, there: Subject, actual: Leaves, expected: Leaves, no
 
 
 def _spread(actual: Leaves, expected: Leaves, scales: Leaves, unit: float, floor: float) -> float:
-    """The root mean square of errors in roundings, where an entry counts at least with a part of its array's."""
+    """The size of errors in roundings, where an entry counts at least with a part of its array's root mean square.
+
+    By the upper quartile, as of normal errors: a few winners and signs that rounding has changed are no bias.
+    """
     parts = []
     for a, e, s in zip(actual, expected, scales, strict=True):
         known = np.isfinite(a) & np.isfinite(e)
         if known.sum() >= FEW:
             size = np.maximum(np.maximum(s, np.abs(e)), floor * np.sqrt(np.mean(e[known] ** 2)))[known]
-            parts.append(np.sqrt(np.mean(((a - e)[known] / np.where(size > 0, unit * size, np.inf)) ** 2)))
+            errors = np.abs(a - e)[known] / np.where(size > 0, unit * size, np.inf)
+            parts.append(float(np.quantile(errors, 0.75)) / QUARTILE)
     return max(parts, default=0.0)
 
+
+QUARTILE = 1.15
+"""Of |errors| that are normally distributed, the upper quartile in standard deviations."""
 
 ORDINARY = 1.5
 """Roundings, root mean square, that an error may have of those that every operation on the way would make."""

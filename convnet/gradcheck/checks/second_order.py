@@ -93,11 +93,18 @@ class _Bends:
     def masks(self) -> Leaves:
         if self._masks is None:
             base = self._at(0.0)
-            wide, near = (self._gaps(base, step) for step in STEPS[-2:])
-            noise = [100 * 2 * self.subject.unit * np.abs(y).max(initial=0.0) / STEPS[-1] for y in base]
-            triples = zip(wide, near, noise, strict=True)
-            self._masks = [(b > 0.5 * a) & (b > floor) for a, b, floor in triples]
+            sizes = [np.abs(finite(y)).max(initial=0.0) for y in base]
+            noise = [200 * self.subject.unit * size / STEPS[-1] for size in sizes]
+            slopes = zip(*(self._gaps(base, step) for step in STEPS[-2:]), noise, strict=True)
+            jumps = zip(*(self._jumps(step) for step in STEPS[-2:]), sizes, strict=True)
+            bends = [(near > 0.5 * wide) & (near > floor) for wide, near, floor in slopes]
+            breaks = [(near > 0.5 * wide) & (near > 1e-3 * size) for wide, near, size in jumps]
+            self._masks = [a | b for a, b in zip(bends, breaks, strict=True)]
         return self._masks
+
+    def _jumps(self, step: float) -> Leaves:
+        """Across the point: falls with the step unless f jumps there, as x / |x| does at 0."""
+        return [np.abs(a - b) for a, b in zip(self._at(step), self._at(-step), strict=True)]
 
     def _at(self, t: float) -> Leaves:
         return self.f([x + t * d for x, d in zip(self.subject.leaves, self.v, strict=True)])

@@ -96,12 +96,13 @@ class Path:
             self.moved |= bool(changed.any())
             total += inner([g[changed]], [value[changed] - base[changed]])
             seen = changed | (subject.coarser > 1) & np.isfinite(base)  # few digits may hide that a value has moved
-            sizes.append(g[seen] * base[seen])
+            sizes.append(g[seen] * np.maximum(np.abs(base[seen]), finite(np.abs(value[seen]))))
         self._allow(norm(sizes))
         return total
 
     def _allow(self, size: float) -> None:
-        self.noise = max(self.noise, 2 * self.subject.unit * size)
+        roundings = 2 if self.subject.coarser == 1 else 8  # on the way as well, of which few digits leave more to see
+        self.noise = max(self.noise, roundings * self.subject.unit * size)
 
     def doubt(self) -> None:
         """Before anything fails: what rounding on the way may have done; where no value moved at all, half an ulp of

@@ -10,7 +10,7 @@ from itertools import pairwise
 import jax
 import numpy as np
 
-from convnet.gradcheck.arguments import Leaves, as_float64
+from convnet.gradcheck.arguments import BadInput, Leaves, as_float64
 from convnet.gradcheck.checks.slopes import five_point
 from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.oracle import STEP as COMPLEX_STEP
@@ -110,7 +110,7 @@ def oracle_value(subject: Subject, oracle: Oracle) -> Leaves:
         raise OracleFailed(error) from error
     shapes = [v.shape for v in value], [v.shape for v in subject.outputs]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"oracle returns shapes {shapes[0]}: expected those of fn, {shapes[1]}")
+        raise BadInput(f"oracle returns shapes {shapes[0]}: expected those of fn, {shapes[1]}")
     return value
 
 

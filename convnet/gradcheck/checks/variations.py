@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,14 +11,12 @@ import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
-from convnet.gradcheck.checks.slopes import STEPS, Path, bent, directional, five_point, scale_of, unit
+from convnet.gradcheck.checks.kinks import only_kinks
+from convnet.gradcheck.checks.slopes import directional, scale_of
 from convnet.gradcheck.checks.sources import independent
 from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
-
-BENT = 40
-"""Entries of which each is asked whether the function has a kink there."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,8 @@ class Variation:
 
 def _row_of_zeros(x, rng):
     x = x.copy()
-    x[(0,) if x.ndim else ()] = 0.0
+    if x.size:
+        x[(0,) if x.ndim else ()] = 0.0
     return x
 
 
@@ -50,6 +50,18 @@ def _with_a_zero(x, rng):
     return x
 
 
+def _with_a_minus_one(x, rng):
+    """What often stands for a label that is not there."""
+    x = x.copy()
+    x.flat[0] = -1
+    return x
+
+
+def _apart(x, rng):
+    """Zeros, as a fresh bias has, and ones stay what they are under every multiplication."""
+    return x + 2 * scale_of(x) * rng.standard_normal(x.shape) if np.unique(x).size == 1 else x
+
+
 def _repeated(x, rng):
     return rng.choice(np.ravel(x), x.shape) if x.size else x
 
@@ -58,14 +70,19 @@ VARIATIONS = (
     Variation("×10", leaves=lambda x, rng: 10 * x),
     Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
     Variation("a row of zeros", leaves=_row_of_zeros),
+    Variation("zeros", leaves=lambda x, rng: 0 * x, contract=True),
+    Variation("equal numbers moved apart", leaves=_apart, contract=True),
     Variation("shuffled", leaves=_shuffled),
     Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
+    Variation("a −1 among the integers", constants=_with_a_minus_one, kinds="i", contract=True),
     Variation("a zero among the integers", constants=_with_a_zero, kinds="iu", contract=True),
     Variation("integers repeated", constants=_repeated, kinds="iu", contract=True),
     Variation(
         "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True
     ),
+    Variation("masks all true", constants=lambda x, rng: x | True, kinds="b"),
+    Variation("masks all false", constants=lambda x, rng: x & False, kinds="b"),
     Variation("masks half true", constants=lambda x, rng: rng.random(x.shape) < 0.5, kinds="b"),
     Variation("masks inverted", constants=lambda x, rng: ~x, kinds="b"),
     Variation("constants ×10", constants=lambda x, rng: 10 * x, kinds="f", contract=True),
@@ -112,6 +129,8 @@ def _at(there: Subject, variation: Variation) -> Check:
         return Check("variations", name, "untested", note=f"{type(error).__name__}: outside what can be computed")
     if not all(np.isfinite(y).all() for y in (*there.outputs, *there.leaves)):
         return Check("variations", name, "untested", note="not finite there")
+    if any(_both_infinite(there.gradients, gradients) for _, _, gradients in sources if gradients is not None):
+        return Check("variations", name, "untested", note="no gradient is finite there")
     checks = []
     for kind, value, gradients in sources:
         values = compare_values(there, "variations", name, there.outputs, value)
@@ -126,30 +145,18 @@ def _at(there: Subject, variation: Variation) -> Check:
     if not checks:
         return replace(directional(there), stage="variations", name=name)
     failed = [check for check in checks if check.status == "failed"]
-    if failed and _only_kinks(there, sources):
+    if failed and all(only_kinks(there, gradients) for _, _, gradients in sources if gradients is not None):
         return Check("variations", name, "untested", note="kinks where the gradients differ")
+    if failed and variation.contract:
+        note = "; ".join(filter(None, [failed[0].note, "what is not made for that can be named: fixed="]))
+        return replace(failed[0], note=note)
     return (failed or checks)[0]
 
 
-def _only_kinks(there: Subject, sources) -> bool:
-    """Whether, at every entry where the gradient is not the independent one, the function has a kink, as at zeros, or
-    its own values bear the gradient out: autodiff of a maximum is half of it at a tie that leaves no kink."""
-    for _, _, gradients in sources:
-        for g, ours, theirs in zip(there.cotangents, there.gradients, gradients or [], strict=False):
-            for leaf, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-                wrong = np.abs(a - b) > 1e-9 * np.maximum(np.abs(b), np.abs(a).max(initial=0.0) * 1e-3)
-                entries = [tuple(map(int, at)) for at in np.argwhere(wrong | ~np.isfinite(a))]
-                if not all(_excused(there, g, leaf, entry, a[entry]) for entry in entries[:BENT]):
-                    return False
-    return True
-
-
-def _excused(there: Subject, g: Leaves, leaf: int, entry: tuple[int, ...], gradient: float) -> bool:
-    path, scale = Path(there, g, unit(there, leaf, entry)), scale_of(there.leaves[leaf])
-    if bent(path, scale):
-        return True
-    near, far = (five_point(path, step * scale) for step in STEPS[1:3])
-    return abs(near - far) <= 1e-6 * abs(near) and abs(gradient - near) <= 1e-6 * abs(near)
+def _both_infinite(ours: list[Leaves], theirs: list[Leaves]) -> bool:
+    """Whether an entry has no finite gradient by either, as a square root at 0."""
+    pairs = (pair for both in zip(ours, theirs, strict=True) for pair in zip(*both, strict=True))
+    return any((~np.isfinite(a) & ~np.isfinite(b)).any() for a, b in pairs)
 
 
 def scope(subject: Subject) -> Iterator[Check]:
@@ -219,9 +226,23 @@ def _reach(subject: Subject) -> Iterator[Check]:
     largest = ", ".join(f"{name} beyond {size:.2g}" for name, size in zip(subject.program.names, sizes, strict=True))
     yield Check("scope", f"larger numbers: {largest}" if len(sizes) < 4 else "larger numbers", "untested")
     yield Check("scope", f"other devices than {jax.default_backend()}", "untested")
-    closed = sum(np.size(c) > 1 for c in subject.program.traced("value", subject.leaves, subject.constants).consts)
-    if closed:
-        yield Check("scope", f"constants inside the function: {closed}", "untested")
+    held = _held(subject)
+    if held:
+        yield Check("scope", f"constants inside the function: {', '.join(held)}", "untested")
+    given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
+    if len(given) > 1:
+        yield Check("scope", f"mixed dtypes: {', '.join(sorted(given))}", "untested", note="all were made the same")
+
+
+def _held(subject: Subject) -> list[str]:
+    """Numbers that the function holds besides its arguments, by name where Python knows one."""
+    fn = inspect.unwrap(subject.program.fn)
+    names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
+    cells = zip(names, getattr(fn, "__closure__", None) or (), strict=False)
+    numbers = (int, float, np.ndarray, np.generic, jax.Array)
+    held = [name for name, cell in cells if isinstance(cell.cell_contents, numbers)]
+    arrays = sum(np.size(c) > 1 for c in subject.program.traced("value", subject.leaves, subject.constants).consts)
+    return held or ([f"{arrays} arrays"] if arrays else [])
 
 
 def _names_of(subject: Subject, kind: Callable) -> list[str]:
