@@ -26,8 +26,15 @@ def taken(x, ids):
 
 def test_what_is_varied_is_told_by_what_there_is():
     only_numbers = audit(jnp.sin, (X,), reference=jnp.sin, stages=["variations"])
-    assert names(only_numbers, "variations") == {"×10", "×0.1", "a row of zeros", "shuffled", "other signs"}
-    with_ids = audit(taken, (X, np.array([2, 0, 3])), reference=taken, stages=["variations"])
+    assert names(only_numbers, "variations") == {
+        "×10",
+        "×0.1",
+        "a row of zeros",
+        "zeros",
+        "shuffled",
+        "other signs",
+    }
+    with_ids = audit(taken, (X, np.array([2, 0, 3, 0, 1])), reference=taken, stages=["variations"])
     assert {"integers shuffled", "integers repeated", "integers all equal"} <= names(with_ids, "variations")
     masked = audit(lambda x, m: jnp.where(m, x, 0), (X, X > 0), reference=lambda x, m: x * m, stages=["variations"])
     assert {"masks half true", "masks inverted"} <= names(masked, "variations")
@@ -159,7 +166,7 @@ def test_what_a_function_holds_and_how_far_it_was_looked_at_is_named():
     mask = jnp.asarray(X > 0)
     report = audit(lambda x: jnp.where(mask, x, 0), (X,), stages=["scope"])
     largest = 10 * np.abs(X).max()
-    assert {"constants inside the function: 1", f"larger numbers: x beyond {largest:.2g}"} <= names(report, "scope")
+    assert {"constants inside the function: mask", f"larger numbers: x beyond {largest:.2g}"} <= names(report, "scope")
 
 
 @pytest.mark.parametrize(
@@ -201,3 +208,61 @@ def test_a_carry_of_float32_is_audited_in_float32():
     report = audit(sums, (X.astype(np.float32),), level="quick")
     assert report.failures == []
     assert "it rounds to float32 on the way: smaller errors are not seen" in str(report)
+
+
+# --- what once deceived it, or was condemned --------------------------------------------------------------------------
+
+
+def test_a_function_that_writes_to_its_arguments_writes_to_its_own():
+    def f(x, b):
+        x += b
+        return jnp.tanh(x).at[0].set(0.0)
+
+    x = X.copy()
+    assert audit(f, (x, X), reference=lambda x, b: jnp.tanh(x + b).at[0].set(0.0), level="quick").failures == []
+    np.testing.assert_array_equal(x, X)
+
+
+def test_where_no_gradient_is_finite_nobody_is_wrong():
+    report = audit(jnp.sqrt, (np.abs(X) + 0.5,), reference=lambda x: x**0.5, stages=["elementwise", "variations"])
+    assert report.failures == []
+    assert "no gradient is finite there" in {check.note for check in report.untested}
+
+
+def test_kinks_in_the_arguments_are_named_and_a_slope_that_no_neighbour_has_fails():
+    rectified = np.where(X < -0.3, 0.0, X)
+    for at_zero, passes in ((0.0, True), (3.0, False)):
+        f = with_gradient(lambda x: jnp.maximum(x, 0), lambda x, s=at_zero: jnp.where(x > 0, 1.0, s * (x == 0)))
+        report = audit(f, (rectified,), reference=lambda x: jnp.maximum(x, 0), level="quick")
+        assert (report.failures == []) is passes
+    assert "gradient, autodiff" in {check.name for check in report.failures}
+
+
+def mean_of_chosen(x, mask):
+    return jnp.where(mask, x, 0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def test_an_empty_mask_and_a_fresh_bias_are_tried():
+    wrong = jax.custom_vjp(mean_of_chosen)
+    wrong.defvjp(lambda x, m: (mean_of_chosen(x, m), m), lambda m, g: (jnp.where(m, g, 0) / m.sum(), None))
+    report = audit(wrong, (X, X > 0), reference=mean_of_chosen, stages=["elementwise", "variations"])
+    assert [check.name for check in report.failures] == ["masks all false"]
+
+    def layer(x, b):
+        return jnp.maximum(x + b, 0)
+
+    masked = jax.custom_vjp(layer)
+    masked.defvjp(lambda x, b: (layer(x, b), x), lambda x, g: (g * (x > 0), g * (x > 0)))
+    report = audit(masked, (X, np.zeros((4, 3))), reference=layer, stages=["elementwise", "variations"])
+    assert "equal numbers moved apart" in {check.name for check in report.failures}
+
+
+def test_a_maximum_in_bfloat16_may_have_other_winners():
+    def highest(x):
+        return jnp.max(x, axis=-1)
+
+    rule = jax.custom_vjp(highest)
+    picked = lambda x, g: (g[:, None] * jax.nn.one_hot(x.argmax(-1), x.shape[-1], dtype=g.dtype),)  # noqa: E731
+    rule.defvjp(lambda x: (highest(x), x), picked)
+    x = np.random.default_rng(0).uniform(size=(3, 300))
+    assert audit(rule, (x,), reference=highest, stages=["elementwise", "precisions"]).failures == []
