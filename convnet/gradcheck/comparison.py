@@ -80,7 +80,7 @@ def compare(
 
     unit: u, that of dtype if none is given. excused: masks of entries that may be infinite or no numbers.
     """
-    unit, tiny = unit or unit_roundoff(dtype), _smallest(dtype)
+    unit, tiny = unit or unit_roundoff(dtype), smallest(dtype)
     masks = excused or [np.zeros(np.shape(e), bool) for e in expected]
     for leaf, a, b in zip(names, actual, expected, strict=True):
         if a.shape != b.shape:
@@ -146,9 +146,13 @@ def common_factor(a, b, scale, unit: float, bound: float) -> tuple[float, float]
     return float(np.sum(off * known) / total), unit * bound * allowed
 
 
-def _smallest(dtype) -> float:
-    """Below the smallest normal number XLA flushes to 0; float16, whose normal numbers end at 6e-5, it does not."""
+def smallest(dtype) -> float:
+    """Errors up to this are none. Below the smallest normal number XLA flushes to 0; float16, whose normal numbers end
+    at 6e-5, it does not. In float64 it is the step of a complex step, below which an oracle sees nothing.
+    """
     info = jnp.finfo(dtype)
+    if float(info.tiny) < 1e-300:
+        return 1e-150
     return 64 * float(info.smallest_subnormal if float(info.tiny) > 1e-30 else info.tiny)
 
 

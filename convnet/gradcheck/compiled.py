@@ -267,15 +267,23 @@ class CompiledFunction:
         return _jit(lambda stacked, constants, g: jax.lax.map(lambda leaves: one(leaves, constants, g), stacked))
 
     @cached_property
+    def used_together(self) -> Callable:
+        """Jᵀg at several points used in one program, which a function that remembers its arguments mixes up."""
+
+        def run(points, constants, g):
+            _, pull = jax.vjp(lambda points: [self.plain(leaves, constants) for leaves in points], points)
+            return jax.tree.map(lambda *parts: jnp.stack(parts), *pull([g] * len(points))[0])
+
+        return _jit(run)
+
+    @cached_property
     def one_by_one(self) -> Callable:
         """Jᵀg, each leaf differentiated by itself: a rule is then told that the others have no tangent."""
 
         def run(leaves, constants, g):
             def alone(i):
-                out, pull = jax.vjp(
-                    lambda leaf: self.plain([*leaves[:i], leaf, *leaves[i + 1 :]], constants), leaves[i]
-                )
-                return pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
+                _, pull = jax.vjp(lambda x: self.plain([*leaves[:i], x, *leaves[i + 1 :]], constants), leaves[i])
+                return pull(g)[0]
 
             return [alone(i) for i in range(len(leaves))]
 
@@ -287,8 +295,8 @@ class CompiledFunction:
 
         def run(leaves, constants, g):
             def alone(i):
-                value, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
-                return pull(g[i].astype(value.dtype))[0]
+                _, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
+                return pull(g[i])[0]
 
             return jax.tree.map(lambda *parts: jnp.stack(parts), *map(alone, range(len(g))))
 

@@ -32,6 +32,7 @@ def context(subject: Subject) -> Iterator[Check]:
     yield _compare("vmap over g alone", of_each, program.mapped((None, None, 0)), subject.leaves, constants, cotangents)
     if subject.level.thorough:
         yield _compare("checkpoint", near, program.rematerialised, stacked, constants, g)
+        yield _compare("two uses in one program", near, program.used_together, points, constants, g, values=False)
         yield from _mapped_twice(subject, points, several)
         yield from _apart(subject, near[0], stacked)
         yield from _constants_mapped(subject, g)

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64, is_float, is_key, unit_roundoff
-from convnet.gradcheck.checks.first_order import worst_of
 from convnet.gradcheck.checks.sources import (
     OracleFailed,
     as_oracle,
@@ -20,7 +19,7 @@ from convnet.gradcheck.checks.sources import (
     oracle_gradient,
     oracle_is_affordable,
 )
-from convnet.gradcheck.comparison import FEW, compare, tolerance
+from convnet.gradcheck.comparison import FEW, compare, smallest, tolerance
 from convnet.gradcheck.rounding import STEP
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
@@ -75,7 +74,7 @@ def _precision(subject: Subject, dtype: str, name: str, x64: bool) -> Check:
         if dtypes != {dtype}:
             return Check("precisions", name, "failed", worst=f"the gradient has dtype {', '.join(dtypes)}")
         checks.append(_compared(there, dtype, name, as_float64([*values, *gradients]), as_float64(rounded)))
-    return worst_of(checks)
+    return max(checks, key=lambda check: (("passed", "untested", "failed").index(check.status), check.error or 0.0))
 
 
 def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) -> Check:
@@ -103,19 +102,19 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
             note = "the function differs from its reference in float64, too: see elementwise"
             return Check("precisions", name, "untested", note=note)
     if check.status == "passed" and unit_roundoff(dtype) > 1e-4:
-        check = _together(check, there, actual, expected, noise, unit_roundoff(dtype))
+        check = _together(check, there, actual, expected, noise, dtype)
     return check
 
 
-def _together(check: Check, there: Subject, actual: Leaves, expected: Leaves, noise: Callable, unit: float) -> Check:
+def _together(check: Check, there: Subject, actual: Leaves, expected: Leaves, noise: Callable, dtype: str) -> Check:
     """Sixteen ulps of bfloat16 are 6 %, which says little of one entry. Of many it is said that their errors are no
     larger, as a rule, than those of a program that rounds every result on its way to this dtype.
     """
-    if _spread(actual, expected, [np.abs(e) for e in expected], unit, floor=1.0) <= ORDINARY:
+    if _spread(actual, expected, [np.abs(e) for e in expected], dtype, floor=1.0) <= ORDINARY:
         return check
     names, worst = there.result_names, 0.0
     for name, a, e, n in zip(names, actual, expected, noise(), strict=True):
-        spread = _spread([a], [e], [n], unit, floor=0.1)
+        spread = _spread([a], [e], [n], dtype, floor=0.1)
         if spread > max(ORDINARY, worst):
             worst = spread
             text = f"{name} is off by {spread:.2g} times what rounding explains, over all entries"
@@ -123,17 +122,17 @@ def _together(check: Check, there: Subject, actual: Leaves, expected: Leaves, no
     return check
 
 
-def _spread(actual: Leaves, expected: Leaves, scales: Leaves, unit: float, floor: float) -> float:
+def _spread(actual: Leaves, expected: Leaves, scales: Leaves, dtype: str, floor: float) -> float:
     """The size of errors in roundings, where an entry counts at least with a part of its array's root mean square.
 
     By the upper quartile, as of normal errors: a few winners and signs that rounding has changed are no bias.
     """
-    parts = []
+    parts, unit = [], unit_roundoff(dtype)
     for a, e, s in zip(actual, expected, scales, strict=True):
         known = np.isfinite(a) & np.isfinite(e)
         if known.sum() >= FEW:
             size = np.maximum(np.maximum(s, np.abs(e)), floor * np.sqrt(np.mean(e[known] ** 2)))[known]
-            errors = np.abs(a - e)[known] / np.where(size > 0, unit * size, np.inf)
+            errors = np.maximum(np.abs(a - e)[known] - smallest(dtype), 0) / np.where(size > 0, unit * size, np.inf)
             parts.append(float(np.quantile(errors, 0.75)) / QUARTILE)
     return max(parts, default=0.0)
 
