@@ -248,7 +248,7 @@ REFUSED = {
     "results where nothing can be written": (["--document", "d.md", "--results", "log/r.json"], "cannot be written"),
     "a quick document": (["--quick", "--document", "d.md"], "document is 'd.md': expected no --only"),
     "one seed": (["--seeds", "1"], "seeds is 1: expected 2 or more, as one has no interval"),
-    "a directory of something else": (["--out", "claims"], "holds files of something else (claim_2.py, "),
+    "a directory of something else": (["--out", "claims"], "claim_2.py, claim_5.py, "),
     "a document where nothing can be written": (["--document", "log/d.md"], "cannot be written"),
 }  # fmt: skip
 
