@@ -32,6 +32,11 @@ def cast(leaf, dtype):
     return np.asarray(leaf, dtype) if is_float(leaf) else np.asarray(leaf)
 
 
+def is_part_of(name: str, argument: str) -> bool:
+    """Whether `params['w']` belongs to `params`, or is it."""
+    return name == argument or name.startswith((f"{argument}[", f"{argument}."))
+
+
 class BadInput(ValueError):
     """What the audit was given cannot be audited."""
 

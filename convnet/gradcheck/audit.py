@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_static, unit_roundoff
+from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static, unit_roundoff
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.comparison import tolerance
@@ -99,7 +99,7 @@ class Auditor:
         args = tuple(args)
         program, reference = self._prepared(args, settings)
         for name in self.fixed:
-            if not any(known == name or known.startswith((f"{name}[", f"{name}.")) for known in program.all_names):
+            if not any(is_part_of(known, name) for known in program.all_names):
                 raise ValueError(f"fixed names {name!r}: expected some of {', '.join(program.all_names)}")
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         terms, dtype, endless, random = self._measured(program, reference, args)

@@ -79,41 +79,40 @@ def programs_in(equation) -> Iterator[core.Jaxpr]:
 
 def computes_in(program: core.ClosedJaxpr) -> str:
     """The narrowest floating-point dtype that float64 is rounded to on the way to the results."""
-    found = _narrowed(program.jaxpr)
+    found = set(filter(None, map(_narrowed, _equations(program.jaxpr))))
     return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps), default="float64")
 
 
 def open_ended(program: core.ClosedJaxpr) -> bool:
     """Whether a loop goes on until numbers are close enough: in fewer digits that may be never."""
-    return any(_ends_by_numbers(equation) for equation in program.jaxpr.eqns)
+    return any(_ends_by_numbers(equation) for equation in _equations(program.jaxpr))
 
 
 def draws(program: core.ClosedJaxpr) -> bool:
     """Whether random numbers are drawn: in another precision they are others."""
-    return any(_draws(equation) for equation in program.jaxpr.eqns)
+    drawing = ("random_bits", "threefry2x32", "rng_bit_generator")
+    return any(equation.primitive.name in drawing for equation in _equations(program.jaxpr))
 
 
-def _draws(equation) -> bool:
-    if equation.primitive.name in ("random_bits", "threefry2x32", "rng_bit_generator"):
-        return True
-    return any(_draws(inner) for program in programs_in(equation) for inner in program.eqns)
+def _equations(jaxpr) -> Iterator:
+    """All operations, those of inner programs too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for program in programs_in(equation):
+            yield from _equations(program)
 
 
 def _ends_by_numbers(equation) -> bool:
-    if equation.primitive.name == "while":
-        given = equation.params["cond_jaxpr"].jaxpr.invars
-        if any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in given):
-            return True
-    return any(_ends_by_numbers(inner) for program in programs_in(equation) for inner in program.eqns)
+    if equation.primitive.name != "while":
+        return False
+    given = equation.params["cond_jaxpr"].jaxpr.invars
+    return any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in given)
 
 
-def _narrowed(jaxpr) -> set[str]:
-    found = set()
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "convert_element_type":
-            before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
-            if before == np.float64 and jnp.issubdtype(after, jnp.floating) and after != np.float64:
-                found.add(str(after))
-        for program in programs_in(equation):
-            found |= _narrowed(program)
-    return found
+def _narrowed(equation) -> str | None:
+    """The dtype that an operation rounds float64 to."""
+    if equation.primitive.name != "convert_element_type":
+        return None
+    before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+    rounds = before == np.float64 and jnp.issubdtype(after, jnp.floating) and after != np.float64
+    return str(after) if rounds else None

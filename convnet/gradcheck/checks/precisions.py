@@ -141,7 +141,7 @@ QUARTILE = 1.15
 """Of |errors| that are normally distributed, the upper quartile in standard deviations."""
 
 ORDINARY = 1.5
-"""Roundings, root mean square, that an error may have of those that every operation on the way would make."""
+"""Roundings, as a rule, that an error may have of those that every operation on the way would make."""
 
 
 def _overflows(arrays: Leaves, dtype) -> bool:
@@ -182,11 +182,11 @@ def power(subject: Subject) -> Iterator[Check]:
         typical = np.median(sizes[sizes > 0])
         entry = np.unravel_index(np.argmin(np.abs(sizes - typical)), sizes.shape)
         seen = [size for size in SIZES if _notices(subject, expected, leaf, entry, size)]
-        smallest = min(seen, default=np.inf)
-        status = "passed" if smallest <= 1e-6 else "untested"
+        least = min(seen, default=np.inf)
+        status = "passed" if least <= 1e-6 else "untested"
         weak = f"a relative error of 1e-6 in {name}{list(map(int, entry))} would go unnoticed"
         note = "" if status == "passed" else weak
-        yield Check("power", name, status, float(smallest), 1e-6, detects=float(smallest), note=note)
+        yield Check("power", name, status, float(least), 1e-6, detects=float(least), note=note)
 
 
 def _notices(subject: Subject, expected: Leaves, leaf: int, entry, size: float) -> bool:

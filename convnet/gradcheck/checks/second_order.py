@@ -137,7 +137,7 @@ def _symmetric(subject: Subject, directions, products, scale: Leaves, bends: _Be
     error = _relative(gap, norm(u) * norm(scale))
     if error > bound:
         g = subject.cotangents[0]
-        noises = [[finite(n) for n in subject.noise("second", subject.leaves, g, w)] for w in (v, u)]
+        noises = [subject.noise("second", subject.leaves, g, w) for w in (v, u)]
         sizes = norm(u) * norm(noises[0]) + norm(v) * norm(noises[1])
         error = _relative(gap, max(sizes, norm(u) * norm(scale)))
         if error > bound and bends.anywhere():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
+from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_part_of, is_static
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.kinks import only_kinks
 from convnet.gradcheck.checks.slopes import directional, scale_of
@@ -203,7 +203,7 @@ def _constants(subject: Subject) -> Iterator[tuple[str, np.ndarray]]:
 
 def is_fixed(subject: Subject, name: str) -> bool:
     """Whether the argument is one that was said to stay as it is, or a part of one."""
-    return any(name == fixed or name.startswith((f"{fixed}[", f"{fixed}.")) for fixed in subject.fixed)
+    return any(is_part_of(name, fixed) for fixed in subject.fixed)
 
 
 def reason_to_keep(subject: Subject, name: str, constant) -> str:
