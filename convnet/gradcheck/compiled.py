@@ -199,11 +199,9 @@ class CompiledFunction:
         return self.higher(2)(leaves, constants, g, [v])
 
     def traced(self, kind: str, *inputs) -> core.ClosedJaxpr:
-        """The program itself, of "value", "value_and_vjp", "value_and_jvp" or "second", for arguments such as these."""
-        if kind == "second":
-            leaves, constants, g, v = inputs
-            return self.higher(2).trace(leaves, constants, g, [v]).jaxpr
-        return getattr(self, kind).trace(*inputs).jaxpr
+        """The program itself, of "value", "value_and_vjp", "value_and_jvp" or "higher", for arguments such as these."""
+        program = self.higher(len(inputs[-1]) + 1) if kind == "higher" else getattr(self, kind)
+        return program.trace(*inputs).jaxpr
 
     def higher(self, order: int) -> Callable:
         """D^order ⟨g, F⟩ along order − 1 directions, always in reverse, as (leaves, constants, g, directions)."""

@@ -7,12 +7,15 @@ of it is the rounding of its terms. Monte Carlo arithmetic measures that (Parker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+from convnet.gradcheck.terms import equations
 
 STEP = 2.0**-26
 """Far above rounding, so that the wiggles are what is seen, and so small that only what is tied changes its order."""
@@ -35,8 +38,11 @@ of 1 if that is larger, in float64 on a CPU beside SciPy. Every other result cou
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Parameters under which an operation holds the program that it stands for."""
 
-LOOPS = frozenset(("scan", "while", "cond", "shard_map", "pallas_call", "custom_vmap_call", "linear_call"))
+OPAQUE = frozenset(("while", "shard_map", "pallas_call", "custom_vmap_call", "linear_call"))
 """Operations whose programs are not run as they stand: their results are wiggled, not what happens inside."""
+
+UNROLLED = 2000
+"""Operations of all rounds of a scan that are run one by one; of a longer scan the results are wiggled."""
 
 
 def intermediate_noise(
@@ -45,58 +51,103 @@ def intermediate_noise(
     """How far each entry of a program's results moves when every result on the way is wiggled by one relative unit.
 
     Root mean square over random signs. Like `comparison.conditioning`, of which it is the part that depends on the
-    algorithm. step: the size of a wiggle; that of a narrow dtype's roundings crosses the kinks that these cross.
+    algorithm. step: the size of a wiggle; that of a narrow dtype's roundings crosses the kinks that these cross. A
+    constant of the program that such a dtype cannot hold is wiggled, too.
     """
-    flat = jax.tree.leaves(inputs)
-    base = [
-        np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, lambda value, _: value)
-    ]
+    flat, wiggle = jax.tree.leaves(inputs), _Wiggle(rng, step)
+    base = [np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, None)]
     squares = [np.zeros(value.shape) for value in base]
-
-    def wiggle(value, equation):
-        size = value * np.sqrt(equation.params.get("length", 1))  # a scan rounds once a round
-        if equation.primitive.name in ROUNDINGS:
-            size = ROUNDINGS[equation.primitive.name] * jnp.maximum(jnp.abs(value), 1)
-        return value + (step * rng.choice([-1.0, 1.0], np.shape(value)) * size).astype(value.dtype)
-
     for _ in range(probes):
-        for total, value, start in zip(
-            squares, _evaluate(closed.jaxpr, closed.consts, flat, wiggle), base, strict=True
-        ):
+        results = _evaluate(closed.jaxpr, closed.consts, flat, wiggle)
+        for total, value, start in zip(squares, results, base, strict=True):
             moved = (np.asarray(value, np.float64) - start) / step
             total += np.where(np.isfinite(moved), moved, 0.0) ** 2
     return [np.sqrt(total / probes) for total in squares]
 
 
-def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: Callable) -> list:
-    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *inputs), strict=True))
+@dataclass(frozen=True)
+class _Wiggle:
+    """What rounding does to a number, at random."""
+
+    rng: np.random.Generator
+    step: float
+
+    def result(self, value, equation):
+        """Of an operation."""
+        if not jnp.issubdtype(value.dtype, np.floating):
+            return value
+        size = value * np.sqrt(equation.params.get("length", 1))  # a scan rounds once a round
+        if equation.primitive.name in ROUNDINGS:
+            size = ROUNDINGS[equation.primitive.name] * jnp.maximum(jnp.abs(value), 1)
+        return self._moved(value, size)
+
+    def constant(self, value):
+        """Of a program, in a dtype with so many digits: 0.07 is another number there, 0.5 is not."""
+        if self.step <= STEP or not jnp.issubdtype(value.dtype, np.floating):
+            return value
+        digits = np.frexp(np.asarray(value, np.float64))[0] / self.step
+        return self._moved(value, np.where(digits == np.round(digits), 0.0, value))
+
+    def _moved(self, value, size):
+        signs = self.rng.choice([-1.0, 1.0], np.shape(value))
+        moved = value + (self.step * signs * size).astype(value.dtype)
+        return jnp.where(jnp.isfinite(value), moved, value)  # −∞, of masks, is exact
+
+
+def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | None) -> list:
+    """The results of a program, operation by operation; exactly, or with wiggles."""
+    constant = wiggle.constant if wiggle else lambda value: value
+    known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*map(constant, consts), *inputs), strict=True))
+
+    def value_of(v):
+        return constant(jnp.asarray(v.val, v.aval.dtype)) if isinstance(v, core.Literal) else known[v]
+
     for equation in jaxpr.eqns:
-        given = [v.val if isinstance(v, core.Literal) else known[v] for v in equation.invars]
-        results = _results(equation, given, wiggle)
+        results = _results(equation, list(map(value_of, equation.invars)), wiggle)
         known.update(zip(equation.outvars, results, strict=True))
-    return [v.val if isinstance(v, core.Literal) else known[v] for v in jaxpr.outvars]
+    return list(map(value_of, jaxpr.outvars))
 
 
-def _results(equation, given: list, wiggle: Callable) -> Sequence:
+def _results(equation, given: list, wiggle: _Wiggle | None) -> Sequence:
+    if equation.primitive.name == "scan" and _affordable(equation):
+        return _unrolled(equation.params, given, wiggle)
     inner = program_of(equation)
+    if equation.primitive.name == "cond":
+        inner, given = equation.params["branches"][int(given[0])], given[1:]
     if inner is not None:
         return _evaluate(inner.jaxpr, inner.consts, given, wiggle)
     results = _alone(equation, given)
-    if equation.primitive.name in EXACT.split():
+    if wiggle is None or equation.primitive.name in EXACT.split():
         return results
-    return [wiggle(r, equation) if jnp.issubdtype(r.dtype, np.floating) else r for r in results]
+    return [wiggle.result(result, equation) for result in results]
+
+
+def _affordable(scan) -> bool:
+    return 0 < scan.params["length"] * sum(1 for _ in equations(scan.params["jaxpr"].jaxpr)) <= UNROLLED
+
+
+def _unrolled(scan: dict, given: list, wiggle: _Wiggle | None) -> list:
+    """A scan, round by round."""
+    body, fixed, carried = scan["jaxpr"], scan["num_consts"], scan["num_consts"] + scan["num_carry"]
+    consts, carry, columns = given[:fixed], given[fixed:carried], given[carried:]
+    rounds, rows = range(scan["length"]), []
+    for i in reversed(rounds) if scan["reverse"] else rounds:
+        out = _evaluate(body.jaxpr, body.consts, [*consts, *carry, *(x[i] for x in columns)], wiggle)
+        carry = out[: scan["num_carry"]]
+        rows.append(out[scan["num_carry"] :])
+    return [*carry, *(jnp.stack(ys) for ys in zip(*(rows[::-1] if scan["reverse"] else rows), strict=True))]
 
 
 def _alone(equation, given: list) -> Sequence:
     """One operation, run as a program of its own, which needs no knowledge of how its parameters are bound."""
-    distinct = {v: value for v, value in zip(equation.invars, given, strict=True) if not isinstance(v, core.Literal)}
-    alone = core.Jaxpr((), list(distinct), equation.outvars, [equation], equation.effects)
-    return core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*distinct.values())
+    variables = [core.Var(v.aval) for v in equation.invars]
+    alone = core.Jaxpr((), variables, equation.outvars, [equation.replace(invars=variables)], equation.effects)
+    return core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given)
 
 
 def program_of(equation) -> core.ClosedJaxpr | None:
     """The program that an operation stands for and that can be run in its place: of jit, checkpoint, custom rules."""
-    if equation.primitive.name in LOOPS:
+    if equation.primitive.name in (*OPAQUE, "scan", "cond"):
         return None
     for name in CALLS:
         program = equation.params.get(name)

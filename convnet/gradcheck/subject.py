@@ -201,6 +201,8 @@ class Subject:
         """How much rounding on the way moves the results that are compared, the function's own and the reference's: the
         larger of both. See `rounding.intermediate_noise`.
 
+        kind: "value", "vjp", "value_and_vjp", "jvp", or "higher" with a cotangent and a list of directions.
+
         What a function loses by its own doing and a reference does not is granted up to CLUMSY times the size that its
         arguments and values give a derivative: 1 − y of a saturated y, but not an angle of a million in float32.
         """
@@ -231,8 +233,9 @@ class Subject:
         y *= max((rms_of(g) for g in others[0]), default=0.0)
         if kind == "value_and_vjp":
             return [*values, *(y / size for size in x)]
-        slope = max(rms_of(v) / size for v, size in zip(others[1], x, strict=True))
-        return [slope * y / size for size in x]
+        for direction in others[1]:
+            y *= max(rms_of(v) / size for v, size in zip(direction, x, strict=True))
+        return [y / size for size in x]
 
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""

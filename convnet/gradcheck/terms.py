@@ -79,27 +79,27 @@ def programs_in(equation) -> Iterator[core.Jaxpr]:
 
 def computes_in(program: core.ClosedJaxpr) -> str:
     """The narrowest floating-point dtype that float64 is rounded to on the way to the results."""
-    found = set(filter(None, map(_narrowed, _equations(program.jaxpr))))
+    found = set(filter(None, map(_narrowed, equations(program.jaxpr))))
     return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps), default="float64")
 
 
 def open_ended(program: core.ClosedJaxpr) -> bool:
     """Whether a loop goes on until numbers are close enough: in fewer digits that may be never."""
-    return any(_ends_by_numbers(equation) for equation in _equations(program.jaxpr))
+    return any(_ends_by_numbers(equation) for equation in equations(program.jaxpr))
 
 
 def draws(program: core.ClosedJaxpr) -> bool:
     """Whether random numbers are drawn: in another precision they are others."""
     drawing = ("random_bits", "threefry2x32", "rng_bit_generator")
-    return any(equation.primitive.name in drawing for equation in _equations(program.jaxpr))
+    return any(equation.primitive.name in drawing for equation in equations(program.jaxpr))
 
 
-def _equations(jaxpr) -> Iterator:
+def equations(jaxpr) -> Iterator:
     """All operations, those of inner programs too."""
     for equation in jaxpr.eqns:
         yield equation
         for program in programs_in(equation):
-            yield from _equations(program)
+            yield from equations(program)
 
 
 def _ends_by_numbers(equation) -> bool:
@@ -107,6 +107,20 @@ def _ends_by_numbers(equation) -> bool:
         return False
     given = equation.params["cond_jaxpr"].jaxpr.invars
     return any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in given)
+
+
+def constants_in(program: core.ClosedJaxpr) -> set[float]:
+    """Floating-point numbers that are written into a program; those as good as infinite left out."""
+    found = {float(v.val) for e in equations(program.jaxpr) for v in e.invars if _is_number(v)}
+    return {value for value in found if abs(value) < HUGE}
+
+
+HUGE = 1e30
+"""Numbers from here on stand for infinity, in whatever way a dtype can hold one."""
+
+
+def _is_number(v) -> bool:
+    return isinstance(v, core.Literal) and np.ndim(v.val) == 0 and jnp.issubdtype(v.aval.dtype, jnp.floating)
 
 
 def _narrowed(equation) -> str | None:

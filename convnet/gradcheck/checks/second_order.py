@@ -34,8 +34,7 @@ def second_order(subject: Subject) -> Iterator[Check]:
     bends = _Bends(subject, partial(_gradient, subject, g), v)
     if not subject.estimator:
         yield _symmetric(subject, (u, v), (hu, hv), scale, bends)
-        noise = partial(subject.noise, "vjp", subject.leaves, g)
-        yield _differences("second order", subject, partial(_gradient, subject, g), v, hv, bends, noise=noise)
+        yield _differences("second order", subject, partial(_gradient, subject, g), g, [v], hv, bends)
     if subject.witness is not None and not subject.estimator:
         expected = as_float64(subject.reference.second(*point, g, v))
         yield _compared(subject, "H v, autodiff", hv, expected, scale, g, v, bends)
@@ -63,7 +62,8 @@ def higher_orders(subject: Subject) -> Iterator[Check]:
             yield Check("higher orders", f"order {order}", "untested", note=type(error).__name__)
             return
         bends = _Bends(subject, lower, last)
-        yield _differences("higher orders", subject, lower, last, as_float64(actual), bends, f"order {order}")
+        along = [*given, last]
+        yield _differences("higher orders", subject, lower, g, along, as_float64(actual), bends, f"order {order}")
 
 
 def _squares_overflow(subject: Subject) -> bool:
@@ -121,7 +121,7 @@ KINK = "the slope has a kink here"
 
 def _compared(subject: Subject, name: str, actual, expected, scale, g: Leaves, v: Leaves, bends: _Bends) -> Check:
     excused = [~np.isfinite(x) for x in subject.leaves]
-    noise = partial(subject.noise, "second", subject.leaves, g, v)
+    noise = partial(subject.noise, "higher", subject.leaves, g, [v])
     check = subject.compare("second order", name, actual, expected, scale, noise, excused=excused)
     if check.status == "failed" and bends.anywhere():
         smooth = [np.where(mask, np.nan, e) for mask, e in zip(bends.masks(), expected, strict=True)]
@@ -137,7 +137,7 @@ def _symmetric(subject: Subject, directions, products, scale: Leaves, bends: _Be
     error = _relative(gap, norm(u) * norm(scale))
     if error > bound:
         g = subject.cotangents[0]
-        noises = [subject.noise("second", subject.leaves, g, w) for w in (v, u)]
+        noises = [subject.noise("higher", subject.leaves, g, [w]) for w in (v, u)]
         sizes = norm(u) * norm(noises[0]) + norm(v) * norm(noises[1])
         error = _relative(gap, max(sizes, norm(u) * norm(scale)))
         if error > bound and bends.anywhere():
@@ -160,21 +160,33 @@ def _forward_over_reverse(subject: Subject, g: Leaves, v: Leaves, hv: Leaves, sc
 
 
 def _differences(
-    stage: str, subject: Subject, f: Callable[[Leaves], Leaves], v: Leaves, actual: Leaves, bends: _Bends,
-    title: str = "differences", noise: Callable[[], Leaves] | None = None,
+    stage: str, subject: Subject, f: Callable[[Leaves], Leaves], g: Leaves, directions: list[Leaves], actual: Leaves,
+    bends: _Bends, title: str = "differences",
 ) -> Check:  # fmt: skip
-    """The derivative of f along v against five-point differences; entries where two steps disagree are kinks."""
-    slopes = [_slope(subject, f, v, step) for step in STEPS[:3]]
+    """The derivative of f, that of ⟨g, F⟩ along all directions but the last, along the last against five-point
+    differences; entries where two steps disagree are kinks."""
+    slopes = [_slope(subject, f, directions[-1], step) for step in STEPS[:3]]
     largest = _largest(subject, slopes[1])
     check = _differenced(stage, title, subject.program.names, actual, slopes, largest)
     if check.status == "failed" and bends.anywhere():
         smooth = [[np.where(m, np.nan, s) for m, s in zip(bends.masks(), slope, strict=True)] for slope in slopes]
         check = _differenced(stage, title, subject.program.names, actual, smooth, largest)
-    if check.status == "failed" and _noise_explains(
-        subject, [*f(subject.leaves), *(noise() if noise else ())], largest
-    ):
+    if check.status == "failed" and _hidden(subject, f, g, directions) > TOLERANCE * largest:
         return Check(stage, title, "untested", note="rounding hides the differences")
     return check
+
+
+def _hidden(subject: Subject, f: Callable[[Leaves], Leaves], g: Leaves, directions: list[Leaves]) -> float:
+    """How much of a derivative rounding may be: of what is differenced, over a step, and of itself."""
+    *given, _ = directions
+    below = subject.noise("higher", subject.leaves, g, given) if given else subject.noise("vjp", subject.leaves, g)
+    own = subject.noise("higher", subject.leaves, g, directions)
+    sizes = [np.abs(finite(y)).max(initial=0.0) for y in (*f(subject.leaves), *below)]
+    return subject.unit * (max(sizes) / STEPS[1] + OWN * max(n.max(initial=0.0) for n in own))
+
+
+OWN = 16
+"""Roundings, of the usual size, that a derivative may be off by."""
 
 
 def _largest(subject: Subject, slopes: Leaves) -> float:
@@ -184,12 +196,6 @@ def _largest(subject: Subject, slopes: Leaves) -> float:
     ]
     found = max((np.abs(finite(s)).max() for s in slopes if s.size), default=0.0)
     return max(found, 1e-6 * max(sizes, default=0.0), np.finfo(float).tiny)
-
-
-def _noise_explains(subject: Subject, sizes: Leaves, largest: float) -> bool:
-    """Whether what is differenced is known too badly for its differences to say anything."""
-    known = [subject.unit * np.abs(finite(y)).max(initial=0.0) / STEPS[1] for y in sizes]
-    return max(known) > TOLERANCE * largest
 
 
 def _differenced(
