@@ -69,6 +69,62 @@ def test_the_gradient_in_a_bias_before_batch_norm_is_zero_to_the_rounding_of_its
     assert (computed < 8 * 2.0**-53 * found).all()
 
 
+def test_a_scan_is_wiggled_in_every_round_and_what_it_carries_hands_the_wiggles_on(x64):
+    def centred(x):
+        return lax.scan(lambda y, _: (4.0 * (y - 1.0) + 1.0, None), x, None, length=10)[0]
+
+    (found,) = noise(centred, np.array(1.0))  # 1 every time, and a rounding of it is four times as large in the next
+    np.testing.assert_allclose(found, np.sqrt(sum(16.0**k for k in range(10))), rtol=0.1)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_round_by_round_a_scan_gives_what_it_gives(reverse, x64):
+    rng = np.random.default_rng(0)
+    w, xs = rng.normal(size=3), rng.normal(size=(5, 3))
+
+    def f(w, xs):
+        return lax.scan(lambda y, x: (y * w + x, (y, y * x)), w, xs, reverse=reverse)
+
+    exact = jax.tree.leaves(f(w, xs))
+    moved = noise(f, w, xs)
+    assert [m.shape for m in moved] == [e.shape for e in exact]
+    assert all((m[np.abs(e) > 0] > 0).any() for m, e in zip(moved, exact, strict=True))
+
+
+def test_of_branches_the_one_that_is_taken_is_wiggled(x64):
+    def f(x):
+        return lax.cond(x > 0, lambda x: (1e6 + x) - 1e6, lambda x: x, x)
+
+    assert noise(f, np.array(1.0))[0] > 1e5
+    assert noise(f, np.array(-1.0))[0] == 0
+
+
+def test_constants_are_wiggled_where_the_dtype_cannot_hold_them(x64):
+    def in_bfloat16(f, x):
+        rng = np.random.default_rng(0)
+        return intermediate_noise(program(f, x), (x,), probes=50, rng=rng, step=2.0**-8)[0]
+
+    x = np.array(3.0)
+    np.testing.assert_allclose(in_bfloat16(lambda x: jnp.maximum(0.5, x * 0 + 0.07), x), 0)
+    held = in_bfloat16(lambda x: jnp.minimum(0.5, x), x)
+    rounded = in_bfloat16(lambda x: jnp.minimum(0.07, x), x)
+    assert held == 0
+    np.testing.assert_allclose(rounded, 0.07, rtol=1e-2)
+    assert noise(lambda x: jnp.minimum(0.07, x), x)[0] == 0
+
+
+def test_infinite_results_are_exact_and_leave_the_others_their_wiggles(x64):
+    """A masked softmax: −∞ would be no number if it were moved by a part of itself."""
+
+    def f(x):
+        logits = jnp.where(jnp.array([True, True, False]), 1e3 * x, -jnp.inf)
+        return jnp.exp(logits - logits.max()) / jnp.exp(logits - logits.max()).sum()
+
+    (found,) = noise(f, np.array([1.0, 1.0, 5.0]))
+    assert found[2] == 0
+    assert (found[:2] > 100).all()
+
+
 # --- what is added up -------------------------------------------------------------------------------------------------
 
 
