@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +36,21 @@ def cast(leaf, dtype):
 def is_part_of(name: str, argument: str) -> bool:
     """Whether `params['w']` belongs to `params`, or is it."""
     return name == argument or name.startswith((f"{argument}[", f"{argument}."))
+
+
+def names_of(fn: Callable, paths: Sequence[tuple]) -> list[str]:
+    """x, w, params['conv1']: of every array among a function's arguments, by its path; the parameter's name where the
+    signature tells it."""
+    try:
+        known = list(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        known = []
+    names = []
+    for path, _ in paths:
+        index = path[0].idx
+        name = known[index] if index < len(known) else f"args[{index}]"
+        names.append(name + jax.tree_util.keystr(path[1:]))
+    return names
 
 
 class BadInput(ValueError):

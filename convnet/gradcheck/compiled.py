@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from functools import cached_property, partial, reduce
 
 import jax
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from convnet.gradcheck.arguments import BadInput, Leaves, cast, check_call, is_float, is_key, is_static
+from convnet.gradcheck.arguments import BadInput, Leaves, cast, check_call, is_float, is_key, is_static, names_of
 
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation."""
@@ -33,7 +32,8 @@ class CompiledFunction:
     floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
     `role` is what errors call the function: fn, or reference. A function that cannot be traced in float64, as one with
-    a carry of float32, is run in the dtype of the arguments given: `inner`.
+    a carry of float32, is run in the dtype of the arguments given: `inner`; and one that carries an int32, too, with
+    integers of 32 bits: `short`.
 
     Raises ValueError where there is nothing to differentiate, or where the function or its gradient fails at these
     arguments.
@@ -55,38 +55,45 @@ class CompiledFunction:
         paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
         self.selected = [path[0].idx in argnums and is_float(leaf) for path, leaf in paths]
         self.static = [leaf for _, leaf in paths]
-        self.all_names = self._names(paths)
+        self.all_names = names_of(fn, paths)
         self.names = [name for name, chosen in zip(self.all_names, self.selected, strict=True) if chosen]
         kept = zip(self.all_names, self.selected, self.static, strict=True)
         self.constant_names = [name for name, chosen, leaf in kept if not chosen and not is_static(leaf)]
         if not self.names:
             raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
         self.inner: str | None = None
+        self.short = False
         self._compiled: dict[tuple, Callable] = {}
         self._trace(args)
 
     def _call(self, leaves, constants):
         """What the function returns. It is given arrays of JAX, as it is used to: NumPy's it could write to."""
         leaves = [jnp.asarray(leaf, self.inner) for leaf in leaves]
-        constants = [c if is_key(c) else jnp.asarray(c) for c in constants]
-        return self.fn(*self.merge(leaves, constants), **self.settings)
+        with self._integers():
+            constants = [c if is_key(c) else jnp.asarray(c) for c in constants]
+            return self.fn(*self.merge(leaves, constants), **self.settings)
+
+    def _integers(self):
+        return jax.enable_x64(False) if self.short else nullcontext()
 
     def _traced(self, args):
-        point, who = self.split(args), f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
-        try:
-            return jax.eval_shape(self._call, *point)
-        except Exception as error:
-            given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(args) if is_float(leaf)}
-            if self.inner is None:
-                self.inner = given.pop() if len(given) == 1 and given != {"float64"} else "float32"
-                with suppress(BadCall):
-                    return self._traced(args)
-                self.inner = None
-            raise BadCall(f"{who} fails at these arguments: {type(error).__name__}: {error}") from error
+        point, failures = self.split(args), []
+        given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(args) if is_float(leaf)} - {"float64"}
+        narrow = given.pop() if len(given) == 1 else "float32"
+        for self.inner, self.short in ((None, False), (narrow, False), (narrow, True)):
+            try:
+                return jax.eval_shape(self._call, *point)
+            except Exception as error:
+                failures.append(error)
+        reason = f"{type(failures[0]).__name__}: {failures[0]}"
+        raise BadCall(f"{self._called()} fails at these arguments: {reason}") from failures[0]
+
+    def _called(self) -> str:
+        return f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
 
     def _trace(self, args) -> None:
         """Run the function once without values: what it raises, and what it returns, is told here."""
-        point, who = self.split(args), f"{self.role} ({getattr(self.fn, '__name__', repr(self.fn))})"
+        point, who = self.split(args), self._called()
         outputs, self.out_tree = jax.tree.flatten(self._traced(args))
         dtypes = ", ".join(str(value.dtype) for value in outputs) or "nothing"
         self.floats = [jnp.issubdtype(value.dtype, jnp.floating) for value in outputs]
@@ -100,19 +107,6 @@ class CompiledFunction:
         except Exception as error:
             first = str(error).splitlines()[0]
             raise ValueError(f"the gradient of {who} fails: {type(error).__name__}: {first}") from error
-
-    def _names(self, paths) -> list[str]:
-        """x, w, params['conv1']: the parameter's name where the signature tells it."""
-        try:
-            known = list(inspect.signature(self.fn).parameters)
-        except (TypeError, ValueError):
-            known = []
-        names = []
-        for path, _ in paths:
-            index = path[0].idx
-            name = known[index] if index < len(known) else f"args[{index}]"
-            names.append(name + jax.tree_util.keystr(path[1:]))
-        return names
 
     def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
         """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
@@ -157,11 +151,15 @@ class CompiledFunction:
         """F, not compiled."""
         out = jax.tree.leaves(self._call(leaves, constants))
         out = [jnp.asarray(value) for value, is_float in zip(out, self.floats, strict=True) if is_float]
-        return out if self.inner is None else [value.astype(leaves[0].dtype) for value in out]
+        if self.inner is None:
+            return out
+        with jax.enable_x64(True):
+            return [value.astype(leaves[0].dtype) for value in out]
 
     def plain_value_and_vjp(self, leaves, constants, g) -> tuple[list, list]:
         """F, as the rule for its gradient gives it, and Jᵀg."""
-        out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
+        with self._integers():  # where the rule is traced
+            out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
         return out, pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
 
     def plain_vjp(self, leaves, constants, g) -> list:

@@ -197,7 +197,7 @@ class Subject:
         raw = self._raw_conditioning(_program(self.program, kind, self.constants), leaves, *inputs)
         return floored(raw, [size / FLOOR for size in rms(raw)])
 
-    def noise(self, kind: str, *inputs: Leaves, step: float = STEP) -> Leaves:
+    def noise(self, kind: str, *inputs: Leaves, step: float = STEP, lean: bool = False) -> Leaves:
         """How much rounding on the way moves the results that are compared, the function's own and the reference's: the
         larger of both. See `rounding.intermediate_noise`.
 
@@ -205,6 +205,7 @@ class Subject:
 
         What a function loses by its own doing and a reference does not is granted up to CLUMSY times the size that its
         arguments and values give a derivative: 1 − y of a saturated y, but not an angle of a million in float32.
+        lean: no more than the reference's is granted, where there is one.
         """
         (leaves, *others), found = inputs, []
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
@@ -217,6 +218,8 @@ class Subject:
         if self.witness is not None:
             sizes = self._natural_sizes(whole, *inputs)
             own = [np.minimum(n, CLUMSY * size) for n, size in zip(own, sizes, strict=True)]
+            if lean:
+                own = [np.minimum(n, np.maximum(i, rms_of(i))) for n, i in zip(own, independent, strict=True)]
         larger = [np.maximum(*both) for both in zip(own, independent, strict=True)]
         return larger if whole == kind else larger[len(self.outputs) :]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import Leaves, as_float64, is_float, is_key, unit_roundoff
+from convnet.gradcheck.arguments import Leaves, as_float64, is_float, unit_roundoff
 from convnet.gradcheck.checks.sources import (
     OracleFailed,
     as_oracle,
@@ -36,43 +36,60 @@ def precisions(subject: Subject) -> Iterator[Check]:
         raise Untested(f"the function computes in {subject.program.inner} alone")
     if subject.random:
         raise Untested("the function draws random numbers, which are others in another precision")
-    given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
-    chosen = list(subject.level.precisions)
-    chosen += sorted(given - {*chosen, "float64"})
-    runs = [(dtype, dtype, False) for dtype in chosen]
-    if subject.level.thorough:
-        runs.insert(1, ("float32", "float32 where float64 is enabled", True))
-    for dtype, name, x64 in runs:
-        if unit_roundoff(dtype) > (subject.accuracy or (1e-6 if subject.open_ended else 1.0)):
-            yield Check("precisions", name, "untested", note="too few digits for where the function stops")
+    for run in _runs(subject):
+        if unit_roundoff(run.dtype) > (subject.accuracy or (1e-6 if subject.open_ended else 1.0)):
+            yield Check("precisions", run.name, "untested", note="too few digits for where the function stops")
             continue
         try:
-            yield _precision(subject, dtype, name, x64)
+            yield _precision(subject, run)
         except OracleFailed:
             raise
         except Exception as error:  # whatever a callback raises
-            yield Check("precisions", name, "untested", note=f"{type(error).__name__}: {_first_line(error)}")
+            note = f"{type(error).__name__}: {_first_line(error)}"
+            yield Check("precisions", run.name, "untested", note=note)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How the function is called once more."""
+
+    name: str
+    dtype: str
+    """In whose ulps errors are measured: of all arguments, or the coarsest of theirs."""
+    x64: bool = False
+    as_given: bool = False
+    """Whether every argument keeps a dtype of its own."""
+
+
+def _runs(subject: Subject) -> list[_Run]:
+    given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
+    chosen = list(subject.level.precisions)
+    chosen += sorted(given - {*chosen, "float64"})
+    runs = [_Run(dtype, dtype) for dtype in chosen]
+    if subject.level.thorough:
+        runs.insert(1, _Run("float32 where float64 is enabled", "float32", x64=True))
+    if subject.level.thorough and len(given) > 1:
+        name = f"mixed as given: {', '.join(sorted(given))}"
+        runs.append(_Run(name, max(given, key=unit_roundoff), "float64" in given, as_given=True))
+    return runs
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:120]
 
 
-def _precision(subject: Subject, dtype: str, name: str, x64: bool) -> Check:
-    narrow = jnp.dtype(dtype)
-    leaves, constants = subject.program.split(subject.args, narrow)
-    wide = [
-        as_float64(leaves),
-        [c.astype(np.float64) if not is_key(c) and c.dtype == narrow else c for c in constants],
-    ]
+def _precision(subject: Subject, run: _Run) -> Check:
+    dtype, name = run.dtype, run.name
+    leaves, constants = subject.program.split(subject.args, None if run.as_given else dtype)
+    wide = as_float64(leaves), [c.astype(np.float64) if is_float(c) else c for c in constants]
     there, checks = subject.at(*wide), []
     ones = [np.where(np.isfinite(y), 1.0, 0.0) for y in there.outputs]  # whose sums grow out of narrow digits
     for g in [*there.cotangents[: max(2, subject.level.cotangents // 2)], ones]:
-        rounded = [value.astype(narrow) for value in g]
-        with nullcontext() if x64 else jax.enable_x64(False):
+        rounded = [value.astype(jnp.dtype(dtype)) for value in g]
+        with nullcontext() if run.x64 else jax.enable_x64(False):
             values, gradients = subject.program.value_and_vjp(leaves, constants, rounded)
-        dtypes = {str(value.dtype) for value in gradients}
-        if dtypes != {dtype}:
+        dtypes = [str(value.dtype) for value in gradients]
+        if dtypes != [str(leaf.dtype) for leaf in leaves]:
             return Check("precisions", name, "failed", worst=f"the gradient has dtype {', '.join(dtypes)}")
         checks.append(_compared(there, dtype, name, as_float64([*values, *gradients]), as_float64(rounded)))
     worst = max(checks, key=lambda check: (("passed", "untested", "failed").index(check.status), check.error or 0.0))
@@ -116,7 +133,7 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
             note = "the function differs from its reference in float64, too: see elementwise"
             return Check("precisions", name, "untested", note=note)
     if check.status == "passed" and unit_roundoff(dtype) > 1e-4:
-        check = _together(check, there, actual, expected, noise, dtype)
+        check = _together(check, there, actual, expected, partial(noise, lean=True), dtype)
     return check
 
 

@@ -44,10 +44,13 @@ def settled_slope(f: Path, scale: float, tolerance: float) -> tuple[float, float
 def bent(f: Path, scale: float) -> bool:
     """Whether f has a kink at 0, to which a symmetric difference is blind.
 
-    The slopes from either side differ by h·f″ where f is smooth, which falls with h, and by a constant at a kink.
+    The slopes from either side differ by h·f″ where f is smooth, which falls with h, and by a constant at a kink. Of a
+    function of few digits the nearest steps may show nothing, and any two are asked.
     """
-    wide, near = (abs(f(h) + f(-h)) / h for h in (STEPS[-2] * scale, STEPS[-1] * scale))
-    return near > 0.5 * wide and near > 100 * f.noise / (STEPS[-1] * scale)
+    steps = [step * scale for step in (STEPS if f.subject.coarser > 1 else STEPS[-2:])]
+    gaps = [abs(f(h) + f(-h)) / h for h in steps]
+    seen = zip(gaps, gaps[1:], steps[1:], strict=False)
+    return any(near > 0.5 * wide and near > 100 * f.noise / step for wide, near, step in seen)
 
 
 NEARER = tuple(STEPS[-1] / 2.0**k for k in (6, 12, 18))

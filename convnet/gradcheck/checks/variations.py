@@ -236,7 +236,7 @@ def _reach(subject: Subject) -> Iterator[Check]:
     if held:
         yield Check("scope", f"constants inside the function: {', '.join(held)}", "untested")
     given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
-    if len(given) > 1:
+    if len(given) > 1 and not subject.level.thorough:
         yield Check("scope", f"mixed dtypes: {', '.join(sorted(given))}", "untested", note="all were made the same")
 
 
