@@ -14,7 +14,9 @@ from jax.extend import core
 from convnet.gradcheck.arguments import BadInput, Leaves, cast, check_call, is_float, is_key, is_static, names_of
 
 QUICK = {"xla_backend_optimization_level": 0}
-"""A program is run a few times, so what it costs is its compilation."""
+"""A program is run a few times, so what it costs is its compilation. jax 0.10 has an older generator of loops, too."""
+if jax.__version_info__ < (0, 11):
+    QUICK |= {"xla_cpu_use_fusion_emitters": False}
 
 
 def _jit(f: Callable) -> Callable:

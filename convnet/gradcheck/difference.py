@@ -12,11 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.gradcheck.compiled import QUICK
 from convnet.gradcheck.evidence import CONVENTIONS, Case, Control, Mutant
 from convnet.ops import HAND
 
-QUICK = {"xla_backend_optimization_level": 0}
-"""Everything here runs once, so what it costs is its compilation."""
 COPIES = 3
 """Points that are mapped over, each drawn anew."""
 Way = Callable[[Callable, list], Callable]
