@@ -11,14 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static, unit_roundoff
+from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
-from convnet.gradcheck.comparison import tolerance
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.oracle import Oracle
 from convnet.gradcheck.subject import LEVELS, Subject, Untested
-from convnet.gradcheck.terms import computes_in, draws, open_ended, summed_terms
+from convnet.gradcheck.terms import Arithmetic, computes_in, draws, open_ended, summed_terms
 from convnet.gradcheck.verdict import Check, Report
 
 
@@ -59,7 +58,7 @@ class Auditor:
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
         self.accuracy, self.dtype, self.estimator = accuracy, _dtype_name(dtype), estimator
         self.fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
-        self._facts: dict[CompiledFunction, tuple] = {}
+        self._seen: dict[CompiledFunction, Arithmetic] = {}
         self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
     def audit(
@@ -102,8 +101,6 @@ class Auditor:
             if not any(is_part_of(known, name) for known in program.all_names):
                 raise ValueError(f"fixed names {name!r}: expected some of {', '.join(program.all_names)}")
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
-        terms, dtype, endless, random = self._measured(program, reference, args)
-        unit = max(unit_roundoff(dtype), (self.accuracy or 0.0) / tolerance(terms))
         return Subject(
             program,
             reference,
@@ -111,31 +108,25 @@ class Auditor:
             args,
             LEVELS[level],
             stream,
-            terms,
+            self._arithmetic(program, reference, args),
             self.conventions,
             self.fuzz,
             restart=lambda args, settings: self._subject(args, settings, level, seed),
-            unit=unit,
             dtype=self.dtype,
-            computes_in=dtype,
             accuracy=self.accuracy,
-            open_ended=endless,
-            random=random,
             estimator=self.estimator,
             fixed=self.fixed,
         )
 
-    def _measured(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> tuple:
-        """(terms of a sum, the dtype that the function computes in, whether a loop may not end, whether numbers are
-        drawn), seen in the programs themselves, and once for each.
-        """
-        if program not in self._facts:
+    def _arithmetic(self, program: CompiledFunction, reference: CompiledFunction | None, args) -> Arithmetic:
+        """Seen in the programs themselves, and once for each."""
+        if program not in self._seen:
             programs, point = [p for p in (program, reference) if p is not None], program.split(args)
             terms = self.terms or max(summed_terms(p.traced("value_and_vjp", *point, p.out)) for p in programs)
             value = program.traced("value", *point)
             dtype = self.dtype or program.inner or computes_in(value)
-            self._facts[program] = terms, dtype, open_ended(value), draws(value)
-        return self._facts[program]
+            self._seen[program] = Arithmetic(terms, dtype, open_ended(value), draws(value))
+        return self._seen[program]
 
     def _prepared(self, args: tuple, settings: Mapping) -> tuple[CompiledFunction, CompiledFunction | None]:
         """Programs are reused as long as nothing changes but the values of arrays."""

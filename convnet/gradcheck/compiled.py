@@ -37,8 +37,7 @@ class CompiledFunction:
     a carry of float32, is run in the dtype of the arguments given: `inner`; and one that carries an int32, too, with
     integers of 32 bits: `short`.
 
-    Raises ValueError where there is nothing to differentiate, or where the function or its gradient fails at these
-    arguments.
+    Raises ValueError where there is nothing to differentiate, or the function or its gradient fails at these arguments.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.rounding import STEP, intermediate_noise
+from convnet.gradcheck.terms import Arithmetic
 from convnet.gradcheck.verdict import Check
 
 
@@ -77,23 +78,15 @@ class Subject:
     args: tuple
     level: Level
     rng: np.random.Generator
-    terms: int
+    arithmetic: Arithmetic
     conventions: Sequence = ()
     strategy: Any | None = None
     restart: Callable | None = None
     """`restart(args, settings)`: the same function elsewhere, for fuzzing and conventions."""
-    unit: float = unit_roundoff("float64")
-    """How exactly the function computes: the relative size of one rounding."""
     dtype: str | None = None
     """What it is said to compute in or return."""
-    computes_in: str = "float64"
-    """What it is seen to round to on the way."""
     accuracy: float | None = None
     """The relative error that it allows itself."""
-    open_ended: bool = False
-    """Whether it loops until numbers are close enough."""
-    random: bool = False
-    """Whether it draws random numbers."""
     fixed: tuple[str, ...] = ()
     """Arguments that variations leave as they are."""
     estimator: bool = False
@@ -242,7 +235,12 @@ class Subject:
 
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""
-        return tolerance(self.terms)
+        return tolerance(self.arithmetic.terms)
+
+    @cached_property
+    def unit(self) -> float:
+        """How exactly the function computes: the relative size of one rounding."""
+        return max(unit_roundoff(self.arithmetic.dtype), (self.accuracy or 0.0) / self.bound())
 
     @property
     def coarser(self) -> float:

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import prod
 
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a function computes, as its programs show it."""
+
+    terms: int
+    """Numbers that are added up into one result at most."""
+    dtype: str
+    """The narrowest that it rounds to on the way."""
+    open_ended: bool
+    """Whether it loops until numbers are close enough."""
+    random: bool
+    """Whether it draws random numbers."""
+
 
 UNKNOWN = 1000
 """Rounds of a loop whose end is not known before it runs."""

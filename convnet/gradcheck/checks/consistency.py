@@ -100,7 +100,7 @@ def _differentiated_in_g(subject: Subject) -> Check:
     except Exception as error:
         return Check("consistency", name, "untested", note=type(error).__name__)
     slope = [np.where(np.isfinite(y), s, 0.0) for s, y in zip(slope, subject.outputs, strict=True)]
-    worst, bound, text = 0.0, 1e-12 * max(1.0, np.sqrt(subject.terms) / 16) * subject.coarser, ""
+    worst, bound, text = 0.0, 1e-12 * max(1.0, np.sqrt(subject.arithmetic.terms) / 16) * subject.coarser, ""
     for h, gradient, scale in zip(subject.cotangents, subject.gradients, subject.scales, strict=True):
         found, expected = (
             inner(slope, h),

@@ -184,7 +184,7 @@ def adjoint(subject: Subject) -> Iterator[Check]:
 
 
 def _adjoint_bound(subject: Subject) -> float:
-    return 1e-13 * max(1.0, np.sqrt(subject.terms) / 16) * subject.coarser
+    return 1e-13 * max(1.0, np.sqrt(subject.arithmetic.terms) / 16) * subject.coarser
 
 
 def _adjoint_gap(v: Leaves, forward: Leaves, g: Leaves, gradient: Leaves, scale: Leaves, noise: Leaves = ()) -> float:

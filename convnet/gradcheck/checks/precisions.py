@@ -34,10 +34,10 @@ def precisions(subject: Subject) -> Iterator[Check]:
     """
     if subject.program.inner is not None:
         raise Untested(f"the function computes in {subject.program.inner} alone")
-    if subject.random:
+    if subject.arithmetic.random:
         raise Untested("the function draws random numbers, which are others in another precision")
     for run in _runs(subject):
-        if unit_roundoff(run.dtype) > (subject.accuracy or (1e-6 if subject.open_ended else 1.0)):
+        if unit_roundoff(run.dtype) > (subject.accuracy or (1e-6 if subject.arithmetic.open_ended else 1.0)):
             yield Check("precisions", run.name, "untested", note="too few digits for where the function stops")
             continue
         try:
@@ -120,15 +120,14 @@ def _compared(there: Subject, dtype: str, name: str, actual: Leaves, g: Leaves) 
     noise = partial(there.noise, "value_and_vjp", there.leaves, g, step=step)
     check = there.compare(
         "precisions", name, actual, expected, scale, noise,
-        names=there.result_names, bound=tolerance(there.terms, dtype), dtype=dtype, excused=excused,
+        names=there.result_names, bound=tolerance(there.arithmetic.terms, dtype), dtype=dtype, excused=excused,
     )  # fmt: skip
     check = replace(check, note=check.note or note)
     if check.status == "failed" and there.witness is not None:
         count = len(there.outputs)
         own = [*expected[:count], *there.results(there.leaves, g)[count:]]
-        same = compare(
-            "", "", there.result_names, actual, own, scale, tolerance(there.terms, dtype), dtype, excused=excused
-        )
+        bound = tolerance(there.arithmetic.terms, dtype)
+        same = compare("", "", there.result_names, actual, own, scale, bound, dtype, excused=excused)
         if same.status == "passed":  # whether the reference is right there is another stage's question
             note = "the function differs from its reference in float64, too: see elementwise"
             return Check("precisions", name, "untested", note=note)

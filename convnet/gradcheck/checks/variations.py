@@ -184,8 +184,8 @@ def scope(subject: Subject) -> Iterator[Check]:
     if integers:
         names = ", ".join(f"result {i}" for i in integers)
         yield Check("scope", f"integer outputs: {names}", "untested")
-    if subject.computes_in != "float64":
-        note = f"it rounds to {subject.computes_in} on the way: smaller errors are not seen"
+    if subject.arithmetic.dtype != "float64":
+        note = f"it rounds to {subject.arithmetic.dtype} on the way: smaller errors are not seen"
         yield Check("scope", "digits", "untested", note=note)
     apart = [name for name in _names_of(subject, is_float) if name not in subject.program.names]
     if apart:
