@@ -38,6 +38,10 @@ def is_part_of(name: str, argument: str) -> bool:
     return name == argument or name.startswith((f"{argument}[", f"{argument}."))
 
 
+class BadInput(ValueError):
+    """What the audit was given cannot be audited."""
+
+
 def names_of(fn: Callable, paths: Sequence[tuple]) -> list[str]:
     """x, w, params['conv1']: of every array among a function's arguments, by its path; the parameter's name where the
     signature tells it."""
@@ -51,10 +55,6 @@ def names_of(fn: Callable, paths: Sequence[tuple]) -> list[str]:
         name = known[index] if index < len(known) else f"args[{index}]"
         names.append(name + jax.tree_util.keystr(path[1:]))
     return names
-
-
-class BadInput(ValueError):
-    """What the audit was given cannot be audited."""
 
 
 def check_call(args, argnums, settings) -> None:
@@ -82,3 +82,66 @@ def as_float64(arrays: Sequence) -> Leaves:
 def unit_roundoff(dtype) -> float:
     """u: half the distance from 1 to the next number."""
     return float(jnp.finfo(dtype).eps) / 2
+
+
+class Arguments:
+    """What a function is called with, as lists of arrays: those to differentiate in, and constants.
+
+    Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
+    floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
+    `symmetric` names arguments that are symmetric matrices.
+
+    Raises ValueError where there is nothing to differentiate, and for symmetric arguments that are not square.
+    """
+
+    def __init__(self, fn: Callable, args: Sequence, argnums: int | Sequence[int] | None, symmetric: Sequence[str]):
+        argnums = range(len(args)) if argnums is None else (argnums,) if isinstance(argnums, int) else argnums
+        if any(not 0 <= i < len(args) for i in argnums):
+            raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
+        paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
+        self.selected = [path[0].idx in argnums and is_float(leaf) for path, leaf in paths]
+        self.static = [leaf for _, leaf in paths]
+        self.all_names = names_of(fn, paths)
+        self.symmetric = [any(is_part_of(name, known) for known in symmetric) for name in self.all_names]
+        for name, symmetric, leaf in zip(self.all_names, self.symmetric, self.static, strict=True):
+            if symmetric and (np.ndim(leaf) < 2 or np.shape(leaf)[-1] != np.shape(leaf)[-2]):
+                raise ValueError(f"{name} has shape {np.shape(leaf)}: expected symmetric matrices")
+        self.names = [name for name, chosen in zip(self.all_names, self.selected, strict=True) if chosen]
+        kept = zip(self.all_names, self.selected, self.static, strict=True)
+        self.constant_names = [name for name, chosen, leaf in kept if not chosen and not is_static(leaf)]
+        if not self.names:
+            raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
+
+    def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
+        """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
+        leaves = [cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
+        chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
+        others = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
+        return chosen, [leaf for leaf in others if not is_static(leaf)]
+
+    def merge(self, leaves: Sequence, constants: Sequence) -> tuple:
+        """The arguments again: the inverse of `split`."""
+        leaves, constants = iter(leaves), iter(constants)
+        merged = [
+            next(leaves) if selected else (static if is_static(static) else next(constants))
+            for selected, static in zip(self.selected, self.static, strict=True)
+        ]
+        return jax.tree.unflatten(self.tree, self._symmetric(merged))
+
+    def _symmetric(self, arrays: Sequence) -> list:
+        """Matrices that are said to be symmetric as such: what is moved at one entry is moved at the other."""
+        return [
+            (x + x.swapaxes(-1, -2)) / 2 if symmetric and x is not None else x
+            for x, symmetric in zip(arrays, self.symmetric, strict=True)
+        ]
+
+    def select(self, gradients: Sequence) -> list:
+        """The gradients of the differentiable leaves, from one entry per argument (None where there is none)."""
+        if len(gradients) != self.tree.num_leaves and len(gradients) != len(self.tree.children()):
+            raise BadInput(f"the oracle returned {len(gradients)} gradients: expected one per argument")
+        flat = []
+        for gradient, child in zip(gradients, self.tree.children(), strict=True):
+            found = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
+            flat += found if len(found) == child.num_leaves else found * child.num_leaves
+        flat = self._symmetric(flat)
+        return [gradient for gradient, selected in zip(flat, self.selected, strict=True) if selected]

@@ -39,6 +39,7 @@ class Auditor:
         dtype: Any | None = None,
         estimator: bool = False,
         fixed: Sequence[str] = (),
+        symmetric: Sequence[str] = (),
         name: str | None = None,
     ):
         if not callable(fn):
@@ -57,7 +58,9 @@ class Auditor:
             raise ValueError(f"accuracy is {accuracy!r}: expected a relative error, 1e-6 say")
         self.fuzz, self.terms, self.name = fuzz, terms, name or _name_of(fn)
         self.accuracy, self.dtype, self.estimator = accuracy, _dtype_name(dtype), estimator
-        self.fixed = (fixed,) if isinstance(fixed, str) else tuple(fixed)
+        self.fixed, self.symmetric = (
+            (names,) if isinstance(names, str) else tuple(names) for names in (fixed, symmetric)
+        )
         self._seen: dict[CompiledFunction, Arithmetic] = {}
         self._programs: dict[tuple, tuple[CompiledFunction, CompiledFunction | None]] = {}
 
@@ -97,9 +100,10 @@ class Auditor:
         check_call(args, self.argnums, settings)
         args = tuple(args)
         program, reference = self._prepared(args, settings)
-        for name in self.fixed:
-            if not any(is_part_of(known, name) for known in program.all_names):
-                raise ValueError(f"fixed names {name!r}: expected some of {', '.join(program.all_names)}")
+        for option in ("fixed", "symmetric"):
+            for name in getattr(self, option):
+                if not any(is_part_of(known, name) for known in program.all_names):
+                    raise ValueError(f"{option} names {name!r}: expected some of {', '.join(program.all_names)}")
         stream = np.random.default_rng([seed, zlib.crc32(self.name.encode())])
         return Subject(
             program,
@@ -133,10 +137,11 @@ class Auditor:
         leaves = [_static(leaf) if is_static(leaf) else _signature(leaf) for leaf in jax.tree.leaves(args)]
         key = (jax.tree.structure(args), *leaves, *((name, _static(value)) for name, value in settings.items()))
         if key not in self._programs:
-            program = CompiledFunction(self.fn, args, self.argnums, settings)
+            known = dict(argnums=self.argnums, settings=settings, symmetric=self.symmetric)
+            program = CompiledFunction(self.fn, args, **known)
             reference = None
             if self.reference is not None:
-                reference = CompiledFunction(self.reference, args, self.argnums, settings, role="reference")
+                reference = CompiledFunction(self.reference, args, **known, role="reference")
                 _check_same_result(program, reference)
             self._programs[key] = program, reference
         return self._programs[key]
@@ -210,6 +215,7 @@ def audit(
     dtype: Any | None = None,
     estimator: bool = False,
     fixed: Sequence[str] = (),
+    symmetric: Sequence[str] = (),
 ) -> Report:
     """Is the gradient of `fn` right at `args`?
 
@@ -231,6 +237,8 @@ def audit(
         compared with the derivative of the value.
     fixed: names of arguments that must stay what they are, as points inside a grid: other values are not tried for
         them. Integers that are sorted or a permutation, and rows that add up to 1, are taken for such by themselves.
+    symmetric: names of arguments that are symmetric matrices, [..., n, n], and read as such (of one triangle, say):
+        they are moved symmetrically, and of their gradients the symmetric part counts.
 
     Returns a Report: passed, failures, untested, to_dict(), and a table as its str.
 
@@ -253,5 +261,6 @@ def audit(
         dtype=dtype,
         estimator=estimator,
         fixed=fixed,
+        symmetric=symmetric,
     )
     return auditor.audit(args, seed=seed, level=level, stages=stages)

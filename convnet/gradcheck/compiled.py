@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from convnet.gradcheck.arguments import BadInput, Leaves, cast, check_call, is_float, is_key, is_static, names_of
+from convnet.gradcheck.arguments import Arguments, BadInput, check_call, is_float, is_key
 
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation. jax 0.10 has an older generator of loops, too."""
@@ -27,11 +27,8 @@ class BadCall(BadInput):
     """The function refuses these arguments."""
 
 
-class CompiledFunction:
+class CompiledFunction(Arguments):
     """F: the differentiable leaves of a function's arguments -> the floating-point leaves of its result.
-
-    Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
-    floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
 
     `role` is what errors call the function: fn, or reference. A function that cannot be traced in float64, as one with
     a carry of float32, is run in the dtype of the arguments given: `inner`; and one that carries an int32, too, with
@@ -47,21 +44,11 @@ class CompiledFunction:
         argnums: int | Sequence[int] | None = None,
         settings: Mapping | None = None,
         role: str = "fn",
+        symmetric: Sequence[str] = (),
     ):
         check_call(args, argnums, settings)
+        super().__init__(fn, args, argnums, symmetric)
         self.fn, self.settings, self.role = fn, dict(settings or {}), role
-        argnums = range(len(args)) if argnums is None else (argnums,) if isinstance(argnums, int) else argnums
-        if any(not 0 <= i < len(args) for i in argnums):
-            raise ValueError(f"argnums is {tuple(argnums)}: expected positions of the {len(args)} arguments")
-        paths, self.tree = jax.tree_util.tree_flatten_with_path(tuple(args))
-        self.selected = [path[0].idx in argnums and is_float(leaf) for path, leaf in paths]
-        self.static = [leaf for _, leaf in paths]
-        self.all_names = names_of(fn, paths)
-        self.names = [name for name, chosen in zip(self.all_names, self.selected, strict=True) if chosen]
-        kept = zip(self.all_names, self.selected, self.static, strict=True)
-        self.constant_names = [name for name, chosen, leaf in kept if not chosen and not is_static(leaf)]
-        if not self.names:
-            raise ValueError("args hold no floating-point array to differentiate in: nothing can be audited")
         self.inner: str | None = None
         self.short = False
         self._compiled: dict[tuple, Callable] = {}
@@ -109,24 +96,6 @@ class CompiledFunction:
             first = str(error).splitlines()[0]
             raise ValueError(f"the gradient of {who} fails: {type(error).__name__}: {first}") from error
 
-    def split(self, args: Sequence, dtype=np.float64) -> tuple[Leaves, Leaves]:
-        """(differentiable leaves, constants) of arguments, floating-point ones as `dtype`."""
-        leaves = [cast(leaf, dtype) for leaf in jax.tree.leaves(args)]
-        chosen = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if selected]
-        others = [leaf for leaf, selected in zip(leaves, self.selected, strict=True) if not selected]
-        return chosen, [leaf for leaf in others if not is_static(leaf)]
-
-    def merge(self, leaves: Sequence, constants: Sequence) -> tuple:
-        """The arguments again: the inverse of `split`."""
-        leaves, constants = iter(leaves), iter(constants)
-        return jax.tree.unflatten(
-            self.tree,
-            [
-                next(leaves) if selected else (static if is_static(static) else next(constants))
-                for selected, static in zip(self.selected, self.static, strict=True)
-            ],
-        )
-
     def as_result(self, outputs: Sequence):
         """Floating-point leaves in the structure that the function returns; None where it returns integers."""
         outputs = iter(outputs)
@@ -137,16 +106,6 @@ class CompiledFunction:
         if len(outputs) != len(self.floats):
             return list(outputs)
         return [value for value, is_float in zip(outputs, self.floats, strict=True) if is_float]
-
-    def select(self, gradients: Sequence) -> list:
-        """The gradients of the differentiable leaves, from one entry per argument (None where there is none)."""
-        if len(gradients) != self.tree.num_leaves and len(gradients) != len(self.tree.children()):
-            raise BadInput(f"the oracle returned {len(gradients)} gradients: expected one per argument")
-        flat = []
-        for gradient, child in zip(gradients, self.tree.children(), strict=True):
-            found = jax.tree.leaves(gradient, is_leaf=lambda leaf: leaf is None)
-            flat += found if len(found) == child.num_leaves else found * child.num_leaves
-        return [gradient for gradient, selected in zip(flat, self.selected, strict=True) if selected]
 
     def plain(self, leaves, constants) -> list:
         """F, not compiled."""

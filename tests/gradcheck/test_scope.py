@@ -40,6 +40,26 @@ def test_what_is_varied_is_told_by_what_there_is():
     assert {"masks half true", "masks inverted"} <= names(masked, "variations")
 
 
+SPREAD = np.eye(3) + 0.1 * (X[:3] + X[:3].T)
+
+
+def log_det(a):
+    """Of one triangle, as factorisations read it."""
+    return 2 * jnp.log(jnp.diagonal(jnp.linalg.cholesky(a, symmetrize_input=False))).sum()
+
+
+def test_of_a_symmetric_argument_the_symmetric_part_of_the_gradient_counts():
+    """Of log det it is the inverse, whichever triangle is read; entry by entry the other triangle has no effect."""
+    reference, stages = lambda a: jnp.linalg.slogdet(a)[1], ["elementwise", "differences", "second order", "context"]
+    assert audit(log_det, (SPREAD,), reference=reference, stages=stages).failures
+    assert audit(log_det, (SPREAD,), reference=reference, stages=stages, symmetric="a").failures == []
+    oracle = audit(log_det, (SPREAD,), oracle=lambda a: np.log(np.linalg.det(a)), stages=stages, symmetric=("a",))
+    assert oracle.failures == []
+    twice = jax.custom_vjp(log_det)
+    twice.defvjp(lambda a: (log_det(a), a), lambda a, g: (2 * g * jnp.linalg.inv(a),))
+    assert "elementwise" in audit(twice, (SPREAD,), reference=reference, stages=stages, symmetric="a").stages_failed
+
+
 @pytest.mark.parametrize(
     ("slope", "where"),
     [

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from convnet.gradcheck.arguments import BadInput, Leaves, as_float64
-from convnet.gradcheck.checks.slopes import five_point
+from convnet.gradcheck.checks.slopes import five_point, scale_of
 from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.oracle import STEP as COMPLEX_STEP
 from convnet.gradcheck.oracle import Oracle, by_complex_step
@@ -81,7 +81,8 @@ def is_analytic(subject: Subject) -> bool:
     """
     if isinstance(subject.oracle, Oracle):
         return True
-    direction = [finite(x) * subject.rng.uniform(-1, 1, x.shape) for x in subject.leaves]
+    sizes = [np.where(x == 0, scale_of(x), finite(x)) for x in subject.leaves]
+    direction = [size * subject.rng.uniform(-1, 1, size.shape) for size in sizes]
 
     def along(t) -> float | complex:
         moved = [x + t * v for x, v in zip(subject.leaves, direction, strict=True)]
