@@ -131,6 +131,14 @@ def constants_in(program: core.ClosedJaxpr) -> set[float]:
     return {value for value in found if abs(value) < HUGE}
 
 
+def compared_with(program: core.ClosedJaxpr) -> set[int]:
+    """Integers that others are compared with, as a label of −100 that is left out; not those of any index."""
+    comparisons = [e for e in equations(program.jaxpr) if e.primitive.name in ("eq", "ne", "lt", "le", "gt", "ge")]
+    literals = [v for e in comparisons for v in e.invars if isinstance(v, core.Literal)]
+    found = {int(v.val) for v in literals if np.ndim(v.val) == 0 and jnp.issubdtype(v.aval.dtype, jnp.integer)}
+    return {value for value in found - {-1, 0} if abs(value) < 2**31}
+
+
 HUGE = 1e30
 """Numbers from here on stand for infinity, in whatever way a dtype can hold one."""
 

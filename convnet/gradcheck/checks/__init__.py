@@ -10,9 +10,10 @@ from convnet.gradcheck.checks.first_order import adjoint, elementwise, hygiene
 from convnet.gradcheck.checks.fuzz import fuzz
 from convnet.gradcheck.checks.kinks import kinks
 from convnet.gradcheck.checks.precisions import power, precisions
+from convnet.gradcheck.checks.scope import scope
 from convnet.gradcheck.checks.second_order import higher_orders, second_order
 from convnet.gradcheck.checks.slopes import differences, taylor
-from convnet.gradcheck.checks.variations import scope, variations
+from convnet.gradcheck.checks.variations import variations
 
 STAGES: dict[str, Callable] = {
     "hygiene": hygiene,

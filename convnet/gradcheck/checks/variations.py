@@ -1,21 +1,19 @@
-"""Stages 14 and 15: the same compiled programs at other values of the same shapes, and what no value can show."""
+"""Stage 14: the same compiled programs at other values of the same shapes."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 
-from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_part_of, is_static
+from convnet.gradcheck.arguments import Leaves, is_key, is_part_of
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.kinks import only_kinks
 from convnet.gradcheck.checks.slopes import directional, scale_of
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.subject import Subject, Untested
+from convnet.gradcheck.terms import compared_with
 from convnet.gradcheck.verdict import Check
 
 
@@ -28,10 +26,17 @@ class Variation:
     constants: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
     kinds: str = ""
     """Of constants: the dtypes' kinds that it is for."""
+    masks: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    """For booleans, and for floating-point numbers of two values."""
     contract: bool = False
     """Whether it may lead where the function is not defined: indices may have to be sorted, numbers to be positive."""
     rarely_meant: bool = False
     """Whether a gradient that differs there is named and no more, as that of a label of −1."""
+    repeats: bool = False
+    """Whether integers that were distinct may no longer be."""
+    reorders: bool = False
+    only: str = ""
+    """The argument that it is for; default all."""
 
 
 def _row_of_zeros(x, rng):
@@ -41,22 +46,32 @@ def _row_of_zeros(x, rng):
     return x
 
 
+def _single_zeros(x, rng):
+    """One in every row, away from each other: of a product the gradient there is that of the others."""
+    x = x.copy()
+    for row in x.reshape(-1, x.shape[-1]) if x.ndim else ():
+        row[rng.integers(row.size) if row.size else slice(None)] = 0.0
+    return x
+
+
+def _small(x, rng):
+    """Of all sizes down to 1e-8 of what they were, as on both sides of where a series takes over."""
+    return x * 10.0 ** rng.uniform(-8, 0, x.shape)
+
+
 def _shuffled(x, rng):
     return rng.permutation(np.ravel(x)).reshape(x.shape)
 
 
-def _with_a_zero(x, rng):
-    """What often stands for padding, and is in the range of any index."""
-    x = x.copy()
-    x.flat[0] = 0
-    return x
+def _with(value):
+    """What often stands for padding (0, in the range of any index) or for a label that is not there (−1)."""
 
+    def put(x, rng):
+        x = x.copy()
+        x.flat[0] = value
+        return x
 
-def _with_a_minus_one(x, rng):
-    """What often stands for a label that is not there."""
-    x = x.copy()
-    x.flat[0] = -1
-    return x
+    return put
 
 
 def _apart(x, rng):
@@ -68,27 +83,51 @@ def _repeated(x, rng):
     return rng.choice(np.ravel(x), x.shape) if x.size else x
 
 
+def _nearby(x, rng):
+    """Each by itself, which leaves no symmetry and no even spacing."""
+    return x * (1 + 0.1 * rng.standard_normal(x.shape))
+
+
 VARIATIONS = (
     Variation("×10", leaves=lambda x, rng: 10 * x),
     Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
+    Variation("numbers down to 1e-8", leaves=_small, contract=True),
+    Variation("single zeros", leaves=_single_zeros, contract=True),
     Variation("a row of zeros", leaves=_row_of_zeros),
     Variation("zeros", leaves=lambda x, rng: 0 * x, contract=True),
     Variation("equal numbers moved apart", leaves=_apart, contract=True),
-    Variation("shuffled", leaves=_shuffled),
+    Variation("shuffled", leaves=_shuffled, reorders=True),
     Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
-    Variation("a −1 among the integers", constants=_with_a_minus_one, kinds="i", contract=True, rarely_meant=True),
-    Variation("a zero among the integers", constants=_with_a_zero, kinds="iu", contract=True),
-    Variation("integers repeated", constants=_repeated, kinds="iu", contract=True),
+    Variation("a −1 among the integers", constants=_with(-1), kinds="i", contract=True, rarely_meant=True),
+    Variation("a zero among the integers", constants=_with(0), kinds="iu", contract=True, repeats=True),
+    Variation("integers repeated", constants=_repeated, kinds="iu", contract=True, repeats=True),
     Variation(
-        "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True
+        "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True,
+        repeats=True,
     ),
-    Variation("masks all true", constants=lambda x, rng: x | True, kinds="b"),
-    Variation("masks all false", constants=lambda x, rng: x & False, kinds="b"),
-    Variation("masks half true", constants=lambda x, rng: rng.random(x.shape) < 0.5, kinds="b"),
-    Variation("masks inverted", constants=lambda x, rng: ~x, kinds="b"),
+    Variation("masks all true", masks=lambda x, rng: x | True),
+    Variation("masks all false", masks=lambda x, rng: x & False),
+    Variation("masks half true", masks=lambda x, rng: rng.random(x.shape) < 0.5),
+    Variation("masks inverted", masks=lambda x, rng: ~x),
     Variation("constants ×10", constants=lambda x, rng: 10 * x, kinds="f", contract=True),
-)
+    Variation("constants moved one by one", constants=_nearby, kinds="f", contract=True),
+)  # fmt: skip
+
+ALONE = 4
+"""Arguments up to which each is multiplied by 10 by itself, so that their ratios change."""
+
+
+def _variations_of(subject: Subject) -> Iterator[Variation]:
+    """Those of every function, and those that come from its arguments and from the integers that it compares with."""
+    yield from VARIATIONS
+    names = subject.program.names
+    if 1 < len(names) <= ALONE:
+        yield from (Variation(f"{n} ×10 alone", lambda x, rng: 10 * x, contract=True, only=n) for n in names)
+    if any(c.dtype.kind in "i" for _, c in constants_of(subject) if not is_key(c)):
+        for value in sorted(compared_with(subject.program.traced("value", subject.leaves, subject.constants))):
+            put = dict(constants=_with(value), kinds="i", contract=True, rarely_meant=True)
+            yield Variation(f"{value} among the integers", **put)
 
 
 def variations(subject: Subject) -> Iterator[Check]:
@@ -97,33 +136,59 @@ def variations(subject: Subject) -> Iterator[Check]:
         raise Untested("the gradient is an estimate by design")
     if not subject.level.thorough:
         raise Untested("left to level standard")
-    for variation in VARIATIONS:
+    for variation in _variations_of(subject):
         there = _moved(subject, variation)
         if there is not None:
-            yield _at(there, variation)
+            meant = not variation.rarely_meant and not (variation.repeats and _distinct(subject))
+            yield _at(there, variation, meant=meant and not subject.accuracy)
 
 
 def _moved(subject: Subject, variation: Variation) -> Subject | None:
     """None where there is nothing to vary."""
-    leaves, constants, rng = subject.leaves, subject.constants, subject.rng
-    if variation.leaves is not None:
-        kept = [is_fixed(subject, name) for name in subject.program.names]
-        leaves = [x if stays else variation.leaves(x, rng) for x, stays in zip(leaves, kept, strict=True)]
-        old, new = subject.leaves, leaves
-    else:
-        kept = [bool(reason_to_keep(subject, *pair)) for pair in _constants(subject)]
-        constants = [
-            variation.constants(c, rng) if not stays and c.dtype.kind in variation.kinds else c
-            for c, stays in zip(constants, kept, strict=True)
-        ]
-        old, new = subject.constants, constants
+    leaves = [_leaf(subject, variation, *pair) for pair in zip(subject.program.names, subject.leaves, strict=True)]
+    constants = [_constant(subject, variation, *pair) for pair in constants_of(subject)]
+    old, new = [*subject.leaves, *subject.constants], [*leaves, *constants]
     if all(a is b or np.array_equal(a, b) for a, b in zip(old, new, strict=True)):
         return None
     level = replace(subject.level, cotangents=2)
     return replace(subject.at(leaves, constants), level=level)
 
 
-def _at(there: Subject, variation: Variation) -> Check:
+def _leaf(subject: Subject, variation: Variation, name: str, x: np.ndarray) -> np.ndarray:
+    vary = variation.leaves
+    if is_fixed(subject, name) or variation.only not in ("", name):
+        return x
+    if np.isin(x, (0.0, 1.0)).all() and np.unique(x).size == 2:  # a mask in floating-point numbers
+        return _masked(variation, x, subject.rng)
+    if vary is None or (variation.reorders and is_sorted(x)):
+        return x
+    return vary(x, subject.rng)
+
+
+def _constant(subject: Subject, variation: Variation, name: str, c):
+    if reason_to_keep(subject, name, c):
+        return c
+    if c.dtype.kind == "b" or (c.dtype.kind == "f" and np.unique(c).size == 2):
+        return _masked(variation, c, subject.rng)
+    return variation.constants(c, subject.rng) if variation.constants and c.dtype.kind in variation.kinds else c
+
+
+def _masked(variation: Variation, mask: np.ndarray, rng) -> np.ndarray:
+    if variation.masks is None or not mask.size:
+        return mask
+    low, high = mask.min(), mask.max()
+    if mask.dtype.kind == "b":
+        return variation.masks(mask, rng)
+    return np.where(variation.masks(mask == high, rng), high, low)
+
+
+def _distinct(subject: Subject) -> bool:
+    """Whether integers are an index that meets nothing twice."""
+    found = [c for _, c in constants_of(subject) if not is_key(c) and c.dtype.kind in "iu" and c.ndim == 1]
+    return any(c.size > 1 and np.unique(c).size == c.size for c in found)
+
+
+def _at(there: Subject, variation: Variation, *, meant: bool) -> Check:
     name = variation.name
     try:
         sources = list(independent(there, there.cotangents))
@@ -149,7 +214,7 @@ def _at(there: Subject, variation: Variation) -> Check:
     failed = [check for check in checks if check.status == "failed"]
     if failed and all(only_kinks(there, gradients) for _, _, gradients in sources if gradients is not None):
         return Check("variations", name, "untested", note="kinks where the gradients differ")
-    if failed and (variation.rarely_meant or there.accuracy):
+    if failed and not meant:
         return Check(
             "variations", name, "untested", note="another gradient there, where it may not be meant to be right"
         )
@@ -165,39 +230,7 @@ def _both_infinite(ours: list[Leaves], theirs: list[Leaves]) -> bool:
     return any((~np.isfinite(a) & ~np.isfinite(b)).any() for a, b in pairs)
 
 
-def scope(subject: Subject) -> Iterator[Check]:
-    """What this audit says nothing about, by name."""
-    if subject.strategy is None:
-        yield Check("scope", "other shapes", "untested", note=_special_shapes(subject.leaves))
-        if subject.program.settings:
-            yield Check("scope", f"other settings: {', '.join(subject.program.settings)}", "untested")
-        scalars = _names_of(subject, is_static)
-        if scalars:
-            yield Check("scope", f"other Python scalars: {', '.join(scalars)}", "untested")
-    reasons = {name: reason_to_keep(subject, name, c) for name, c in _constants(subject)}
-    fixed = {name: reason for name, reason in reasons.items() if reason}
-    if fixed:
-        note = "not varied: " + ", ".join(dict.fromkeys(fixed.values()))
-        yield Check("scope", f"constants: {', '.join(fixed)}", "untested", note=note)
-    yield from _reach(subject)
-    integers = [i for i, is_float in enumerate(subject.program.floats) if not is_float]
-    if integers:
-        names = ", ".join(f"result {i}" for i in integers)
-        yield Check("scope", f"integer outputs: {names}", "untested")
-    if subject.arithmetic.dtype != "float64":
-        note = f"it rounds to {subject.arithmetic.dtype} on the way: smaller errors are not seen"
-        yield Check("scope", "digits", "untested", note=note)
-    apart = [name for name in _names_of(subject, is_float) if name not in subject.program.names]
-    if apart:
-        yield Check("scope", f"not differentiated: {', '.join(apart)}", "untested")
-    left = [] if subject.level.thorough else ["variations", "higher orders", "rarer maps"]
-    left += [] if "float16" in subject.level.precisions else ["float16"]
-    left += [f"orders above {subject.level.order}"] if subject.level.thorough else []
-    if left:
-        yield Check("scope", f"left to higher levels: {', '.join(left)}", "untested")
-
-
-def _constants(subject: Subject) -> Iterator[tuple[str, np.ndarray]]:
+def constants_of(subject: Subject) -> Iterator[tuple[str, np.ndarray]]:
     return zip(subject.program.constant_names, subject.constants, strict=True)
 
 
@@ -221,43 +254,12 @@ def reason_to_keep(subject: Subject, name: str, constant) -> str:
         return "sorted"
     if values.dtype.kind in "iu" and np.array_equal(np.sort(values), np.arange(values.size)):
         return "a permutation"
+    if values.dtype.kind == "f" and is_sorted(constant):
+        return "sorted"
     sums = np.sum(constant, axis=-1) if values.dtype.kind == "f" else 0.0
     return "sums of 1" if np.allclose(sums, 1.0, rtol=1e-5) else ""
 
 
-def _reach(subject: Subject) -> Iterator[Check]:
-    """How far from 0 anything was looked at, and on what."""
-    factor = 10 if subject.level.thorough and not subject.estimator else 1
-    sizes = [factor * float(np.abs(finite(x)).max(initial=0.0)) for x in subject.leaves]
-    largest = ", ".join(f"{name} beyond {size:.2g}" for name, size in zip(subject.program.names, sizes, strict=True))
-    yield Check("scope", f"larger numbers: {largest}" if len(sizes) < 4 else "larger numbers", "untested")
-    yield Check("scope", f"other devices than {jax.default_backend()}", "untested")
-    held = _held(subject)
-    if held:
-        yield Check("scope", f"constants inside the function: {', '.join(held)}", "untested")
-    given = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(subject.args) if is_float(leaf)}
-    if len(given) > 1 and not subject.level.thorough:
-        yield Check("scope", f"mixed dtypes: {', '.join(sorted(given))}", "untested", note="all were made the same")
-
-
-def _held(subject: Subject) -> list[str]:
-    """Numbers that the function holds besides its arguments, by name where Python knows one."""
-    fn = inspect.unwrap(subject.program.fn)
-    names = getattr(getattr(fn, "__code__", None), "co_freevars", ())
-    cells = zip(names, getattr(fn, "__closure__", None) or (), strict=False)
-    numbers = (int, float, np.ndarray, np.generic, jax.Array)
-    held = [name for name, cell in cells if isinstance(cell.cell_contents, numbers)]
-    arrays = sum(np.size(c) > 1 for c in subject.program.traced("value", subject.leaves, subject.constants).consts)
-    return held or ([f"{arrays} arrays"] if arrays else [])
-
-
-def _names_of(subject: Subject, kind: Callable) -> list[str]:
-    """Arguments of a kind."""
-    pairs = zip(subject.program.all_names, subject.program.static, strict=True)
-    return [name for name, leaf in pairs if kind(leaf)]
-
-
-def _special_shapes(leaves: Leaves) -> str:
-    square = any(x.ndim >= 2 and x.shape[-1] == x.shape[-2] for x in leaves)
-    alone = any(x.ndim and x.shape[0] == 1 for x in leaves)
-    return "; ".join(text for text, holds in (("these are square", square), ("a batch of one", alone)) if holds)
+def is_sorted(x) -> bool:
+    """Whether numbers stand in order, as knots and times do."""
+    return np.ndim(x) == 1 and np.size(x) > 2 and bool((np.diff(x) > 0).all())
