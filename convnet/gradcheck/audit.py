@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static
+from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static, unit_roundoff
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.compiled import CompiledFunction
@@ -128,7 +128,8 @@ class Auditor:
             programs, point = [p for p in (program, reference) if p is not None], program.split(args)
             terms = self.terms or max(summed_terms(p.traced("value_and_vjp", *point, p.out)) for p in programs)
             value = program.traced("value", *point)
-            dtype = self.dtype or program.inner or computes_in(value)
+            seen = program.inner or computes_in(value)
+            dtype = max(seen, self.dtype or seen, key=unit_roundoff)
             self._seen[program] = Arithmetic(terms, dtype, open_ended(value), draws(value))
         return self._seen[program]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.extend import core
 
 from convnet.gradcheck.terms import equations
@@ -50,9 +51,9 @@ def intermediate_noise(
 ) -> list[np.ndarray]:
     """How far each entry of a program's results moves when every result on the way is wiggled by one relative unit.
 
-    Root mean square over random signs. Like `comparison.conditioning`, of which it is the part that depends on the
+    Root mean square over normal wiggles. Like `comparison.conditioning`, of which it is the part that depends on the
     algorithm. step: the size of a wiggle; that of a narrow dtype's roundings crosses the kinks that these cross. A
-    constant of the program that such a dtype cannot hold is wiggled, too.
+    constant of the program that such a dtype cannot hold is wiggled, too. Infinite where a wiggle leads to no number.
     """
     flat, wiggle = jax.tree.leaves(inputs), _Wiggle(rng, step)
     base = [np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, None)]
@@ -61,7 +62,7 @@ def intermediate_noise(
         results = _evaluate(closed.jaxpr, closed.consts, flat, wiggle)
         for total, value, start in zip(squares, results, base, strict=True):
             moved = (np.asarray(value, np.float64) - start) / step
-            total += np.where(np.isfinite(moved), moved, 0.0) ** 2
+            total += np.where(np.isfinite(start), np.where(np.isfinite(moved), moved, np.inf), 0.0) ** 2
     return [np.sqrt(total / probes) for total in squares]
 
 
@@ -74,11 +75,15 @@ class _Wiggle:
 
     def result(self, value, equation):
         """Of an operation."""
-        if not jnp.issubdtype(value.dtype, np.floating):
+        if not jnp.issubdtype(value.dtype, np.inexact):
             return value
-        size = value * np.sqrt(equation.params.get("length", 1))  # a scan rounds once a round
-        if equation.primitive.name in ROUNDINGS:
-            size = ROUNDINGS[equation.primitive.name] * jnp.maximum(jnp.abs(value), 1)
+        size, name = jnp.abs(value) * np.sqrt(equation.params.get("length", 1)), equation.primitive.name
+        if name == "fft":
+            size = jnp.sqrt(jnp.mean(size**2)) + 0 * size  # each entry is a sum over all of them
+        if name in ROUNDINGS:
+            size = ROUNDINGS[name] * jnp.maximum(size, 1)
+        if jnp.issubdtype(value.dtype, np.complexfloating):
+            return lax.complex(self._moved(value.real, size), self._moved(value.imag, size))
         return self._moved(value, size)
 
     def constant(self, value):
@@ -89,8 +94,8 @@ class _Wiggle:
         return self._moved(value, np.where(digits == np.round(digits), 0.0, value))
 
     def _moved(self, value, size):
-        signs = self.rng.choice([-1.0, 1.0], np.shape(value))
-        moved = value + (self.step * signs * size).astype(value.dtype)
+        wiggles = self.rng.standard_normal(np.shape(value))  # two of which never cancel, as signs would
+        moved = value + (self.step * wiggles * size).astype(value.dtype)
         return jnp.where(jnp.isfinite(value), moved, value)  # −∞, of masks, is exact
 
 

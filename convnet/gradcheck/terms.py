@@ -59,7 +59,7 @@ def _of(equation) -> int:
     if name == "scan":
         return parameters["length"] * (1 + sum(inner))
     if name == "while":
-        return UNKNOWN * (1 + sum(inner))
+        return UNKNOWN + sum(inner)
     if inner:
         return max(inner) if name == "cond" else sum(inner)
     if name in OF_ONE_RESULT.split():
@@ -145,6 +145,12 @@ HUGE = 1e30
 
 def _is_number(v) -> bool:
     return isinstance(v, core.Literal) and np.ndim(v.val) == 0 and jnp.issubdtype(v.aval.dtype, jnp.floating)
+
+
+def looks_at_maps(program: core.ClosedJaxpr) -> bool:
+    """Whether something has a rule of its own for `jax.vmap`, and so may do one thing or another by what is mapped."""
+    looking = ("custom_vmap_call", "pure_callback", "io_callback")
+    return any(equation.primitive.name in looking for equation in equations(program.jaxpr))
 
 
 def _narrowed(equation) -> str | None:

@@ -104,7 +104,7 @@ class Report:
 
     def __str__(self) -> str:
         stages, failed = self.stages, self.stages_failed
-        head = f"{self.name}: {'passed' if self.passed else 'FAILED'}"
+        head = f"{self.name}: {'passed' if self.passed else 'FAILED' if failed else 'NOT TESTED'}"
         head += f" at level {self.level}, seed {self.seed}; {_count(stages, 'passed')} of {len(stages)} stages passed"
         if failed:
             head += f", failed: {', '.join(failed)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
+import jax.numpy as jnp
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64
@@ -23,7 +24,8 @@ EXPONENTS = (-60, -30, -15, -5, 5, 15, 30, 60)
 
 def consistency(subject: Subject) -> Iterator[Check]:
     yield from _values(subject)
-    yield worst_of(_scaled(subject, exponent) for exponent in EXPONENTS)
+    largest = np.log2(float(jnp.finfo(subject.arithmetic.dtype).max)) / 2
+    yield worst_of(_scaled(subject, exponent) for exponent in EXPONENTS if abs(exponent) <= largest)
     if len(subject.cotangents) > 1:
         yield _added(subject)
         yield _of_ones(subject)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import jax
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64, is_key
+from convnet.gradcheck.checks.variations import is_fixed, is_sorted
 from convnet.gradcheck.subject import Subject
+from convnet.gradcheck.terms import looks_at_maps
 from convnet.gradcheck.verdict import Check
 
 COPIES = 3
 
 
 def context(subject: Subject) -> Iterator[Check]:
-    """Three nearby points at once, each transform against the same points one by one."""
-    points = [subject.leaves] + [
-        [x * (1 + 1e-3 * subject.rng.standard_normal(x.shape)) for x in subject.leaves] for _ in range(COPIES - 1)
-    ]
+    """Three points at once, each transform against the same points one by one."""
+    points = [subject.leaves, _near(subject), _rearranged(subject)]
     several = subject.cotangents[:COPIES]
     program, constants, g = subject.program, subject.constants, several[0]
     near = [_Alone(subject, point, constants, g) for point in points]
@@ -36,6 +37,22 @@ def context(subject: Subject) -> Iterator[Check]:
         yield from _mapped_twice(subject, points, several)
         yield from _apart(subject, near[0], stacked)
         yield from _constants_mapped(subject, g)
+        if looks_at_maps(program.traced("value_and_vjp", subject.leaves, constants, g)):
+            yield from _subsets_mapped(subject, points, several)
+
+
+def _near(subject: Subject) -> Leaves:
+    return [x * (1 + 1e-3 * subject.rng.standard_normal(x.shape)) for x in subject.leaves]
+
+
+def _rearranged(subject: Subject) -> Leaves:
+    """The same numbers in another order, so that maxima, orders and branches are others than at the point itself; what
+    has an order of its own, or is no function's argument in another, stays near."""
+    rng, near = subject.rng, _near(subject)
+    kept = [is_fixed(subject, name) or is_sorted(x) for name, x in zip(subject.program.names, near, strict=True)]
+    moved = [x if stays else rng.permutation(x.ravel()).reshape(x.shape) for x, stays in zip(near, kept, strict=True)]
+    found = jax.tree.leaves(subject.program.value_and_vjp(moved, subject.constants, subject.cotangents[0]))
+    return moved if all(np.isfinite(y).all() for y in as_float64(found)) else near
 
 
 @dataclass
@@ -148,3 +165,30 @@ def _constants_mapped(subject: Subject, g: Leaves) -> Iterator[Check]:
     axes = (None, [None if key else 0 for key in keys], None)
     name = f"vmap over {', '.join(subject.program.constant_names)}"
     yield _compare(name, alone, subject.program.mapped(axes), subject.leaves, stacked, g)
+
+
+def _subsets_mapped(subject: Subject, points: list[Leaves], several: list[Leaves]) -> Iterator[Check]:
+    """Which arguments are mapped together matters only to rules for `vmap` that somebody wrote: then every one with
+    the cotangent, as gradients per example map them, every pair, and all of them with the constants."""
+    names, count = subject.program.names, len(subject.leaves)
+    chosen = [(i,) for i in range(count)] + list(combinations(range(count), 2)) if count > 1 else []
+    for group in [*chosen, tuple(range(count))]:
+        mixed = [[p[i] if i in group else points[0][i] for i in range(count)] for p in points]
+        axes = [0 if i in group else None for i in range(count)]
+        title = " and ".join(names[i] for i in group) if len(group) < count else "all arguments"
+        yield _mapped(subject, f"vmap over {title} and g", mixed, axes, several, [subject.constants] * COPIES)
+    keys = any(is_key(c) for c in subject.constants)
+    if subject.constants and not keys:
+        shuffled = [[subject.rng.permutation(np.ravel(c)).reshape(np.shape(c)) for c in subject.constants]]
+        constants = [subject.constants, *shuffled, subject.constants]
+        yield _mapped(subject, "vmap over everything", points, [0] * count, several, constants)
+
+
+def _mapped(subject: Subject, name: str, points, axes: list, several, constants: list[Leaves]) -> Check:
+    """axes: of the arguments; cotangents are mapped, and constants where they differ."""
+    same = all(c is constants[0] for c in constants)
+    alone = [_Alone(subject, *call) for call in zip(points, constants, several, strict=False)]
+    stacked = [np.stack(xs) if axis == 0 else xs[0] for axis, xs in zip(axes, zip(*points, strict=True), strict=True)]
+    given = constants[0] if same else [np.stack(cs) for cs in zip(*constants, strict=True)]
+    program = subject.program.mapped((axes, None if same else [0] * len(given), 0))
+    return _compare(name, alone, program, stacked, given, _stacked(several))

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from convnet.gradcheck.arguments import Leaves, as_float64
+from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.checks.kinks import only_kinks
 from convnet.gradcheck.checks.sources import ORACLE_ENTRIES, SILENT, independent, oracle_is_affordable
 from convnet.gradcheck.comparison import finite, inner, norm
@@ -67,8 +67,8 @@ def _values(subject: Subject) -> Check:
 
 def _dtype(subject: Subject) -> Check:
     dtypes = sorted({str(out.dtype) for out in subject.program.value(subject.leaves, subject.constants)})
-    expected = ["float64"] if subject.dtype is None else sorted({"float64", subject.dtype})
-    if set(dtypes) <= set(expected):
+    coarsest = 0.0 if subject.dtype is None else unit_roundoff(subject.arithmetic.dtype)
+    if all(dtype == "float64" or unit_roundoff(dtype) <= coarsest for dtype in dtypes):
         return Check("hygiene", "dtype", "passed")
     note = f"float64 in, {', '.join(dtypes)} out; an audit with dtype={dtypes[0]!r} allows it"
     return Check("hygiene", "dtype", "failed", note=note)

@@ -153,7 +153,7 @@ def _entrywise(subject: Subject, leaf: int) -> Check:
         error, slope, gap = _error(path, scale, gradient[entry], largest, max(common, own))
         if error > 1:
             path.doubt()
-            noise = max(common, path.noise / (STEPS[1] * scale))
+            noise = max(common, 4 * path.noise / (STEPS[1] * scale))  # of many entries some are off by several
             error, slope, gap = _error(path, scale, gradient[entry], largest, noise)
         if not np.isfinite(gap) or (error > 1 and narrower(path, scale, slope, gradient[entry])):
             rejected += 1

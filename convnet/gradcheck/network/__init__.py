@@ -8,7 +8,7 @@ is the same code on both sides of that comparison: the loss is differenced for i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ def audit_network(
     hand: OpSet = HAND,
     auto: OpSet = AUTO,
     loss: str = "softmax_cross_entropy",
+    frozen: Sequence[str] = (),
     seed: int = 0,
     name: str = "network",
 ) -> Report:
@@ -49,6 +50,8 @@ def audit_network(
     apply: `(ops, variables, images) -> logits`, the network through an OpSet, without randomness. variables: its
     parameters, a pytree; floating-point leaves are widened to float64, and the network must compute in what it is
     given. images: [N, H, W, C]; labels: [N]. loss: the op of the OpSet that turns logits and labels into losses.
+    frozen: names of variables whose gradient is by design not the slope of the loss: held by `stop_gradient`, or an
+    estimate straight through.
 
     The stages of the Report:
     ops: one check per call ("conv2d in conv1"), the loss among them: value and gradient, by layer and class of entries.
@@ -58,7 +61,7 @@ def audit_network(
     the op set. Where the network stands on a tie or a kink, it says so.
     What is not judged is listed as untested: calls under `vmap` or `checkpoint`, say, which only the last two see.
 
-    Raises ValueError where the network does not compute in float64, or calls no op.
+    Raises ValueError where the network does not compute in float64, or calls no op, and for frozen names of nothing.
     """
     if not hasattr(auto, loss):
         raise ValueError(f"loss is {loss!r}: expected an op of the OpSet, softmax_cross_entropy say")
@@ -76,7 +79,7 @@ def audit_network(
         report.checks.extend(_check_calls(calls, Judge(hand, auto, rng)))
         whole = Whole(losses, variables, hand, auto, rng)
         parameters, scale = whole.compared(whole.leaves, whole.here)
-        slopes = Slopes(whole, scale)
+        slopes = Slopes(whole, scale, (frozen,) if isinstance(frozen, str) else tuple(frozen))
         sound = not report.failures  # a tie is no excuse where an op is wrong
         report.checks.extend(slopes.excused(check) if sound else check for check in parameters)
         report.checks.extend(slopes.differences())

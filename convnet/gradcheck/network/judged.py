@@ -88,7 +88,16 @@ class Judge:
         checks = [Check("ops", call.title, "untested", note="no gradient reaches this call") if silent else check]
         if not silent:
             checks.append(_scaled(call.title, pair, point, found[-1], scales[-1], bound))
+            checks.append(self._for_another(call.title, pair, point, bound))
         return [*checks, _in_float32(call, pair, g, scales)]
+
+    def _for_another(self, title: str, pair: Pair, point: tuple, bound: float) -> Check:
+        """A cotangent with no two equal: that of a mean loss is the same for all examples."""
+        leaves, constants, upstream = point
+        g = [size * self.rng.standard_normal(c.shape) for size, c in zip(rms(upstream), upstream, strict=True)]
+        _, scale = pair.scales(leaves, constants, g, self.rng)
+        found, expected = as_float64(pair.rule(leaves, constants, g)[-1]), pair.reference(leaves, constants, g)[-1]
+        return compare("consistency", f"{title}, another g", pair.ours.names, found, expected, scale, bound)
 
 
 def _signature(call: Call) -> tuple:

@@ -7,7 +7,7 @@ say which the gradient should be: it is then judged beside that point.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -136,8 +136,14 @@ class Found:
 class Slopes:
     """The gradient of a network against its slopes."""
 
-    def __init__(self, whole: Whole, scale: Leaves):
+    def __init__(self, whole: Whole, scale: Leaves, frozen: Sequence[str] = ()):
+        """frozen: names of parameters, or of what they stand in, whose slopes say nothing of their gradients."""
         self.whole, self.search = whole, Search()
+        parts = {name: [f for f in frozen if name == f or name.startswith(f"{f}/")] for name in whole.names}
+        for name in frozen:
+            if not any(name in found for found in parts.values()):
+                raise ValueError(f"frozen names {name!r}: expected some of {', '.join(whole.names)}")
+        self.frozen = [name for name in whole.names if parts[name]]
         self.here = Point(whole, whole.leaves, whole.here[1], scale)
 
     @cached_property
@@ -151,7 +157,9 @@ class Slopes:
 
     def differences(self) -> Iterator[Check]:
         """One check per parameter that did not pass, one for the others, one for all together."""
-        every = range(len(self.whole.names))
+        every = [i for i, name in enumerate(self.whole.names) if name not in self.frozen]
+        if self.frozen:
+            yield Check("differences", ", ".join(self.frozen), "untested", note="frozen")
         checks = [self._judged([i], self.whole.names[i]) for i in every if self.whole.leaves[i].size]
         yield from _folded(checks)
         yield self._judged(every, "all parameters at once")
@@ -202,7 +210,8 @@ class Slopes:
         detects = found.slope.allowed / size if size else None
         text = f"the slope in {name} is {found.claimed:.9g} by the gradient: {found.slope.value:.9g} by the values"
         if found.error > 1:
-            return Check("differences", name, "failed", found.error, 1.0, text, detects)
+            note = "" if found.claimed else "a parameter that is held on purpose can be named: frozen="
+            return Check("differences", name, "failed", found.error, 1.0, text, detects, note=note)
         if detects is not None and not detects < WEAK:
             note = f"the values are too coarse: an error of {detects:.1g} would go unnoticed"
             return Check("differences", name, "untested", note=note)
