@@ -53,11 +53,9 @@ LEVELS = {
 FLOOR = 16
 """An entry counts at least with one part in so many of its array's root mean square."""
 
-
 COARSE = 1e-6
 """Relative to the largest result, in float64: a comparison that could only see larger errors says nothing. In narrower
 dtypes it is a thousand times what rounding explains, and a tenth at most."""
-
 
 CLUMSY = 1e3
 """How much larger than its results what a function rounds on its way may be, if an independent source needs nothing of
@@ -89,6 +87,7 @@ class Subject:
     """The relative error that it allows itself."""
     fixed: tuple[str, ...] = ()
     """Arguments that variations leave as they are."""
+    clumsy: float = CLUMSY
     estimator: bool = False
     """Whether the gradient is an estimate by design, and not the derivative of the value."""
 
@@ -197,8 +196,8 @@ class Subject:
         kind: "value", "vjp", "value_and_vjp", "jvp", or "higher" with a cotangent and a list of directions.
 
         What a function loses by its own doing and a reference does not is granted up to CLUMSY times the size that its
-        arguments and values give a derivative: 1 − y of a saturated y, but not an angle of a million in float32.
-        lean: no more than the reference's is granted, where there is one.
+        arguments and values give a derivative: 1 − y of a saturated y, but not an angle of a million in float32. lean:
+        no more than the reference's is granted, where there is one.
         """
         (leaves, *others), found = inputs, []
         whole = {"vjp": "value_and_vjp", "jvp": "value_and_jvp"}.get(kind, kind)
@@ -210,7 +209,7 @@ class Subject:
         own, independent = found[0], found[-1]
         if self.witness is not None:
             sizes = self._natural_sizes(whole, *inputs)
-            own = [np.minimum(n, CLUMSY * size) for n, size in zip(own, sizes, strict=True)]
+            own = [np.where(np.isinf(n), n, np.minimum(n, self.clumsy * s)) for n, s in zip(own, sizes, strict=True)]
             if lean:
                 own = [np.minimum(n, np.maximum(i, rms_of(i))) for n, i in zip(own, independent, strict=True)]
         larger = [np.maximum(*both) for both in zip(own, independent, strict=True)]
@@ -260,6 +259,9 @@ class Subject:
         if check.status != "failed" or any(a.shape != b.shape for a, b in zip(actual, expected, strict=True)):
             return check
         wider = [np.maximum(s, n) for s, n in zip(scale, noise(), strict=True)]
+        lost = [np.isinf(s) for s in wider]  # a rounding leads to no number
+        expected = [np.where(mask, np.nan, e) for mask, e in zip(lost, expected, strict=True)]
+        known["excused"] = [a | b for a, b in zip(lost, excused or lost, strict=True)]
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
         if again.status == "failed":
             return again

@@ -12,7 +12,7 @@ from convnet.gradcheck.checks.first_order import compare_gradients, compare_valu
 from convnet.gradcheck.checks.kinks import only_kinks
 from convnet.gradcheck.checks.slopes import directional, scale_of
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.subject import Subject, Untested
+from convnet.gradcheck.subject import CLUMSY, Subject, Untested
 from convnet.gradcheck.terms import compared_with
 from convnet.gradcheck.verdict import Check
 
@@ -35,6 +35,10 @@ class Variation:
     repeats: bool = False
     """Whether integers that were distinct may no longer be."""
     reorders: bool = False
+    negates: bool = False
+    """Whether numbers that were all positive may become negative: a function may be for such alone."""
+    clumsy: float = CLUMSY
+    """See `Subject.noise`."""
     only: str = ""
     """The argument that it is for; default all."""
 
@@ -91,13 +95,13 @@ def _nearby(x, rng):
 VARIATIONS = (
     Variation("×10", leaves=lambda x, rng: 10 * x),
     Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
-    Variation("numbers down to 1e-8", leaves=_small, contract=True),
+    Variation("numbers down to 1e-8", leaves=_small, contract=True, clumsy=np.inf),
     Variation("single zeros", leaves=_single_zeros, contract=True),
     Variation("a row of zeros", leaves=_row_of_zeros),
     Variation("zeros", leaves=lambda x, rng: 0 * x, contract=True),
     Variation("equal numbers moved apart", leaves=_apart, contract=True),
     Variation("shuffled", leaves=_shuffled, reorders=True),
-    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
+    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True, negates=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
     Variation("a −1 among the integers", constants=_with(-1), kinds="i", contract=True, rarely_meant=True),
     Variation("a zero among the integers", constants=_with(0), kinds="iu", contract=True, repeats=True),
@@ -139,8 +143,14 @@ def variations(subject: Subject) -> Iterator[Check]:
     for variation in _variations_of(subject):
         there = _moved(subject, variation)
         if there is not None:
-            meant = not variation.rarely_meant and not (variation.repeats and _distinct(subject))
-            yield _at(there, variation, meant=meant and not subject.accuracy)
+            yield _at(there, variation, meant=_meant(subject, variation))
+
+
+def _meant(subject: Subject, variation: Variation) -> bool:
+    """Whether the function is surely made for such arguments, too."""
+    positive = any((x >= 0).all() and x.any() for x in subject.leaves)
+    asked = variation.rarely_meant or (variation.repeats and _distinct(subject)) or (variation.negates and positive)
+    return not asked and not subject.accuracy
 
 
 def _moved(subject: Subject, variation: Variation) -> Subject | None:
@@ -151,7 +161,7 @@ def _moved(subject: Subject, variation: Variation) -> Subject | None:
     if all(a is b or np.array_equal(a, b) for a, b in zip(old, new, strict=True)):
         return None
     level = replace(subject.level, cotangents=2)
-    return replace(subject.at(leaves, constants), level=level)
+    return replace(subject.at(leaves, constants), level=level, clumsy=variation.clumsy)
 
 
 def _leaf(subject: Subject, variation: Variation, name: str, x: np.ndarray) -> np.ndarray:

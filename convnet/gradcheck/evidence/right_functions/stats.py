@@ -8,7 +8,7 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jax.scipy import stats
 from jax.scipy.special import gammaln
-from scipy.special import erf, loggamma
+from scipy.special import erfc, loggamma
 
 from convnet.gradcheck.evidence.right_functions.right import (
     MODERATE,
@@ -177,7 +177,7 @@ def black_scholes(spot, strike, time, volatility, rate):
 
 def cdf(x):
     """Of the normal distribution, also of complex numbers."""
-    return (1 + erf(x / np.sqrt(2))) / 2
+    return erfc(-x / np.sqrt(2)) / 2
 
 
 def option(rng, scale):
