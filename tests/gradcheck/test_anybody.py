@@ -15,7 +15,7 @@ SMALLEST_FAULT = 1e-6
 
 PER_KIND = 3
 
-DIGITS = {"float32": 1e-5, "bfloat16": 3e-2}
+DIGITS = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 4e-3}
 STEPS = {
     "a narrow spectral line": 3e-10,
     "a sparse plus at its seams": 1e-8,

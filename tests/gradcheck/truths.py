@@ -155,6 +155,12 @@ def row_sums(x, pointers):
     return np.array([x[i:j].sum() for i, j in pairwise(pointers)])
 
 
+def written(x, values, places):
+    x = x.copy()
+    x[places] = values
+    return x
+
+
 VALUES = {
     "a dense bias before batch norm": lambda x, w, b: batch_norm(x @ w + b),
     "a convolution's bias before batch norm": lambda x, w, b: np.maximum(batch_norm(convolved(x, w) + b), 0),
@@ -207,6 +213,10 @@ VALUES = {
     "a cross-entropy of probabilities": lambda logits, p: -(p * log_softmax(logits)).sum(axis=-1),
     "sums over the rows of a sparse matrix": row_sums,
     "interpolation on a grid": interpolated,
+    "a loss with a mask in numbers": lambda x, y, mask: (mask * (x - y) ** 2).sum() / x.size,
+    "numbers written to distinct places": written,
+    "a product of bfloat16 in float32": lambda x, w: np.tanh(x @ w),
+    "a product in float16": lambda x, w: x @ w,
 }
 """By the name of the example; what is an estimator has no value of which its gradient were that."""
 

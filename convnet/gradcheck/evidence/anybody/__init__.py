@@ -16,6 +16,7 @@ from convnet.gradcheck.evidence.anybody import (
     wrong_arguments,
     wrong_constants,
     wrong_digits,
+    wrong_elsewhere,
     wrong_mapped,
     wrong_unnamed,
     wrong_use,
@@ -34,6 +35,7 @@ WRONG: tuple[Example, ...] = tuple(
         wrong_arguments,
         wrong_constants,
         wrong_digits,
+        wrong_elsewhere,
         wrong_unnamed,
     )
     for example in room.WRONG

@@ -148,6 +148,21 @@ def gamma_variates(rng):
     return dict(fn=fn, args=(rng.uniform(0.5, 4, size=5),), estimator=True)
 
 
+def product_in_bfloat16(rng):
+    def fn(x, w):
+        narrow = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
+        return jnp.tanh(jnp.dot(*narrow, preferred_element_type=jnp.float32))
+
+    return dict(fn=fn, args=(rng.normal(size=(4, 5)), rng.normal(size=(5, 3))), dtype="bfloat16")
+
+
+def product_in_float16(rng):
+    def fn(x, w):
+        return (x.astype(jnp.float16) @ w.astype(jnp.float16)).astype(x.dtype)
+
+    return dict(fn=fn, args=(rng.normal(size=(4, 5)), rng.normal(size=(5, 3))), dtype="float16")
+
+
 RIGHT = tuple(
     Example(name, "declared accuracy", build, note)
     for name, build, note in (
@@ -156,6 +171,8 @@ RIGHT = tuple(
         ("logistic growth by the adjoint equation", growth_by_the_adjoint, "not the gradient of the discrete steps"),
         ("an RMS norm in float32 inside", rms_norm_in_float32, "float64 in and out, 24 bits between"),
         ("attention in bfloat16 inside", attention_in_bfloat16, "8 bits between"),
+        ("a product of bfloat16 in float32", product_in_bfloat16, "8 bits in, 24 bits out"),
+        ("a product in float16", product_in_float16, "cotangents times 2³⁰ overflow there"),
         ("logits in float32", logits_in_float32, "float64 in, float32 out"),
         ("rounding, straight through", straight_through, "the slope of a staircase is 0"),
         ("a temporal difference with a fixed target", temporal_difference, "the target depends on w, too"),

@@ -63,6 +63,31 @@ def grid(rng):
     return dict(fn=fn, args=args, argnums=(0, 2), reference=at, fixed=("x", "knots"))
 
 
+def mask_in_numbers(rng):
+    def loss(x, y, mask):
+        return jnp.sum(mask * (x - y) ** 2) / x.size
+
+    def backward(kept, g):
+        x, y, mask = kept
+        return jnp.where(mask > 0, g * 2 * (x - y) / x.size, 0.0), None, None
+
+    fn = with_vjp(loss, lambda *args: (loss(*args), args), backward)
+    args = *rng.normal(size=(2, 4, 5)), (rng.random((4, 5)) < 0.6).astype(float)
+    return dict(fn=fn, args=args, argnums=(0,), reference=loss)
+
+
+def distinct_places(rng):
+    def written(x, values, places):
+        return x.at[places].set(values)
+
+    def backward(places, g):
+        return g.at[places].set(0.0), g[places], None
+
+    fn = with_vjp(written, lambda *args: (written(*args), args[2]), backward)
+    args = rng.normal(size=10), rng.normal(size=5), rng.choice(10, 5, replace=False).astype(np.int32)
+    return dict(fn=fn, args=args, reference=written)
+
+
 RIGHT = tuple(
     Example(name, "arguments with a meaning", build, note)
     for name, build, note in (
@@ -70,5 +95,7 @@ RIGHT = tuple(
         ("a cross-entropy of probabilities", probabilities, "softmax − p, if p adds up to 1"),
         ("sums over the rows of a sparse matrix", row_pointers, "pointers must ascend"),
         ("interpolation on a grid", grid, "the grid must ascend, and hold all points"),
+        ("a loss with a mask in numbers", mask_in_numbers, "it asks whether the mask is positive, not how large"),
+        ("numbers written to distinct places", distinct_places, "of two at one place only the last is written"),
     )
 )
