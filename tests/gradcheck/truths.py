@@ -22,8 +22,8 @@ HERE = (
     "a masked log-softmax",
     "dropout with a key",
 )
-"""Examples that are proven and audited in every run, one of most kinds; the others are proven where they are audited, in
-the sweep."""
+"""Examples that are proven and audited in every run, one of most kinds; the others are proven where they are audited,
+in the sweep."""
 
 
 def sampled(examples):
