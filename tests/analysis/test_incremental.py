@@ -123,7 +123,7 @@ def logits_of_each(view, images, grid, value):
 def test_a_part_of_the_image_is_seen_where_it_lies(rng):
     facts = Facts((11, 16, 1), (100.0,), (50.0,), ("a", "b", "c"))
     task = make_task(RunConfig(model=CNN(widths=(3,), head_width=0), data=DataConfig(crop=8)), facts)
-    network = Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    network = Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
     assert plan(View.of(network), (2, 3)).corner == (1, 4)
     images = rng.uniform(size=(1, 11, 16, 1)).astype(np.float32)
     found = occlusion(network, images, [1], window=(2, 3), stride=(2, 3))

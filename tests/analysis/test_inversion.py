@@ -282,7 +282,7 @@ def test_a_module_of_ones_own(greys):
             return nn.Dense(3, name="scores")(x.reshape(len(x), -1))
 
     module = Own()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPES[0]))), SHAPES[0])
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPES[0]))), SHAPES[0])
     found = invert(view, greys, ["edges", "scores"], total_variation=(0.0,), norm_weight=0.0)
     assert (found.relative_errors < 0.05).all()
 
