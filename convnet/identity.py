@@ -149,7 +149,9 @@ def _packages(on_cpu: bool) -> dict[str, str | None]:
     return found
 
 
+@cache
 def _version(package: str) -> str | None:
+    """As it was when first asked: what is installed later is not what this process has loaded."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
