@@ -149,7 +149,9 @@ def _packages(on_cpu: bool) -> dict[str, str | None]:
     return found
 
 
+@cache
 def _version(package: str) -> str | None:
+    """As it was when first asked: what is installed later is not what this process has loaded."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -233,13 +235,22 @@ def import_closure(folder: Path, roots: Sequence[str]) -> list[Path]:
 
 def _imports(folder: Path, path: Path) -> Iterator[str]:
     """Names of modules; of `from a import b` it is a.b where that is one, else a."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for module, name in _import_statements(path.read_bytes()):
+        full = f"{module}.{name}"
+        yield full if name and _source(folder, full) else module
+
+
+@cache
+def _import_statements(source: bytes) -> list[tuple[str, str]]:
+    """(module, "") of `import module`, and (module, name) of `from module import name`. Parsing is most of a digest, and
+    the next digest is mostly of the same sources."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield full if _source(folder, full) else node.module
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
 
 
 def _source(folder: Path, module: str) -> Path | None:

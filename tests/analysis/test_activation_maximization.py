@@ -27,7 +27,7 @@ SHAPE = (5, 7, 1)
 
 def view_of(model, shape=SHAPE, classes=3, seed=0):
     network = models.build(model, num_classes=classes)
-    return View.of_module(network, network.init(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
+    return View.of_module(network, jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,9 @@ class TwoLayers(nn.Module):
 @pytest.fixture(scope="module")
 def own():
     module = TwoLayers()
-    return View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE, class_names="abc")
+    return View.of_module(
+        module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE, class_names="abc"
+    )
 
 
 def test_a_module_of_ones_own_is_maximized_but_not_woken(own):

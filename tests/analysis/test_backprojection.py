@@ -329,7 +329,7 @@ def test_little_memory_changes_nothing(coloured, colours, grey, greys, rng):
 def trained(model, shape=(5, 7, 1)):
     task = make_task(RunConfig(model=model), Facts(shape, (100.0,), (50.0,), ("no", "yes", "perhaps")))
     with task.precision():
-        return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+        return Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
 
 
 def test_it_is_with_respect_to_pixels_from_0_to_1():
@@ -363,7 +363,7 @@ class OneConv(nn.Module):
 
 def test_a_module_of_ones_own_has_the_gradient(rng):
     module = OneConv()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
     image = rng.uniform(size=(1, 5, 7, 1)).astype(np.float32)
     expected = jax.grad(lambda x: module.apply(view.variables, x)[0, 1])(jnp.asarray(image))
     np.testing.assert_allclose(saliency(view, image, [1]), expected, rtol=1e-5, atol=1e-6)

@@ -23,7 +23,7 @@ LABELS = np.array([0, 2, 1])
 def both():
     """Our view of a network of wide images, and its twin."""
     model = models.build(CNN(widths=(4, 5), head_width=6), num_classes=3)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)))
     return View.of_module(model, variables, SHAPE), torch_twin(model, variables, SHAPE)
 
 
@@ -82,7 +82,7 @@ def test_smoothgrad_without_noise_and_of_a_linear_network(both, images):
     theirs = tunnel.attribute(**asked(images, stdevs=1e-12, **settings))
     np.testing.assert_allclose(smoothgrad(view, images, LABELS, noise=0.0, samples=4), theirs, atol=1e-5)
     model = models.build(Linear(), num_classes=3)
-    variables = model.init(jax.random.key(1), jnp.zeros((1, *SHAPE)))
+    variables = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, *SHAPE)))
     linear = captum.NoiseTunnel(captum.Saliency(torch_twin(model, variables, SHAPE).net))
     theirs = linear.attribute(**asked(images, stdevs=0.3, **settings))
     mine = smoothgrad(View.of_module(model, variables, SHAPE), images, LABELS, noise=0.3, samples=4)

@@ -42,7 +42,7 @@ def pixels():
 @pytest.fixture(scope="module")
 def network():
     task = make_task(RunConfig(model=CNN(widths=(3,), head_width=4)), Facts(SHAPE, (100.0,), (50.0,), ("a", "b", "c")))
-    return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), 1)
+    return Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), 1)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ SHAPE = (5, 7, 1)
 
 def view_of(model, shape=SHAPE):
     network = models.build(model, num_classes=3)
-    return View.of_module(network, network.init(jax.random.key(0), jnp.zeros((1, *shape))), shape)
+    return View.of_module(network, jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *shape))), shape)
 
 
 @pytest.fixture(scope="module")

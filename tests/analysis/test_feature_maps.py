@@ -99,7 +99,7 @@ class Own(nn.Module):
 
 def test_a_module_of_ones_own_has_maps_too(rng):
     module = Own()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 5, 7, 1))), (5, 7, 1))
     assert feature_maps(view, rng.uniform(size=(5, 7)).astype(np.float32))["edges"].maps.shape == (2, 5, 7)
 
 

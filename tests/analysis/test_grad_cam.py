@@ -22,7 +22,7 @@ MEANS = Table((Conv("conv1", 4), Activation("conv1_relu"), Pool("pool1"), Conv("
 
 def view_of(table, shape=SHAPE):
     model = models.build(table, num_classes=3)
-    return View.of_module(model, model.init(jax.random.key(0), jnp.zeros((1, *shape))), shape)
+    return View.of_module(model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *shape))), shape)
 
 
 class Own(nn.Module):
@@ -131,7 +131,7 @@ def test_inside_a_residual_block_all_ways_to_the_logits_count(images):
 
 def test_a_module_of_ones_own_has_it_too(images):
     module = Own()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
     maps = np.asarray(view.at("edges", jnp.asarray(images)))
     kernel = np.asarray(view.variables["params"]["scores"]["kernel"])[:, 2].reshape(6, 8, 2)
     weights = (kernel * (maps > 0)).mean(axis=(1, 2), keepdims=True)
@@ -142,7 +142,7 @@ def test_a_module_of_ones_own_has_it_too(images):
 def test_of_a_network_that_sees_the_centre_the_map_lies_there(rng):
     facts = Facts((7, 10, 1), (100.0,), (50.0,), ("a", "b", "c"))
     task = make_task(RunConfig(model=CNN(widths=(3,), head_width=0), data=DataConfig(crop=4)), facts)
-    network = Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    network = Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
     images = rng.uniform(size=(2, 7, 10, 1)).astype(np.float32)
     found = grad_cam(network, images, [0, 1], relu=False)
     small = grad_cam(network, images, [0, 1], relu=False, upsample=False)

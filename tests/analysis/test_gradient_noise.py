@@ -13,7 +13,7 @@ def drawn():
     rng = np.random.default_rng(0)
     model = models.build("linear", num_classes=3)
     images, labels = rng.normal(size=(6, 2, 2, 1)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
-    return model, model.init(jax.random.key(0), images[:1]), images, labels
+    return model, jax.jit(model.init)(jax.random.key(0), images[:1]), images, labels
 
 
 def flat_gradient(model, variables, images, labels):

@@ -17,7 +17,7 @@ SHAPE = (5, 7, 1)
 
 def view_of(architecture, shape=SHAPE, seed=0):
     model = models.build(architecture, num_classes=3)
-    return View.of_module(model, model.init(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
+    return View.of_module(model, jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
 
 
 class Powers(nn.Module):
@@ -178,7 +178,12 @@ def test_a_network_in_float64_is_explained_in_it():
     model = models.build(CNN(widths=(3,), head_width=0, precision="float64"), num_classes=3)
     with jax.enable_x64(True):
         view = View(
-            model.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), model, lambda x: x, SHAPE, tuple("abc"), True
+            jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))),
+            model,
+            lambda x: x,
+            SHAPE,
+            tuple("abc"),
+            True,
         )
     found = integrated_gradients(view, np.linspace(0, 1, 35).reshape(1, 5, 7), steps=5)
     assert found.attributions.dtype == np.float64
@@ -211,6 +216,6 @@ def test_what_does_not_fit_is_refused(cnn, images, settings, told):
 
 def test_a_view_without_classes_is_refused(rng):
     model = models.build(CNN(widths=(3,)), num_classes=3).trunk(SHAPE)
-    view = View(model.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), model, lambda x: x, SHAPE, ())
+    view = View(jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), model, lambda x: x, SHAPE, ())
     with pytest.raises(ValueError, match="network is 'a view without classes': expected one that has logits"):
         integrated_gradients(view, rng.uniform(size=(1, *SHAPE)))

@@ -33,7 +33,7 @@ TINY = 1e-9
 
 def view_of(model, shape=SHAPES[0], classes=3):
     network = models.build(model, num_classes=classes)
-    return View.of_module(network, network.init(jax.random.key(0), jnp.zeros((1, *shape))), shape)
+    return View.of_module(network, jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *shape))), shape)
 
 
 def linear_view(kernel, bias, shape):
@@ -163,6 +163,11 @@ def smooth_view(request):
         return replace(view_of(model, shape), float64=True)
 
 
+@jax.jit
+def tanh_of(view, image):
+    return view.at("conv1_tanh", image[None])
+
+
 @pytest.mark.parametrize(("weight", "norm_weight"), [(0.0, 0.0), (3.0, 0.0), (0.0, 0.7), (0.3, 0.05)])
 def test_the_descent_begins_with_the_objective_and_along_its_gradient(smooth_view, weight, norm_weight):
     view, images = smooth_view, np.random.default_rng(4).uniform(size=(1, *smooth_view.image_shape))
@@ -172,7 +177,7 @@ def test_the_descent_begins_with_the_objective_and_along_its_gradient(smooth_vie
 
     def features(image):
         with view.precision():
-            return np.asarray(view.at("conv1_tanh", jnp.asarray(image)[None])).ravel()
+            return np.asarray(tanh_of(view, image)).ravel()
 
     def reference(x):
         return energy(x, images[0], features, weight, norm_weight)
@@ -277,7 +282,7 @@ def test_a_module_of_ones_own(greys):
             return nn.Dense(3, name="scores")(x.reshape(len(x), -1))
 
     module = Own()
-    view = View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPES[0]))), SHAPES[0])
+    view = View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPES[0]))), SHAPES[0])
     found = invert(view, greys, ["edges", "scores"], total_variation=(0.0,), norm_weight=0.0)
     assert (found.relative_errors < 0.05).all()
 
@@ -303,6 +308,7 @@ def test_errors_are_those_of_the_images_that_come_back(cnn, greys):
             )
 
 
+@pytest.mark.parametrize("smooth_view", [SHAPES[0]], ids=[NAMES[0]], indirect=True)
 def test_an_inversion_depends_on_its_image_alone_and_not_on_chunks(smooth_view):
     images = np.random.default_rng(5).uniform(size=(3, *smooth_view.image_shape))
     settings, done = dict(layers="conv1_tanh", total_variation=(0.5, 5.0)), []

@@ -23,13 +23,13 @@ MEAN = 100 / 255
 
 def view_of(architecture, shape=SHAPE, seed=0):
     model = models.build(architecture, num_classes=3)
-    return View.of_module(model, model.init(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
+    return View.of_module(model, jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
 
 
 def trained(model, shape=SHAPE, crop=None):
     config = RunConfig(model=model, data=DataConfig(crop=crop))
     task = make_task(config, Facts(shape, (100.0,) * shape[2], (50.0,) * shape[2], ("a", "b", "c")))
-    return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    return Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def quick():
 
 def view_of(model, shape=SHAPE, seed=0):
     network = models.build(model, num_classes=3)
-    return View.of_module(network, network.init(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
+    return View.of_module(network, jax.jit(network.init)(jax.random.key(seed), jnp.zeros((1, *shape))), shape)
 
 
 @pytest.fixture(scope="module")

@@ -389,7 +389,7 @@ def test_the_deviation_of_uniform_kernels_is_what_is_measured():
         Table((*layers, GlobalAvgPool())), num_classes=2, initializer="constant", initializer_scale=1.0
     )
     image = np.random.default_rng(0).uniform(size=(1, 48, 48, 1)).astype(np.float32)
-    view = View.of_module(model, model.init(jax.random.key(0), image), image.shape[1:])
+    view = View.of_module(model, jax.jit(model.init)(jax.random.key(0), image), image.shape[1:])
     field = effective_receptive_field(view, image, "conv2")
     assert uniform_deviation(layers) == pytest.approx(np.sqrt((24 + 4 * 8 + 16 * 8) / 12))
     np.testing.assert_allclose(effective_deviation(field), 2 * [uniform_deviation(layers)], rtol=1e-5)

@@ -28,7 +28,7 @@ def test_a_sum_over_all_places_knows_no_shift_and_maps_tell_the_row(rng):
         return Split(images, np.zeros(n, int))
 
     model = models.build(Table((Conv("conv1", 2, 1), GlobalAvgPool())), num_classes=2)
-    view = View.of_module(model, model.init(jax.random.key(0), np.zeros((1, 9, 9, 1), np.float32)), (9, 9, 1))
+    view = View.of_module(model, jax.jit(model.init)(jax.random.key(0), np.zeros((1, 9, 9, 1), np.float32)), (9, 9, 1))
     reductions = {"whole map": lambda maps: maps, "all places": lambda maps: maps.sum(axis=(1, 2))}
     (moved, told), (still, guessed) = shift_response(view, "conv1", reductions, bars(120), bars(60), reach=1)
     assert moved > 1  # by one row, all of the bar is elsewhere, while other images only differ in brightness

@@ -18,7 +18,7 @@ SHAPE = (5, 7, 1)
 
 def view_of(architecture, shape=SHAPE):
     model = models.build(architecture, num_classes=3)
-    return View.of_module(model, model.init(jax.random.key(0), jnp.zeros((1, *shape))), shape)
+    return View.of_module(model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *shape))), shape)
 
 
 class Square(nn.Module):

@@ -24,7 +24,7 @@ style_transfer = partial(with_margin, margin=0)
 
 def view_of(model, shape=SHAPE):
     network = models.build(model, num_classes=3)
-    return View.of_module(network, network.init(jax.random.key(0), jnp.zeros((1, *shape))), shape)
+    return View.of_module(network, jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *shape))), shape)
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +271,7 @@ def test_the_usual_layers_are_taken(cnn, content, style):
 def test_grey_images_of_other_sizes_than_those_of_training():
     facts = Facts((8, 8, 1), (100.0,), (50.0,), ("no", "yes"))
     task = make_task(RunConfig(model=CNN(widths=(3, 4), head_width=5)), facts)
-    network = Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))), 1)
+    network = Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1))), 1)
     rng = np.random.default_rng(0)
     content, style = (rng.integers(0, 256, size=size).astype(np.uint8) for size in ((10, 17), (13, 11)))
     found = style_transfer(network, content, style, steps=10)
@@ -291,7 +291,7 @@ class Own(nn.Module):
 
 @pytest.fixture(scope="module")
 def own():
-    return View.of_module(Own(), Own().init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
+    return View.of_module(Own(), jax.jit(Own().init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
 
 
 def test_a_module_of_ones_own(own, content):

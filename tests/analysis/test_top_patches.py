@@ -150,7 +150,7 @@ def test_on_a_cropped_image_patches_are_cut_from_the_whole(rng):
     model = CNN(widths=(2,), head_width=0)
     config = RunConfig(model=model, data=DataConfig(crop=5))
     task = make_task(config, Facts((8, 9, 1), (100.0,), (50.0,), ("no", "yes")))
-    network = Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+    network = Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
     pixels = rng.integers(0, 256, size=(4, 8, 9), dtype=np.uint8)
     found = top_patches(network, pixels, "conv1", [1], count=2)
     for k, n in enumerate(found.indices[0]):
@@ -172,7 +172,7 @@ class Own(nn.Module):
 @pytest.fixture(scope="module")
 def own():
     module = Own()
-    return View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
+    return View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
 
 
 def test_the_field_of_a_module_of_ones_own_is_found_by_gradients(own, images):

@@ -39,7 +39,7 @@ MEAN = Table((Conv("only", 4), GlobalAvgPool()))
 )
 def test_every_layer_gives_what_ours_gives(table, shape, rng):
     network = models.build(table, num_classes=3)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, *shape)))
+    variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, *shape)))
     variables = jax.tree.map(lambda leaf: leaf + rng.normal(size=leaf.shape, scale=0.1).astype(leaf.dtype), variables)
     images = rng.normal(size=(2, *shape)).astype(np.float32)
     twin, seen = torch_twin(network, variables, shape), {}
@@ -57,6 +57,6 @@ def test_every_layer_gives_what_ours_gives(table, shape, rng):
 
 def test_a_layer_without_a_twin_is_refused():
     network = models.build(Table((LayerNorm("norm"), Flatten())), num_classes=3)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     with pytest.raises(ValueError, match="norm is a LayerNorm"):
         torch_twin(network, variables, (4, 4, 1))

@@ -21,7 +21,7 @@ FACTS = Facts(SHAPE, (100.0,), (50.0,), ("no", "yes", "perhaps"))
 def trained(model, crop=None):
     task = make_task(RunConfig(model=model, data=DataConfig(crop=crop)), FACTS)
     with task.precision():
-        return Trained(task, task.model.init(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
+        return Trained(task, jax.jit(task.model.init)(jax.random.key(0), jnp.zeros((1, *task.input_shape))), 1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class TwoLayers(nn.Module):
 @pytest.fixture(scope="module")
 def own():
     module = TwoLayers()
-    return View.of_module(module, module.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
+    return View.of_module(module, jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE)
 
 
 def test_a_view_computes_what_the_network_does(network, view, images):
@@ -164,7 +164,9 @@ def test_what_a_module_of_ones_own_lacks_is_said(own):
 
 def test_a_network_made_of_a_table_has_a_view_too(images):
     model = models.build(Table((Conv("only", 2, padding="VALID"), Flatten(), Dense("d", 4))), num_classes=2)
-    view = View.of_module(model, model.init(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE, class_names="ab")
+    view = View.of_module(
+        model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SHAPE))), SHAPE, class_names="ab"
+    )
     assert view.layers == {"only": (3, 5, 2), "d": (4,), "logits": (2,)}
     assert view.class_names == ("a", "b")
 

@@ -26,7 +26,7 @@ SHAPE = (4, 3, 2)
 
 def variables(name, **settings):
     model = models.build(name, num_classes=5, **settings)
-    return model, model.init(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
+    return model, jax.jit(model.init)(jax.random.key(0), np.zeros((1, *SHAPE), np.float32))
 
 
 def test_logits_are_inner_products_with_the_templates(rng):

@@ -41,6 +41,7 @@ def test_a_missing_peer_is_marked_and_the_others_are_measured(without_keras, sta
     assert {cell.peer: len(cell.samples) for cell in cells} == {"keras": 0, "ours": 2}
     assert all(sample.seconds > 0 for sample in cells[1].samples)
     assert peers["ours"].hello["versions"]["jax"]
+    assert not peers["ours"].hello["keeps_memory"]
     memory = peers["ours"].memory()
     assert memory["peak_bytes"] >= memory["idle_bytes"] > 10_000_000
     assert peers["keras"].memory() == {}
@@ -80,8 +81,9 @@ def test_frameworks_that_dispatch_every_step_are_not_even_started(peer, started)
     assert worker.process is None
 
 
-@pytest.mark.parametrize(("peer", "allocator"), [("ours", "default"), ("ours", "tuned"), ("autodiff", "tuned")])
-def test_workers_on_jax_keep_memory_where_they_are_told_to(peer, allocator, started):
-    worker = started(peer, allocator)
+@pytest.mark.parametrize("peer", ["ours", pytest.param("autodiff", marks=pytest.mark.sweep)])
+def test_workers_on_jax_keep_memory_where_they_are_told_to(peer, started):
+    """Where they are not, the first test above sees that they do not."""
+    worker = started(peer, "tuned")
     worker.prepare(GEMM)
-    assert worker.hello["keeps_memory"] == (allocator == "tuned" and platform.libc_ver()[0] == "glibc")
+    assert worker.hello["keeps_memory"] == (platform.libc_ver()[0] == "glibc")

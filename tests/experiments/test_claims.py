@@ -21,6 +21,13 @@ from convnet.identity import import_closure, script_hash
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "experiments" / "claims").glob("*.py"))
 
+USUAL = (
+    *("convolution_is_a_dense_layer", "convolution_is_flipped_cross_correlation", "convolutions_follow_shifts"),
+    *("dense_layers_need_a_weight_per_pixel", "backpropagation_multiplies_local_gradients", "filters_make_maps"),
+)
+"""Claims that are measured in every run: those done in a few seconds, as they train little or nothing. All of them are
+with `-m sweep`, and `make claims` measures them in full."""
+
 
 # --- the claims -------------------------------------------------------------------------------------------------------
 
@@ -64,8 +71,14 @@ def test_a_claim_imports_no_other_and_its_digest_covers_what_it_computes_with(pa
     assert covered >= {"conv.py", "stored.py", "finding.py"}
 
 
+def test_what_is_measured_in_every_run_exists():
+    assert {path.stem for path in FILES} > set(USUAL)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=() if p.stem in USUAL else pytest.mark.sweep) for p in FILES]
+)
 def test_a_claim_runs_quickly(path, published, tmp_path, capsys):
     module, out = published[path.stem], tmp_path / "out"
     with jax.numpy_rank_promotion("allow"):  # as users run it
@@ -153,13 +166,13 @@ def folder(tmp_path, monkeypatch):
     return made
 
 
-USUAL = [("2", "False", "None"), ("5", "False", "None"), ("9", "False", "None")]
+MEASURED = [("2", "False", "None"), ("5", "False", "None"), ("9", "False", "None")]
 
 
 def test_all_are_measured_in_order_shown_and_kept(folder, tmp_path, capsys):
     assert claims.main([]) == 0
     out = tmp_path / "runs" / "claims"
-    assert folder.measured() == USUAL
+    assert folder.measured() == MEASURED
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines()[2:5]] == [
         ["2.", "Claim", "2", "holds", "0", "s"],
@@ -288,7 +301,7 @@ def test_one_that_fails_costs_no_other(folder, body, tmp_path, capsys, monkeypat
     monkeypatch.delenv("CONVNET_TRACEBACK", raising=False)
     folder.write(5, body)
     assert claims.main(["--document", "d.md"]) == 1
-    assert folder.measured() == USUAL
+    assert folder.measured() == MEASURED
     printed, told = capsys.readouterr()
     assert f"5. Claim 5: could not be measured ({ERRORS[body]})\n" in told
     assert "d.md is not written: it is of all claims\n" in told
@@ -334,10 +347,10 @@ def test_an_end_keeps_what_is_measured(folder, body, code, said, capsys):
     folder.write(5, body)
     assert claims.main([]) == code
     assert said in capsys.readouterr().err
-    assert folder.measured() == USUAL[:2]
+    assert folder.measured() == MEASURED[:2]
     folder.write(5)
     assert claims.main([]) == 0
-    assert folder.measured() == USUAL[1:]
+    assert folder.measured() == MEASURED[1:]
 
 
 def test_the_document_is_of_all(folder):
@@ -374,7 +387,7 @@ def test_an_answer_is_of_the_code_that_was_loaded_not_of_what_was_edited_meanwhi
     edit = "Path(__file__).write_text(Path(__file__).read_text() + '# edited')"
     folder.write(5, edit)
     assert claims.main([]) == 0
-    assert folder.measured() == USUAL
+    assert folder.measured() == MEASURED
     assert claims.main([]) == 0  # it edits itself again
     assert folder.measured() == [("5", "False", "None")]
     module = claims.modules()[9]

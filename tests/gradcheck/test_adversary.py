@@ -8,35 +8,17 @@ import pytest
 
 from convnet.gradcheck import suite
 from convnet.gradcheck.evidence.anybody import RIGHT, RIGHT_KINDS, WRONG, WRONG_KINDS
-
-HERE = (
-    "a dense layer that forgets its bias where it is differentiated",
-    "a layer that drops cotangents below 1e-6",
-    "log Σ exp that overflows in float32, with a gradient that does not",
-    "a Huber loss with a quadratic's gradient, at small residuals",
-    "a softmax whose gradient knows the last axis alone",
-    "the sum of a softmax",
-    "log1p of tiny numbers",
-    "row norms, their oracle by np.linalg.norm",
-    "an RMS norm in float32 inside",
-    "a softmax of very wide logits",
-    "a masked log-softmax",
-    "dropout with a key",
-)
-
-
-def named(examples):
-    return [pytest.param(e, id=e.name, marks=[] if e.name in HERE else pytest.mark.sweep) for e in examples]
+from tests.gradcheck.truths import HERE, sampled
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", named(WRONG))
+@pytest.mark.parametrize("example", sampled(WRONG))
 def test_no_wrong_function_is_believed(example):
     assert suite.audit_anybody(example.name).killed_by
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", named(RIGHT))
+@pytest.mark.parametrize("example", sampled(RIGHT))
 def test_no_right_function_is_condemned(example):
     verdict = suite.audit_anybody(example.name)
     assert verdict.killed_by is None, verdict

@@ -120,7 +120,13 @@ def test_settings_occur(op):
     assert {answer for answer in expected if counts[answer] >= 5} == expected, counts
 
 
-@pytest.mark.parametrize("op", ["conv2d", "max_pool", "relu", "group_norm", "logsumexp", "softmax_cross_entropy"])
+@pytest.mark.parametrize(
+    "op",
+    [
+        pytest.param("conv2d", marks=pytest.mark.sweep),  # of which the test below shows more, in less time
+        *("max_pool", "relu", "group_norm", "logsumexp", "softmax_cross_entropy"),
+    ],
+)
 def test_draws_shrink_to_the_smallest_call(op):
     args, _ = smallest(op, lambda args, settings: True)
     assert max(np.size(arg) for arg in args if arg is not None) <= 8

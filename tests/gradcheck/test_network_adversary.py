@@ -112,8 +112,14 @@ PLANTED = {
 }  # fmt: skip
 STAGES = {"loss": "ops", "float32": "precisions", "linear": "consistency"}
 
+COARSER = (("loss", "a slope off by a thousandth"), ("linear", "clipped at 10"))
+"""Than one beside them that the same comparison has to see; they are for the sweep."""
 
-@pytest.mark.parametrize(("kind", "name"), PLANTED)
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [pytest.param(*which, marks=pytest.mark.sweep if which in COARSER else ()) for which in PLANTED],
+)
 def test_a_wrong_op_is_blamed_by_the_stage_that_can_see_it(kind, name):
     op, wrong = PLANTED[kind, name]
     report = audit_network(network(), parameters(), IMAGES, LABELS, hand=planted(op, wrong))

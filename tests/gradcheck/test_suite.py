@@ -14,7 +14,7 @@ from convnet.ops.formulations import ON_CPU
 LIKE_ANOTHER = {
     *("convolve2d", "sum_pool", "leaky_relu", "sigmoid", "tanh", "softplus", "silu", "batch_norm_inference"),
     *("group_norm", "layer_norm", "logsumexp", "log_softmax", "crammer_singer_hinge", "dense", "conv_transpose2d"),
-    *("avg_pool", "global_avg_pool", "dropout"),
+    *("avg_pool", "global_avg_pool", "dropout", "local_response_norm"),
 }
 
 # One or two of every kind of fault, among them the smallest; and right rules whose sums have another order.

@@ -81,7 +81,7 @@ def test_dropout_and_statistics_of_a_plain_module_work():
 
 def test_activations_of_a_plain_module_are_what_its_parts_give():
     images = IMAGES / np.float32(255)
-    variables = Plain().init(jax.random.key(0), images)
+    variables = jax.jit(Plain().init)(jax.random.key(0), images)
     found = models.activations(Plain(), variables, images)
     assert list(found) == ["hidden", "out", "output"]
     np.testing.assert_array_equal(found["output"], Plain().apply(variables, images))
@@ -92,7 +92,7 @@ def test_activations_of_a_plain_module_are_what_its_parts_give():
 
 def test_layers_of_the_library_in_a_module_of_ones_own():
     images = IMAGES / np.float32(255)
-    variables = Mixed().init(jax.random.key(0), images)
+    variables = jax.jit(Mixed().init)(jax.random.key(0), images)
     found = models.activations(Mixed(), variables, images)
     assert list(found) == ["conv1", "logits"]
     conv = ops.conv2d(images, variables["params"]["conv1"]["kernel"], variables["params"]["conv1"]["bias"])

@@ -37,7 +37,7 @@ def images(rng):
 @pytest.fixture(scope="module")
 def network():
     model = models.build(TABLE, num_classes=2)
-    return model, model.init(jax.random.key(0), jnp.zeros((1, 3, 4, 1)))
+    return model, jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3, 4, 1)))
 
 
 def test_nothing_added_changes_nothing(network, images):
@@ -78,7 +78,7 @@ def test_derivatives_are_those_with_respect_to_the_layer(network, images):
 
 def test_of_a_module_of_ones_own_the_first_call_is_meant(images):
     model = Own()
-    variables = model.init(jax.random.key(0), images)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
     dense = {name: lambda x, p=p: x @ p["kernel"] + p["bias"][None] for name, p in variables["params"].items()}
     first = dense["twice"](images.reshape(2, -1)[:, :2])
     np.testing.assert_allclose(models.activations(model, variables, images)["twice"], first, rtol=1e-5)

@@ -102,7 +102,7 @@ def test_dropout_of_everything_leaves_the_bias(random_variables):
 )
 def test_initializer_and_scale_reach_every_kernel_and_biases_start_at_zero(name, settings):
     model = build(name, **settings, initializer="constant", initializer_scale=0.25)
-    variables = model.init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
     for path, array in models.flatten({"params": variables["params"]}).items():
         value = {"kernel": 0.25, "bias": 0.0, "scale": 1.0}[path.split("/")[-1]]
         np.testing.assert_array_equal(array, np.full(array.shape, value), err_msg=path)

@@ -15,22 +15,24 @@ from tests.report.drawn import cells, legend_colours, lines, panel_of, ticks_of,
 from tests.report.handmade import CARD, PETS, WHERE, columns_of, picture_of, sections_of
 
 
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    monkeypatch.setattr("convnet.report.comparison_page.environment", lambda: WHERE)
+@pytest.fixture(autouse=True, scope="module")
+def here():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("convnet.report.comparison_page.environment", lambda: WHERE)
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def families():
     return [handmade.linear_family(), handmade.cnn_family()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(families):
     return comparison_page(families, PETS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sections(page):
     return sections_of(page)
 
