@@ -242,8 +242,10 @@ def _imports(folder: Path, path: Path) -> Iterator[str]:
 
 @cache
 def _import_statements(source: bytes) -> list[tuple[str, str]]:
-    """(module, "") of `import module`, and (module, name) of `from module import name`. Parsing is most of a digest, and
-    the next digest is mostly of the same sources."""
+    """(module, "") of `import module`, and (module, name) of `from module import name`.
+
+    Parsing is most of a digest, and the next digest is mostly of the same sources.
+    """
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
