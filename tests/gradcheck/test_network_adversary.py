@@ -108,6 +108,10 @@ PLANTED = {
     ),
     ("linear", "clipped at 10"): ("dense", (same, lambda pull, g: pull(jnp.clip(g, -10, 10)))),
     ("linear", "small ones dropped"): ("tanh", (same, lambda pull, g: pull(jnp.where(abs(g) < 1e-9, 0, g)))),
+    ("linear", "the first example's for all"): (
+        "softmax_cross_entropy",
+        (same, lambda pull, g: pull(jnp.full_like(g, g[0]))),
+    ),
     ("linear", "saturating"): ("dense", (same, lambda pull, g: pull(g / (1 + 1e-14 * abs(g))))),
 }  # fmt: skip
 STAGES = {"loss": "ops", "float32": "precisions", "linear": "consistency"}
@@ -126,6 +130,24 @@ def test_a_wrong_op_is_blamed_by_the_stage_that_can_see_it(kind, name):
     blamed = {check.name for check in report.failures if check.stage == STAGES[kind]}
     assert blamed
     assert all(title.startswith(op) for title in blamed)
+
+
+def held(ops, v, images):
+    """The first layer's weights are not trained."""
+    v = {**v, "w": jax.lax.stop_gradient(v["w"])}
+    return network()(ops, v, images)
+
+
+def test_parameters_that_are_held_on_purpose_can_be_named():
+    report = audit_network(held, parameters(), IMAGES, LABELS)
+    assert {check.name for check in report.failures} == {"w", "all parameters at once"}
+    (told,) = [check.note for check in report.failures if check.name == "w"]
+    assert told == "a parameter that is held on purpose can be named: frozen="
+    report = audit_network(held, parameters(), IMAGES, LABELS, frozen="w")
+    assert report.passed
+    assert ("w", "frozen") in {(check.name, check.note) for check in report.untested}
+    with pytest.raises(ValueError, match=r"^frozen names 'v': expected some of b, out, w"):
+        audit_network(held, parameters(), IMAGES, LABELS, frozen=("v",))
 
 
 def layers(run):

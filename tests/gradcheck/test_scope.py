@@ -1,5 +1,7 @@
 """Other values of the same shapes, and what an audit says that it has not seen."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,8 @@ def test_what_is_varied_is_told_by_what_there_is():
     assert names(only_numbers, "variations") == {
         "×10",
         "×0.1",
+        "numbers down to 1e-8",
+        "single zeros",
         "a row of zeros",
         "zeros",
         "shuffled",
@@ -38,6 +42,14 @@ def test_what_is_varied_is_told_by_what_there_is():
     assert {"integers shuffled", "integers repeated", "integers all equal"} <= names(with_ids, "variations")
     masked = audit(lambda x, m: jnp.where(m, x, 0), (X, X > 0), reference=lambda x, m: x * m, stages=["variations"])
     assert {"masks half true", "masks inverted"} <= names(masked, "variations")
+    in_numbers = (X > 0).astype(float)
+    masked = audit(lambda x, m: x * m, (X, in_numbers), argnums=0, reference=lambda x, m: m * x, stages=["variations"])
+    assert {"masks half true", "masks inverted"} <= names(masked, "variations")
+    assert not names(masked, "variations") & {"constants ×10", "constants moved one by one"}
+    weighted = audit(lambda x, w: x * w, (X, 1 + X**2), argnums=0, reference=lambda x, w: w * x, stages=["variations"])
+    assert {"constants ×10", "constants moved one by one"} <= names(weighted, "variations")
+    both = audit(lambda x, y: x * y, (X, 2 * X), reference=lambda x, y: y * x, stages=["variations"])
+    assert {"x ×10 alone", "y ×10 alone"} <= names(both, "variations")
 
 
 SPREAD = np.eye(3) + 0.1 * (X[:3] + X[:3].T)
@@ -65,7 +77,8 @@ def test_of_a_symmetric_argument_the_symmetric_part_of_the_gradient_counts():
     [
         (lambda x: jnp.where(jnp.abs(x) > 3, 2.0, 1.0), "×10"),
         (lambda x: jnp.where(x == 0, 2.0, 1.0), "a row of zeros"),
-        (lambda x: jnp.where(x < 0, 2.0, 1.0), "other signs"),
+        (lambda x: jnp.where((x != 0) & (jnp.abs(x) < 1e-3), 2.0, 1.0), "numbers down to 1e-8"),
+        (lambda x: jnp.where((x == 0) & (x.sum(1, keepdims=True) != 0), 2.0, 1.0), "single zeros"),
     ],
 )
 def test_a_fault_elsewhere_is_seen_there(slope, where):
@@ -74,6 +87,55 @@ def test_a_fault_elsewhere_is_seen_there(slope, where):
     report = audit(with_gradient(lambda x: x + 0.0, slope), (x,), reference=lambda x: x, stages=stages)
     assert where in {check.name for check in report.failures}
     assert report.stages_failed == ["variations"]
+
+
+def test_other_signs_are_a_fault_where_both_were_given_and_named_where_all_were_positive():
+    def twice_below_0(x):
+        return jnp.where(x < -1, 2.0, 1.0)
+
+    for x, status in (
+        (np.array([[1.5, 0.4], [2.0, -0.3]]), "failed"),
+        (np.array([[1.5, 0.4], [2.0, 0.3]]), "untested"),
+    ):
+        f = with_gradient(lambda x: x + 0.0, twice_below_0)
+        report = audit(f, (x,), reference=lambda x: x, stages=["variations"], seed=1)
+        assert {c.name: c.status for c in report.checks}["other signs"] == status
+
+
+def test_sorted_numbers_stay_sorted_and_that_is_said():
+    knots = np.array([0.0, 0.3, 0.5, 1.0])
+
+    def by_searching(x, knots):
+        return jnp.interp(x, knots, knots**2)
+
+    report = audit(
+        by_searching, (np.array([0.4, 0.1, 0.8]), knots), reference=by_searching, stages=["variations", "scope"]
+    )
+    assert report.failures == []
+    assert "other orders: knots" in names(report, "scope")
+
+
+def test_integers_that_were_distinct_need_not_meet():
+    def written(x, values, places):
+        return x.at[places].set(values)
+
+    f = jax.custom_vjp(written)
+    f.defvjp(lambda *args: (written(*args), args[2]), lambda places, g: (g.at[places].set(0.0), g[places], None))
+    args = np.arange(6.0), np.array([1.5, 2.5]), np.array([4, 1])
+    report = audit(f, args, reference=written, stages=["variations"])
+    assert report.failures == []
+    assert "integers all equal" in {check.name for check in report.untested}
+
+
+def test_integers_that_a_function_compares_with_are_tried():
+    def total(x, ids):
+        return jnp.where(ids == 7, 3 * x, x).sum()
+
+    f = jax.custom_vjp(total)
+    f.defvjp(lambda x, ids: (total(x, ids), x), lambda x, g: (g * jnp.ones_like(x), None))
+    report = audit(f, (X[0], np.array([2, 0, 2])), reference=total, stages=["variations", "scope"])
+    assert "7 among the integers" in {check.name for check in report.untested if check.stage == "variations"}
+    assert "other integers: ids outside [0, 2]" in names(report, "scope")
 
 
 def test_without_a_reference_its_own_values_tell():
@@ -185,14 +247,45 @@ def test_integers_that_mean_something_are_kept_and_named(ids, reason):
 def test_what_a_function_holds_and_how_far_it_was_looked_at_is_named():
     mask = jnp.asarray(X > 0)
     report = audit(lambda x: jnp.where(mask, x, 0), (X,), stages=["scope"])
-    largest = 10 * np.abs(X).max()
-    assert {"constants inside the function: mask", f"larger numbers: x beyond {largest:.2g}"} <= names(report, "scope")
+    numbers = f"other numbers: x outside [{10 * X.min():.2g}, {10 * X.max():.2g}]"
+    assert {"constants inside the function: mask", numbers} <= names(report, "scope")
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * x
+
+
+def with_defaults(x, power=2.0, axis=0):
+    return (x**power).sum(axis)
+
+
+@pytest.mark.parametrize(
+    ("f", "settings"),
+    [
+        (with_defaults, "power, axis"),
+        (functools.partial(with_defaults, axis=1), "axis, power"),
+        (Scaled(3.0), "factor"),
+        (Scaled(3.0).__call__, "factor"),
+        (jnp.sin, None),
+    ],
+)
+def test_settings_that_nobody_gave_are_named(f, settings):
+    named = [check.name for check in audit(f, (X,), stages=["scope"], level="quick").checks if check.stage == "scope"]
+    assert [n.removeprefix("other settings: ") for n in named if n.startswith("other settings")] == (
+        [settings] if settings else []
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         (dict(fixed="y"), r"^fixed names 'y': expected some of x"),
+        (dict(symmetric="y"), r"^symmetric names 'y': expected some of x"),
+        (dict(symmetric="x"), r"^x has shape \(4, 3\): expected symmetric matrices"),
         (dict(accuracy=2), r"^accuracy is 2: expected a relative error, 1e-6 say"),
         (dict(dtype="int32"), r"^dtype is 'int32': expected a floating-point dtype, float32 say"),
     ],
