@@ -3,6 +3,7 @@
 python -m scripts.update_readme                                        the tables again, from docs/results/
 python -m scripts.update_readme runs/compare/digits [...]              store these comparisons first
 python -m scripts.update_readme --audit runs/audit --checkers runs/checkers    store these, too
+python -m scripts.update_readme --false-alarms runs/false_alarms [...]         and these
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +39,8 @@ class Update:
     """Directory that experiments/audit_gradients.py wrote."""
     checkers: Path | None = None
     """Directory that experiments/compare_checkers.py wrote."""
+    false_alarms: tuple[Path, ...] = ()
+    """Directories that experiments/false_alarms.py wrote; together they replace those of before."""
 
 
 def store(comparison: Path) -> None:
@@ -87,6 +91,24 @@ def store_gradients(audit: Path | None, checkers: Path | None) -> None:
         write_json(GRADIENTS / "checkers.json", {key: found[key] for key in ("environment", "table", "misjudged")})
 
 
+def store_false_alarms(directories: Sequence[Path]) -> None:
+    found = [json.loads((path / "false_alarms.json").read_text(encoding="utf-8")) for path in directories]
+    if found:
+        write_json(GRADIENTS / "false_alarms.json", {"runs": found})
+
+
+def _false_alarms(runs: Sequence[dict]) -> str:
+    """The rows of all runs in one table, which all came from one version of the referee."""
+    heads, rows = zip(*((run["counts"][0], run["counts"][1:-1]) for run in runs), strict=True)
+    rows = [row for part in rows for row in part]
+    audits, alarms = (sum(int(row[heads[0].index(name)]) for row in rows) for name in ("audits", "alarms"))
+    commands = "; ".join(f"`python {run['environment']['command']}`" for run in runs)
+    return (
+        f"Does it reject what is right? {audits} audits of functions that nobody doubts, {alarms} with an alarm; "
+        f"{commands}:\n\n{_markdown([heads[0], *rows])}\n\n{_circumstances(runs[-1]['environment'])}\n"
+    )
+
+
 def gradients_section() -> str:
     """What the referee found, and the checkers beside it."""
     parts = []
@@ -100,6 +122,8 @@ def gradients_section() -> str:
             f"The same rules before the checkers that people use; `python {found['environment']['command']}`:\n\n"
             f"{_markdown(found['table'])}\n\n{_circumstances(found['environment'])}\n"
         )
+    if (GRADIENTS / "false_alarms.json").exists():
+        parts.append(_false_alarms(json.loads((GRADIENTS / "false_alarms.json").read_text(encoding="utf-8"))["runs"]))
     return "\n".join(parts)
 
 
@@ -129,6 +153,7 @@ def update(settings: Update) -> None:
     for comparison in settings.comparisons:
         store(comparison)
     store_gradients(settings.audit, settings.checkers)
+    store_false_alarms(settings.false_alarms)
     readme = ROOT / "README.md"
     sections = [section(STORE / name) for name in ORDER if (STORE / name / "summary.json").exists()]
     text = replaced(readme.read_text(encoding="utf-8"), "results", "\n".join(sections))

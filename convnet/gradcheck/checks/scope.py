@@ -57,7 +57,7 @@ def _reach(subject: Subject) -> Iterator[Check]:
     """How far from 0 anything was looked at, and on what."""
     factor = 10 if subject.level.thorough and not subject.estimator else 1
     ranges = [_range(name, factor * finite(x)) for name, x in zip(subject.program.names, subject.leaves, strict=True)]
-    largest = f"other numbers: {', '.join(ranges)}" if len(ranges) < 4 else "larger numbers"
+    largest = f"other numbers: {', '.join(ranges)}" if len(ranges) < 4 else "other numbers"
     yield Check("scope", largest, "untested")
     integers = [
         _range(name, c) for name, c in constants_of(subject) if not is_key(c) and c.dtype.kind in "iu" and c.size
