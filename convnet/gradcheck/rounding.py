@@ -36,6 +36,14 @@ ROUNDINGS = dict(
 """Of primitives that XLA does not compute to the last digit: about how many roundings a result is off by, of itself or
 of 1 if that is larger, in float64 on a CPU beside SciPy. Every other result counts as rounded once."""
 
+STABLE = """
+    cholesky eig eigh geqrf householder_product lu qr schur svd triangular_solve tridiagonal
+"""
+"""Primitives of linear algebra, whose results are those of matrices that roundings of their largest entries moved."""
+
+REFLECTIONS = 8
+"""Of these roundings, how many LAPACK's algorithms make of a small matrix, at about the size of its entries."""
+
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 """Parameters under which an operation holds the program that it stands for."""
 
@@ -86,6 +94,12 @@ class _Wiggle:
             return lax.complex(self._moved(value.real, size), self._moved(value.imag, size))
         return self._moved(value, size)
 
+    def matrix(self, value):
+        """Given to an operation that is backward stable."""
+        if not jnp.issubdtype(value.dtype, np.floating):
+            return value
+        return self._moved(value, REFLECTIONS * jnp.sqrt(jnp.mean(value**2)))
+
     def constant(self, value):
         """Of a program, in a dtype with so many digits: 0.07 is another number there, 0.5 is not."""
         if self.step <= STEP or not jnp.issubdtype(value.dtype, np.floating):
@@ -121,6 +135,8 @@ def _results(equation, given: list, wiggle: _Wiggle | None) -> Sequence:
         inner, given = equation.params["branches"][int(given[0])], given[1:]
     if inner is not None:
         return _evaluate(inner.jaxpr, inner.consts, given, wiggle)
+    if wiggle is not None and equation.primitive.name in STABLE.split():
+        return _alone(equation, list(map(wiggle.matrix, given)))
     results = _alone(equation, given)
     if wiggle is None or equation.primitive.name in EXACT.split():
         return results

@@ -27,8 +27,8 @@ def five_point(f: Callable[[float], float], step: float) -> float:
     return (f(-2 * step) - 8 * f(-step) + 8 * f(step) - f(2 * step)) / (12 * step)
 
 
-def settled_slope(f: Path, scale: float, tolerance: float) -> tuple[float, float]:
-    """(slope, disagreement) at the largest step that agrees with the next smaller one; disagreement ∞ at a kink.
+def settled_slope(f: Path, scale: float, tolerance: float) -> tuple[float, float, float]:
+    """(slope, disagreement, step) at the largest step that agrees with the next smaller one; disagreement ∞ at a kink.
 
     Only the function's values decide, never the gradient under test, so a wrong gradient cannot hide as a kink.
     """
@@ -38,7 +38,8 @@ def settled_slope(f: Path, scale: float, tolerance: float) -> tuple[float, float
             break
         slopes.append(five_point(f, step * scale))
     gap = abs(slopes[-1] - slopes[-2])
-    return slopes[-2], gap if gap <= tolerance and not bent(f, scale) else np.inf
+    step = STEPS[len(slopes) - 2] * scale
+    return slopes[-2], gap if gap <= tolerance and not bent(f, scale) else np.inf, step
 
 
 def bent(f: Path, scale: float) -> bool:
@@ -51,6 +52,18 @@ def bent(f: Path, scale: float) -> bool:
     gaps = [abs(f(h) + f(-h)) / h for h in steps]
     seen = zip(gaps, gaps[1:], steps[1:], strict=False)
     return any(near > 0.5 * wide and near > 100 * f.noise / step for wide, near, step in seen)
+
+
+def adds_up(f: Path) -> bool:
+    """Whether slopes do, as those of a function with a gradient: along v, along another direction, and along both. That
+    of a median of equal numbers is as straight along ±1s as if it had one."""
+    subject = f.subject
+    other = [scale_of(x) * d * np.isfinite(x) for x, d in zip(subject.leaves, subject.direction(), strict=True)]
+    both = [v + w for v, w in zip(f.direction, other, strict=True)]
+    paths = [f, *(Path(subject, f.g, direction) for direction in (other, both))]
+    first, second, third = (five_point(path, STEPS[2]) for path in paths)
+    noise = 10 * max(path.noise for path in paths) / STEPS[2]
+    return abs(first + second - third) <= 1e-4 * max(map(abs, (first, second, third))) + noise
 
 
 NEARER = tuple(STEPS[-1] / 2.0**k for k in (6, 12, 18))
@@ -167,8 +180,8 @@ def _entrywise(subject: Subject, leaf: int) -> Check:
 
 def _error(path: Path, scale: float, gradient: float, largest: float, noise: float) -> tuple[float, float, float]:
     """(error as a fraction of what is allowed, slope, disagreement of the slopes) of one entry."""
-    allowed = max(2 * TOLERANCE * largest, noise)
-    slope, gap = settled_slope(path, scale, max(TOLERANCE * largest, noise))
+    slope, gap, step = settled_slope(path, scale, max(TOLERANCE * largest, noise))
+    allowed = max(2 * TOLERANCE * largest, noise, path.noise / step)
     error = abs(gradient - slope)
     return 0.0 if error == 0 else error / allowed if np.isfinite(error) and allowed else np.inf, slope, gap
 
@@ -194,19 +207,20 @@ def directional(subject: Subject) -> Check:
         parts = [g * s for g, s in zip(subject.slopes, v, strict=True)]
         path, size = Path(subject, subject.cotangents[0], v), norm(parts)
         five_point(path, STEPS[1])
-        noise = path.noise / STEPS[1]
-        slope, gap = settled_slope(path, 1.0, max(1e-11 * size, noise))
-        if not np.isfinite(gap):
+        actual, own = inner(subject.slopes, v), 0.0
+        error, slope, allowed = _misses(path, actual, size, own)
+        if error is None:
             continue
         used += 1
-        allowed = max(4e-11 * size, 4 * noise, 10 * gap, np.finfo(float).tiny)
-        actual = inner(subject.slopes, v)
-        error = abs(actual - slope) / allowed
         if error > 1:
             path.doubt()
-            allowed = max(allowed, 4 * path.noise / STEPS[1])
-            error = abs(actual - slope) / allowed
-        if error > 1 and narrower(path, 1.0, slope, actual):
+            moves = subject.noise("vjp", subject.leaves, subject.cotangents[0])
+            own = subject.unit * norm([n * s for n, s in zip(moves, v, strict=True)])
+            error, slope, allowed = _misses(path, actual, size, own)
+            if error is None:
+                used -= 1
+                continue
+        if error > 1 and (narrower(path, 1.0, slope, actual) or not adds_up(path)):
             used -= 1
             continue
         largest = max(np.abs(part).max(initial=0.0) for part in parts)
@@ -216,6 +230,16 @@ def directional(subject: Subject) -> Check:
     if not used:
         return Check("differences", "directions", "untested", rejected=1.0, note="every direction crosses kinks")
     return _check("directions", worst, text, detects, 0.5 * (1 - used / tries), "")
+
+
+def _misses(path: Path, actual: float, size: float, own: float) -> tuple[float | None, float, float]:
+    """(error as a fraction of what is allowed, None where every step crosses kinks; slope; what is allowed). own: how
+    far rounding moves the gradient's ⟨∇, v⟩ itself."""
+    slope, gap, step = settled_slope(path, 1.0, max(1e-11 * size, path.noise / STEPS[1]))
+    if not np.isfinite(gap):
+        return None, slope, np.inf
+    allowed = max(4e-11 * size, 4 * path.noise / min(step, STEPS[1]), 10 * gap, 4 * own, np.finfo(float).tiny)
+    return abs(actual - slope) / allowed, slope, allowed
 
 
 def taylor(subject: Subject) -> Iterator[Check]:
