@@ -131,7 +131,7 @@ class Arguments:
     def _symmetric(self, arrays: Sequence) -> list:
         """Matrices that are said to be symmetric as such: what is moved at one entry is moved at the other."""
         return [
-            (x + x.swapaxes(-1, -2)) / 2 if symmetric and x is not None else x
+            (x + x.swapaxes(-1, -2)) / 2 if symmetric and x is not None and is_float(x) else x
             for x, symmetric in zip(arrays, self.symmetric, strict=True)
         ]
 

@@ -15,8 +15,9 @@ from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.compiled import CompiledFunction
+from convnet.gradcheck.levels import LEVELS
 from convnet.gradcheck.oracle import Oracle
-from convnet.gradcheck.subject import LEVELS, Subject, Untested
+from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.terms import Arithmetic, computes_in, draws, open_ended, summed_terms
 from convnet.gradcheck.verdict import Check, Report
 
@@ -143,6 +144,7 @@ class Auditor:
             reference = None
             if self.reference is not None:
                 reference = CompiledFunction(self.reference, args, **known, role="reference")
+                reference.symmetric = program.symmetric  # whatever the reference calls its arguments
                 _check_same_result(program, reference)
             self._programs[key] = program, reference
         return self._programs[key]
@@ -184,8 +186,12 @@ def _name_of(fn: Callable) -> str:
 def _run(report: Report, stage: str, run: Callable, subject: Subject) -> None:
     start = time.perf_counter()
     try:
-        checks = list(run(subject))
-        report.checks.extend(checks or [Check(stage, "", "untested", note="there was nothing to test")])
+        found = 0
+        for check in run(subject):
+            report.checks.append(check)
+            found += 1
+        if not found:
+            report.checks.append(Check(stage, "", "untested", note="there was nothing to test"))
     except Untested as reason:
         report.checks.append(Check(stage, "", "untested", note=str(reason)))
     except OracleFailed as error:

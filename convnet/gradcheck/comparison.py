@@ -161,5 +161,13 @@ def inner(a: Leaves, b: Leaves) -> float:
     return float(sum(np.sum(x.astype(np.longdouble) * y) for x, y in zip(a, b, strict=True)))
 
 
+def has_infinite(noise: Leaves) -> bool:
+    """Whether a rounding leads to no number somewhere, so that sums of such sizes say nothing."""
+    return any(np.isinf(leaf).any() for leaf in noise)
+
+
+LOST = "a rounding on the way leads to no number"
+
+
 def norm(a: Leaves) -> float:
     return float(np.sqrt(inner(a, a)))

@@ -120,7 +120,12 @@ class CompiledFunction(Arguments):
         """F, as the rule for its gradient gives it, and Jᵀg."""
         with self._integers():  # where the rule is traced
             out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants), leaves)
-        return out, pull([cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)])[0]
+        return out, pull(self._as(out, g))[0]
+
+    @staticmethod
+    def _as(out: Sequence, g: Sequence) -> list:
+        """Cotangents in the dtypes of results."""
+        return [cotangent.astype(value.dtype) for cotangent, value in zip(g, out, strict=True)]
 
     def plain_vjp(self, leaves, constants, g) -> list:
         return self.plain_value_and_vjp(leaves, constants, g)[1]
@@ -218,7 +223,7 @@ class CompiledFunction(Arguments):
 
         def one(leaves, constants, g):
             out, pull = jax.vjp(jax.checkpoint(lambda leaves: self.plain(leaves, constants)), leaves)
-            return out, pull(g)[0]
+            return out, pull(self._as(out, g))[0]
 
         return _jit(lambda stacked, constants, g: jax.lax.map(lambda leaves: one(leaves, constants, g), stacked))
 
@@ -227,8 +232,8 @@ class CompiledFunction(Arguments):
         """Jᵀg at several points used in one program, which a function that remembers its arguments mixes up."""
 
         def run(points, constants, g):
-            _, pull = jax.vjp(lambda points: [self.plain(leaves, constants) for leaves in points], points)
-            return jax.tree.map(lambda *parts: jnp.stack(parts), *pull([g] * len(points))[0])
+            out, pull = jax.vjp(lambda points: [self.plain(leaves, constants) for leaves in points], points)
+            return jax.tree.map(lambda *parts: jnp.stack(parts), *pull([self._as(one, g) for one in out])[0])
 
         return _jit(run)
 
@@ -238,8 +243,8 @@ class CompiledFunction(Arguments):
 
         def run(leaves, constants, g):
             def alone(i):
-                _, pull = jax.vjp(lambda x: self.plain([*leaves[:i], x, *leaves[i + 1 :]], constants), leaves[i])
-                return pull(g)[0]
+                out, pull = jax.vjp(lambda x: self.plain([*leaves[:i], x, *leaves[i + 1 :]], constants), leaves[i])
+                return pull(self._as(out, g))[0]
 
             return [alone(i) for i in range(len(leaves))]
 
@@ -251,8 +256,8 @@ class CompiledFunction(Arguments):
 
         def run(leaves, constants, g):
             def alone(i):
-                _, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
-                return pull(g[i])[0]
+                out, pull = jax.vjp(lambda leaves: self.plain(leaves, constants)[i], leaves)
+                return pull(g[i].astype(out.dtype))[0]
 
             return jax.tree.map(lambda *parts: jnp.stack(parts), *map(alone, range(len(g))))
 

@@ -7,7 +7,7 @@ of it is the rounding of its terms. Monte Carlo arithmetic measures that (Parker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -16,10 +16,13 @@ import numpy as np
 from jax import lax
 from jax.extend import core
 
-from convnet.gradcheck.terms import equations
+from convnet.gradcheck.terms import programs_in
 
 STEP = 2.0**-26
 """Far above rounding, so that the wiggles are what is seen, and so small that only what is tied changes its order."""
+
+NEARER = 2.0**-44
+"""Where a wiggle of that size leads to no number, which a rounding may not."""
 
 EXACT = """
     argmax argmin broadcast_in_dim clamp concatenate conj copy copy_p cummax cummin device_put dynamic_slice
@@ -63,13 +66,20 @@ def intermediate_noise(
     algorithm. step: the size of a wiggle; that of a narrow dtype's roundings crosses the kinks that these cross. A
     constant of the program that such a dtype cannot hold is wiggled, too. Infinite where a wiggle leads to no number.
     """
-    flat, wiggle = jax.tree.leaves(inputs), _Wiggle(rng, step)
+    found = _moves(closed, jax.tree.leaves(inputs), probes, _Wiggle(rng, step))
+    if step == STEP and any(np.isinf(noise).any() for noise in found):  # as a small variance that became negative
+        nearer = _moves(closed, jax.tree.leaves(inputs), probes, _Wiggle(rng, NEARER))
+        found = [np.where(np.isinf(far), near, far) for far, near in zip(found, nearer, strict=True)]
+    return found
+
+
+def _moves(closed: core.ClosedJaxpr, flat: Sequence, probes: int, wiggle: _Wiggle) -> list[np.ndarray]:
     base = [np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, None)]
     squares = [np.zeros(value.shape) for value in base]
     for _ in range(probes):
         results = _evaluate(closed.jaxpr, closed.consts, flat, wiggle)
         for total, value, start in zip(squares, results, base, strict=True):
-            moved = (np.asarray(value, np.float64) - start) / step
+            moved = (np.asarray(value, np.float64) - start) / wiggle.step
             total += np.where(np.isfinite(start), np.where(np.isfinite(moved), moved, np.inf), 0.0) ** 2
     return [np.sqrt(total / probes) for total in squares]
 
@@ -89,7 +99,8 @@ class _Wiggle:
         if name == "fft":
             size = jnp.sqrt(jnp.mean(size**2)) + 0 * size  # each entry is a sum over all of them
         if name in ROUNDINGS:
-            size = ROUNDINGS[name] * jnp.maximum(size, 1)
+            near_0 = (name == "log1p") & (size < 1e-3)  # where it keeps its digits
+            size = jnp.where(near_0, size, ROUNDINGS[name] * jnp.maximum(size, 1))
         if jnp.issubdtype(value.dtype, np.complexfloating):
             return lax.complex(self._moved(value.real, size), self._moved(value.imag, size))
         return self._moved(value, size)
@@ -144,7 +155,16 @@ def _results(equation, given: list, wiggle: _Wiggle | None) -> Sequence:
 
 
 def _affordable(scan) -> bool:
-    return 0 < scan.params["length"] * sum(1 for _ in equations(scan.params["jaxpr"].jaxpr)) <= UNROLLED
+    return 0 < _operations([scan]) <= UNROLLED
+
+
+def _operations(run: Iterable) -> int:
+    """How many are run one by one, those of every round of a scan."""
+    total = 0
+    for equation in run:
+        rounds = equation.params["length"] if equation.primitive.name == "scan" else 1
+        total += rounds * (sum(_operations(inner.eqns) for inner in programs_in(equation)) or 1)
+    return total
 
 
 def _unrolled(scan: dict, given: list, wiggle: _Wiggle | None) -> list:

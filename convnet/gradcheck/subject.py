@@ -13,42 +13,10 @@ import numpy as np
 from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction
+from convnet.gradcheck.levels import Level
 from convnet.gradcheck.rounding import STEP, intermediate_noise
 from convnet.gradcheck.terms import Arithmetic
 from convnet.gradcheck.verdict import Check
-
-
-@dataclass(frozen=True)
-class Level:
-    """How much is looked at."""
-
-    cotangents: int
-    probes: int
-    entries: int
-    """Entries per array that are differenced one by one; arrays up to this size completely."""
-    fuzz: int
-    thorough: bool
-    """Whether what needs programs of its own is looked at, too: other transforms, other values, the rule as a function
-    of its cotangent, derivatives above the second."""
-    order: int = 2
-    """Of the highest derivative."""
-    precisions: tuple[str, ...] = ("float32", "bfloat16")
-
-
-LEVELS = {
-    "quick": Level(cotangents=3, probes=6, entries=24, fuzz=3, thorough=False),
-    "standard": Level(cotangents=7, probes=12, entries=150, fuzz=12, thorough=True, order=3),
-    "exhaustive": Level(
-        cotangents=30,
-        probes=24,
-        entries=4000,
-        fuzz=1000,
-        thorough=True,
-        order=4,
-        precisions=("float32", "bfloat16", "float16"),
-    ),
-}
-
 
 FLOOR = 16
 """An entry counts at least with one part in so many of its array's root mean square."""
@@ -209,7 +177,11 @@ class Subject:
         own, independent = found[0], found[-1]
         if self.witness is not None:
             sizes = self._natural_sizes(whole, *inputs)
-            own = [np.where(np.isinf(n), n, np.minimum(n, self.clumsy * s)) for n, s in zip(own, sizes, strict=True)]
+            lost = step > STEP  # in narrow digits a function may not exist at all
+            own = [
+                np.where(lost & np.isinf(n), n, np.fmin(n, self.clumsy * (s or np.finfo(float).tiny)))
+                for n, s in zip(own, sizes, strict=True)
+            ]
             if lean:
                 own = [np.minimum(n, np.maximum(i, rms_of(i))) for n, i in zip(own, independent, strict=True)]
         larger = [np.maximum(*both) for both in zip(own, independent, strict=True)]
@@ -263,6 +235,9 @@ class Subject:
         expected = [np.where(mask, np.nan, e) for mask, e in zip(lost, expected, strict=True)]
         known["excused"] = [a | b for a, b in zip(lost, excused or lost, strict=True)]
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
+        if any(mask.any() for mask in lost):
+            count, total = (sum(int(f(mask).sum()) for mask in lost) for f in (np.asarray, np.ones_like))
+            again = replace(again, note=f"a rounding on the way leads to no number at {count} of {total} entries")
         if again.status == "failed":
             return again
         if (again.detects or 0) > min(max(COARSE, 1e3 * bound * unit), 0.1):

@@ -17,7 +17,7 @@ from convnet.gradcheck.difference import differences
 from convnet.gradcheck.evidence import CONTROLS, CONVENTIONS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
 from convnet.gradcheck.features import Feature, Outcome, attempt
-from convnet.gradcheck.subject import LEVELS
+from convnet.gradcheck.levels import LEVELS
 from convnet.gradcheck.verdict import Check, Report
 from convnet.ops import AUTO, HAND, windows
 from convnet.ops.conv import conv2d_as

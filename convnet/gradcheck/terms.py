@@ -139,6 +139,11 @@ def compared_with(program: core.ClosedJaxpr) -> set[int]:
     return {value for value in found - {-1, 0} if abs(value) < 2**31}
 
 
+def writes(program: core.ClosedJaxpr) -> bool:
+    """Whether numbers are written to places, of which the last counts where two are the same."""
+    return any(equation.primitive.name == "scatter" for equation in equations(program.jaxpr))
+
+
 HUGE = 1e30
 """Numbers from here on stand for infinity, in whatever way a dtype can hold one."""
 

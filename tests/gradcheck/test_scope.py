@@ -115,6 +115,22 @@ def test_sorted_numbers_stay_sorted_and_that_is_said():
     assert "other orders: knots" in names(report, "scope")
 
 
+def test_a_loop_that_may_never_end_is_not_led_where_it_is_not_defined():
+    """A geometric series, whose terms never become small from 1 on: 1 / (1 − x)."""
+
+    def series(x):
+        def step(state):
+            return state[0] * x, state[1] + state[0]
+
+        return jax.lax.while_loop(lambda state: jnp.abs(state[0]).max() > 1e-18, step, (x, jnp.ones_like(x)))[1]
+
+    f = with_gradient(series, lambda x: 1 / (1 - x) ** 2)
+    report = audit(f, (0.01 * np.abs(X),), stages=["variations"])
+    assert report.failures == []
+    assert {"where it may not be defined", "×10"} <= names(report, "variations")
+    assert "numbers down to 1e-8" not in names(report, "variations")
+
+
 def test_integers_that_were_distinct_need_not_meet():
     def written(x, values, places):
         return x.at[places].set(values)

@@ -49,9 +49,13 @@ def _rearranged(subject: Subject) -> Leaves:
     """The same numbers in another order, so that maxima, orders and branches are others than at the point itself; what
     has an order of its own, or is no function's argument in another, stays near."""
     rng, near = subject.rng, _near(subject)
-    kept = [is_fixed(subject, name) or is_sorted(x) for name, x in zip(subject.program.names, near, strict=True)]
+    named = zip(subject.program.names, subject.leaves, strict=True)
+    kept = [is_fixed(subject, name) or is_sorted(x) for name, x in named]
     moved = [x if stays else rng.permutation(x.ravel()).reshape(x.shape) for x, stays in zip(near, kept, strict=True)]
-    found = jax.tree.leaves(subject.program.value_and_vjp(moved, subject.constants, subject.cotangents[0]))
+    try:
+        found = jax.tree.leaves(subject.program.value_and_vjp(moved, subject.constants, subject.cotangents[0]))
+    except Exception:  # of a callback, say, which is made for another order
+        return near
     return moved if all(np.isfinite(y).all() for y in as_float64(found)) else near
 
 

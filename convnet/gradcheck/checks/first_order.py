@@ -10,7 +10,7 @@ import numpy as np
 from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
 from convnet.gradcheck.checks.kinks import only_kinks
 from convnet.gradcheck.checks.sources import ORACLE_ENTRIES, SILENT, independent, oracle_is_affordable
-from convnet.gradcheck.comparison import finite, inner, norm
+from convnet.gradcheck.comparison import LOST, finite, has_infinite, inner, norm
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -67,7 +67,7 @@ def _values(subject: Subject) -> Check:
 
 def _dtype(subject: Subject) -> Check:
     dtypes = sorted({str(out.dtype) for out in subject.program.value(subject.leaves, subject.constants)})
-    coarsest = 0.0 if subject.dtype is None else unit_roundoff(subject.arithmetic.dtype)
+    coarsest = 0.0 if subject.dtype is None else unit_roundoff(subject.dtype)
     if all(dtype == "float64" or unit_roundoff(dtype) <= coarsest for dtype in dtypes):
         return Check("hygiene", "dtype", "passed")
     note = f"float64 in, {', '.join(dtypes)} out; an audit with dtype={dtypes[0]!r} allows it"
@@ -176,6 +176,8 @@ def adjoint(subject: Subject) -> Iterator[Check]:
         gap = _adjoint_gap(v, forward, g, gradient, scale)
         if gap > bound:
             noise = subject.noise("vjp", subject.leaves, g), subject.noise("jvp", subject.leaves, v)
+            if has_infinite([*noise[0], *noise[1]]):
+                raise Untested(LOST)
             scale = [np.maximum(s, n) for s, n in zip(scale, noise[0], strict=True)]
             gap = _adjoint_gap(v, forward, g, gradient, scale, noise[1])
         worst = max(worst, gap)

@@ -86,7 +86,11 @@ def _excused(
         sides = sorted((path(step) / step, -path(-step) / step))
         slack = 1e-3 * max(map(abs, sides))
         return bool(sides[0] - slack <= gradient <= sides[1] + slack)
-    slopes = [five_point(path, step * scale) for step in (*STEPS[1:], *NEARER)]
-    gap, slope = min((abs(far - near), near) for far, near in pairwise(slopes))
-    apart = abs(gradient - expected) if np.isfinite(expected) else abs(slope)
+    steps = [step * scale for step in (*STEPS[1:], *NEARER)]
+    slopes = [five_point(path, step) for step in steps]
+    path.doubt()
+    apart = abs(gradient - expected) if np.isfinite(expected) else abs(gradient)
+    known = [path.noise / step <= 1e-3 * apart for step in steps]  # which no rounding can have made equal
+    pairs = [(abs(a - b), b) for (a, b), sure in zip(pairwise(slopes), known[1:], strict=True) if sure]
+    gap, slope = min(pairs, default=(np.inf, 0.0))
     return bool(gap <= 1e-3 * apart and abs(gradient - slope) <= 1e-2 * apart)  # differences tell the two apart

@@ -101,10 +101,10 @@ def _other_constants(there: Subject, leaves: Leaves, constants: Leaves) -> str |
     """What is written into the function anew for every dtype, as its eps: it is then another function in each. The
     reference is asked, where there is one: a rule that does this alone is wrong."""
     program = there.witness or there.program
-    dtype = leaves[0].dtype
     wide = constants_in(program.traced("value", there.leaves, there.constants))
     narrow = constants_in(program.traced("value", leaves, constants))
-    other = narrow - {float(np.asarray(value, dtype)) for value in wide}
+    dtypes = (np.float64, np.float32, np.float16, jnp.bfloat16)  # in any of which it may go on
+    other = narrow - {float(np.asarray(value).astype(dtype)) for value in wide for dtype in dtypes}
     return f"the function has constants of its own: {min(other):.3g}" if other else None
 
 

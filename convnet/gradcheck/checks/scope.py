@@ -10,7 +10,14 @@ import jax
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, is_float, is_key, is_static
-from convnet.gradcheck.checks.variations import constants_of, is_sorted, reason_to_keep
+from convnet.gradcheck.checks.variations import (
+    adds_up_to_one,
+    constants_of,
+    is_fixed,
+    is_mask,
+    is_sorted,
+    reason_to_keep,
+)
 from convnet.gradcheck.comparison import finite
 from convnet.gradcheck.subject import Subject
 from convnet.gradcheck.verdict import Check
@@ -55,8 +62,13 @@ def scope(subject: Subject) -> Iterator[Check]:
 
 def _reach(subject: Subject) -> Iterator[Check]:
     """How far from 0 anything was looked at, and on what."""
-    factor = 10 if subject.level.thorough and not subject.estimator else 1
-    ranges = [_range(name, factor * finite(x)) for name, x in zip(subject.program.names, subject.leaves, strict=True)]
+    varied = subject.level.thorough and not subject.estimator
+    named = list(zip(subject.program.names, subject.leaves, strict=True))
+    kept = [is_fixed(subject, name) or is_mask(x) or adds_up_to_one(x) for name, x in named]
+    ranges = [
+        _range(name, (10 if varied and not stays else 1) * finite(x))
+        for (name, x), stays in zip(named, kept, strict=True)
+    ]
     largest = f"other numbers: {', '.join(ranges)}" if len(ranges) < 4 else "other numbers"
     yield Check("scope", largest, "untested")
     integers = [
@@ -83,15 +95,22 @@ NUMBERS = (int, float, np.ndarray, np.generic, jax.Array)
 def _settings_of(fn: Callable, given: int) -> list[str]:
     """Parameters that were left at their defaults, or bound by `functools.partial`, and numbers of an object."""
     if isinstance(fn, functools.partial):
-        return [*fn.keywords, *_settings_of(fn.func, given + len(fn.args))]
+        inner = _settings_of(fn.func, given + len(fn.args))
+        return [*list(_parameters(fn.func))[: len(fn.args)], *fn.keywords, *inner]
     owner = getattr(fn, "__self__", fn)
     ours = not inspect.isroutine(owner) and not type(owner).__module__.startswith("jax")
-    held = [n for n, value in getattr(owner, "__dict__", {}).items() if ours and isinstance(value, NUMBERS)]
-    try:
-        known = list(inspect.signature(fn).parameters.values())
-    except (TypeError, ValueError):
-        return held
+    attributes = [*getattr(owner, "__dict__", {}), *getattr(type(owner), "__slots__", ())]
+    held = [name for name in attributes if ours and isinstance(getattr(owner, name, None), NUMBERS)]
+    known = list(_parameters(fn).values())
     return held + [p.name for p in known[given:] if p.default is not inspect.Parameter.empty]
+
+
+def _parameters(fn: Callable) -> dict:
+    """By name; none where Python does not know."""
+    try:
+        return dict(inspect.signature(fn).parameters)
+    except (TypeError, ValueError):
+        return {}
 
 
 def _held(subject: Subject) -> list[str]:

@@ -2,121 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, is_key, is_part_of
 from convnet.gradcheck.checks.first_order import compare_gradients, compare_values
 from convnet.gradcheck.checks.kinks import only_kinks
-from convnet.gradcheck.checks.slopes import directional, scale_of
+from convnet.gradcheck.checks.other_values import VARIATIONS, Variation, put
+from convnet.gradcheck.checks.slopes import directional
 from convnet.gradcheck.checks.sources import independent
-from convnet.gradcheck.subject import CLUMSY, Subject, Untested
-from convnet.gradcheck.terms import compared_with
+from convnet.gradcheck.subject import Subject, Untested
+from convnet.gradcheck.terms import compared_with, writes
 from convnet.gradcheck.verdict import Check
-
-
-@dataclass(frozen=True)
-class Variation:
-    """Other values for some of the arguments."""
-
-    name: str
-    leaves: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
-    constants: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
-    kinds: str = ""
-    """Of constants: the dtypes' kinds that it is for."""
-    masks: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
-    """For booleans, and for floating-point numbers of two values."""
-    contract: bool = False
-    """Whether it may lead where the function is not defined: indices may have to be sorted, numbers to be positive."""
-    rarely_meant: bool = False
-    """Whether a gradient that differs there is named and no more, as that of a label of −1."""
-    repeats: bool = False
-    """Whether integers that were distinct may no longer be."""
-    reorders: bool = False
-    negates: bool = False
-    """Whether numbers that were all positive may become negative: a function may be for such alone."""
-    clumsy: float = CLUMSY
-    """See `Subject.noise`."""
-    only: str = ""
-    """The argument that it is for; default all."""
-
-
-def _row_of_zeros(x, rng):
-    x = x.copy()
-    if x.size:
-        x[(0,) if x.ndim else ()] = 0.0
-    return x
-
-
-def _single_zeros(x, rng):
-    """One in every row, away from each other: of a product the gradient there is that of the others."""
-    x = x.copy()
-    for row in x.reshape(-1, x.shape[-1]) if x.ndim else ():
-        row[rng.integers(row.size) if row.size else slice(None)] = 0.0
-    return x
-
-
-def _small(x, rng):
-    """Of all sizes down to 1e-8 of what they were, as on both sides of where a series takes over."""
-    return x * 10.0 ** rng.uniform(-8, 0, x.shape)
-
-
-def _shuffled(x, rng):
-    return rng.permutation(np.ravel(x)).reshape(x.shape)
-
-
-def _with(value):
-    """What often stands for padding (0, in the range of any index) or for a label that is not there (−1)."""
-
-    def put(x, rng):
-        x = x.copy()
-        x.flat[0] = value
-        return x
-
-    return put
-
-
-def _apart(x, rng):
-    """Zeros, as a fresh bias has, and ones stay what they are under every multiplication."""
-    return x + 2 * scale_of(x) * rng.standard_normal(x.shape) if np.unique(x).size == 1 else x
-
-
-def _repeated(x, rng):
-    return rng.choice(np.ravel(x), x.shape) if x.size else x
-
-
-def _nearby(x, rng):
-    """Each by itself, which leaves no symmetry and no even spacing."""
-    return x * (1 + 0.1 * rng.standard_normal(x.shape))
-
-
-VARIATIONS = (
-    Variation("×10", leaves=lambda x, rng: 10 * x),
-    Variation("×0.1", leaves=lambda x, rng: 0.1 * x),
-    Variation("numbers down to 1e-8", leaves=_small, contract=True, clumsy=np.inf),
-    Variation("single zeros", leaves=_single_zeros, contract=True),
-    Variation("a row of zeros", leaves=_row_of_zeros),
-    Variation("zeros", leaves=lambda x, rng: 0 * x, contract=True),
-    Variation("equal numbers moved apart", leaves=_apart, contract=True),
-    Variation("shuffled", leaves=_shuffled, reorders=True),
-    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True, negates=True),
-    Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
-    Variation("a −1 among the integers", constants=_with(-1), kinds="i", contract=True, rarely_meant=True),
-    Variation("a zero among the integers", constants=_with(0), kinds="iu", contract=True, repeats=True),
-    Variation("integers repeated", constants=_repeated, kinds="iu", contract=True, repeats=True),
-    Variation(
-        "integers all equal", constants=lambda x, rng: np.full_like(x, np.ravel(x)[-1]), kinds="iu", contract=True,
-        repeats=True,
-    ),
-    Variation("masks all true", masks=lambda x, rng: x | True),
-    Variation("masks all false", masks=lambda x, rng: x & False),
-    Variation("masks half true", masks=lambda x, rng: rng.random(x.shape) < 0.5),
-    Variation("masks inverted", masks=lambda x, rng: ~x),
-    Variation("constants ×10", constants=lambda x, rng: 10 * x, kinds="f", contract=True),
-    Variation("constants moved one by one", constants=_nearby, kinds="f", contract=True),
-)  # fmt: skip
 
 ALONE = 4
 """Arguments up to which each is multiplied by 10 by itself, so that their ratios change."""
@@ -129,9 +28,9 @@ def _variations_of(subject: Subject) -> Iterator[Variation]:
     if 1 < len(names) <= ALONE:
         yield from (Variation(f"{n} ×10 alone", lambda x, rng: 10 * x, contract=True, only=n) for n in names)
     if any(c.dtype.kind in "i" for _, c in constants_of(subject) if not is_key(c)):
-        for value in sorted(compared_with(subject.program.traced("value", subject.leaves, subject.constants))):
-            put = dict(constants=_with(value), kinds="i", contract=True, rarely_meant=True)
-            yield Variation(f"{value} among the integers", **put)
+        for value in sorted(compared_with(_value_program(subject))):
+            known = dict(kinds="i", contract=True, rarely_meant=True)
+            yield Variation(f"{value} among the integers", constants=put(value), **known)
 
 
 def variations(subject: Subject) -> Iterator[Check]:
@@ -140,16 +39,29 @@ def variations(subject: Subject) -> Iterator[Check]:
         raise Untested("the gradient is an estimate by design")
     if not subject.level.thorough:
         raise Untested("left to level standard")
+    endless = subject.arithmetic.open_ended
+    if endless:
+        note = "it loops until numbers are close enough, which elsewhere may be never"
+        yield Check("variations", "where it may not be defined", "untested", note=note)
     for variation in _variations_of(subject):
+        if endless and variation.contract:
+            continue
+        if variation.masks and not any(c.dtype.kind == "b" for _, c in constants_of(subject) if not is_key(c)):
+            variation = replace(variation, contract=True)  # of numbers it is not known that they are a mask
         there = _moved(subject, variation)
         if there is not None:
             yield _at(there, variation, meant=_meant(subject, variation))
 
 
+def _value_program(subject: Subject):
+    return subject.program.traced("value", subject.leaves, subject.constants)
+
+
 def _meant(subject: Subject, variation: Variation) -> bool:
     """Whether the function is surely made for such arguments, too."""
     positive = any((x >= 0).all() and x.any() for x in subject.leaves)
-    asked = variation.rarely_meant or (variation.repeats and _distinct(subject)) or (variation.negates and positive)
+    written = variation.repeats and _distinct(subject) and writes(_value_program(subject))
+    asked = variation.rarely_meant or written or (variation.negates and positive)
     return not asked and not subject.accuracy
 
 
@@ -168,7 +80,9 @@ def _leaf(subject: Subject, variation: Variation, name: str, x: np.ndarray) -> n
     vary = variation.leaves
     if is_fixed(subject, name) or variation.only not in ("", name):
         return x
-    if np.isin(x, (0.0, 1.0)).all() and np.unique(x).size == 2:  # a mask in floating-point numbers
+    if adds_up_to_one(x):
+        return x
+    if is_mask(x):
         return _masked(variation, x, subject.rng)
     if vary is None or (variation.reorders and is_sorted(x)):
         return x
@@ -178,7 +92,7 @@ def _leaf(subject: Subject, variation: Variation, name: str, x: np.ndarray) -> n
 def _constant(subject: Subject, variation: Variation, name: str, c):
     if reason_to_keep(subject, name, c):
         return c
-    if c.dtype.kind == "b" or (c.dtype.kind == "f" and np.unique(c).size == 2):
+    if c.dtype.kind == "b" or (c.dtype.kind == "f" and is_mask(c)):
         return _masked(variation, c, subject.rng)
     return variation.constants(c, subject.rng) if variation.constants and c.dtype.kind in variation.kinds else c
 
@@ -266,8 +180,22 @@ def reason_to_keep(subject: Subject, name: str, constant) -> str:
         return "a permutation"
     if values.dtype.kind == "f" and is_sorted(constant):
         return "sorted"
-    sums = np.sum(constant, axis=-1) if values.dtype.kind == "f" else 0.0
-    return "sums of 1" if np.allclose(sums, 1.0, rtol=1e-5) else ""
+    return "sums of 1" if values.dtype.kind == "f" and adds_up_to_one(constant) else ""
+
+
+def adds_up_to_one(x) -> bool:
+    """Whether rows are probabilities."""
+    return np.ndim(x) > 0 and np.shape(x)[-1] > 1 and bool(np.allclose(np.sum(x, axis=-1), 1.0, rtol=1e-5))
+
+
+def is_mask(x) -> bool:
+    """Whether floating-point numbers say what counts: 0 and 1, or 0 and what stands for −∞."""
+    found = np.unique(x)
+    return found.size == 2 and (tuple(found) == (0.0, 1.0) or (found[1] == 0.0 and found[0] <= MASKED))
+
+
+MASKED = -1e4
+"""What is added to a logit that does not count, at most."""
 
 
 def is_sorted(x) -> bool:
