@@ -140,10 +140,10 @@ def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | None)
 
 def _results(equation, given: list, wiggle: _Wiggle | None) -> Sequence:
     if equation.primitive.name == "scan" and _affordable(equation):
-        return _unrolled(equation.params, given, wiggle)
+        return _unrolled(equation, given, wiggle)
     inner = program_of(equation)
     if equation.primitive.name == "cond":
-        inner, given = equation.params["branches"][int(given[0])], given[1:]
+        inner, given = _closed(equation.params["branches"][int(given[0])]), given[1:]
     if inner is not None:
         return _evaluate(inner.jaxpr, inner.consts, given, wiggle)
     if wiggle is not None and equation.primitive.name in STABLE.split():
@@ -167,16 +167,29 @@ def _operations(run: Iterable) -> int:
     return total
 
 
-def _unrolled(scan: dict, given: list, wiggle: _Wiggle | None) -> list:
-    """A scan, round by round."""
-    body, fixed, carried = scan["jaxpr"], scan["num_consts"], scan["num_consts"] + scan["num_carry"]
-    consts, carry, columns = given[:fixed], given[fixed:carried], given[carried:]
-    rounds, rows = range(scan["length"]), []
-    for i in reversed(rounds) if scan["reverse"] else rounds:
-        out = _evaluate(body.jaxpr, body.consts, [*consts, *carry, *(x[i] for x in columns)], wiggle)
-        carry = out[: scan["num_carry"]]
-        rows.append(out[scan["num_carry"] :])
-    return [*carry, *(jnp.stack(ys) for ys in zip(*(rows[::-1] if scan["reverse"] else rows), strict=True))]
+def _unrolled(scan, given: list, wiggle: _Wiggle | None) -> list:
+    """A scan, round by round. Which of its arrays are stacked is seen in their shapes: parameters differ by version."""
+    body = _closed(scan.params["jaxpr"])
+    stacked = sum(
+        len(v.aval.shape) > len(one.aval.shape) for v, one in zip(scan.outvars, body.jaxpr.outvars, strict=True)
+    )
+    columns = sum(
+        len(v.aval.shape) > len(one.aval.shape) for v, one in zip(scan.invars, body.jaxpr.invars, strict=True)
+    )
+    count = len(scan.outvars) - stacked
+    fixed = len(given) - columns - count
+    consts, carry, xs = given[:fixed], given[fixed : fixed + count], given[fixed + count :]
+    rounds, rows = range(scan.params["length"]), []
+    for i in reversed(rounds) if scan.params["reverse"] else rounds:
+        out = _evaluate(body.jaxpr, body.consts, [*consts, *carry, *(x[i] for x in xs)], wiggle)
+        carry = out[:count]
+        rows.append(out[count:])
+    ordered = rows[::-1] if scan.params["reverse"] else rows
+    return [*carry, *(jnp.stack(ys) for ys in zip(*ordered, strict=True))]
+
+
+def _closed(program) -> core.ClosedJaxpr:
+    return core.ClosedJaxpr(program, ()) if isinstance(program, core.Jaxpr) else program
 
 
 def _alone(equation, given: list) -> Sequence:
@@ -191,9 +204,7 @@ def program_of(equation) -> core.ClosedJaxpr | None:
     if equation.primitive.name in (*OPAQUE, "scan", "cond"):
         return None
     for name in CALLS:
-        program = equation.params.get(name)
-        if isinstance(program, core.Jaxpr):
-            program = core.ClosedJaxpr(program, ())
+        program = _closed(equation.params.get(name))
         if isinstance(program, core.ClosedJaxpr) and len(program.jaxpr.invars) == len(equation.invars):
             return program
     return None
