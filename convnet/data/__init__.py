@@ -13,6 +13,7 @@ from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
+from convnet.data.folder import UnreadableImages, from_folder
 from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
 from convnet.data.splits import subset
@@ -24,6 +25,7 @@ __all__ = [
     "Dataset",
     "DatasetNotPrepared",
     "Split",
+    "UnreadableImages",
     "augment",
     "batched_map",
     "center_crop",
@@ -33,6 +35,7 @@ __all__ = [
     "epoch_order",
     "flip",
     "from_arrays",
+    "from_folder",
     "load",
     "mixed_sizes",
     "normalize",
