@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64, unit_roundoff
-from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
+from convnet.gradcheck.comparison import compare, conditioning, finite, floored, rms, tolerance
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.levels import Level
 from convnet.gradcheck.rounding import STEP, intermediate_noise
@@ -232,6 +232,7 @@ class Subject:
             return check
         wider = [np.maximum(s, n) for s, n in zip(scale, noise(), strict=True)]
         lost = [np.isinf(s) for s in wider]  # a rounding leads to no number
+        wider = [np.where(mask, 0.0, s) for mask, s in zip(lost, wider, strict=True)]
         expected = [np.where(mask, np.nan, e) for mask, e in zip(lost, expected, strict=True)]
         known["excused"] = [a | b for a, b in zip(lost, excused or lost, strict=True)]
         again = compare(stage, name, names, actual, expected, wider, bound, **known)
@@ -240,10 +241,13 @@ class Subject:
             again = replace(again, note=f"a rounding on the way leads to no number at {count} of {total} entries")
         if again.status == "failed":
             return again
-        if (again.detects or 0) > min(max(COARSE, 1e3 * bound * unit), 0.1):
-            note = f"rounding on the way hides errors of {again.detects:.1g}"
+        coarse = min(max(COARSE, 1e3 * bound * unit), 0.1)
+        if (again.detects or 0) > coarse:
+            note = again.note or f"rounding on the way hides errors of {again.detects:.1g}"
             return replace(again, status="untested", note=note)
-        return again
+        sizes = [(np.abs(finite(e)).max(initial=0.0), s.max(initial=0.0)) for e, s in zip(expected, wider, strict=True)]
+        hidden = [name for name, (e, s) in zip(names, sizes, strict=True) if bound * unit * s > coarse * e]
+        return replace(again, note=again.note or f"hidden by rounding: {', '.join(hidden)}") if hidden else again
 
     def entries(self, shape: tuple[int, ...], limit: int | None = None) -> list[tuple[int, ...]]:
         """Entries to look at one by one: all, or the first, the last and random ones."""

@@ -161,3 +161,18 @@ def test_a_callback_that_wants_an_order_ends_nothing():
     rule = with_gradient(f, lambda x, g: (jnp.cumsum(g[::-1])[::-1],))
     report = audit(rule, (np.array([1.0, 2.0]),), reference=jnp.cumsum, stages=["context"], seed=1)
     assert {"vmap", "scan"} <= {check.name for check in report.checks if check.status == "passed"}
+
+
+def test_an_array_that_rounding_hides_is_named_where_the_others_pass():
+    def normalised(x, b):
+        y = x + b[None]
+        y = y - y.mean(0, keepdims=True)
+        return y / jnp.sqrt((y**2).mean(0, keepdims=True) + 1e-5)
+
+    def in_one_go(x, b):
+        y = x + b[None]
+        return (y - y.mean(0, keepdims=True)) * jax.lax.rsqrt(y.var(0, keepdims=True) + 1e-5)
+
+    report = audit(normalised, (X, X[0]), reference=in_one_go, stages=["elementwise"])
+    assert report.passed
+    assert "hidden by rounding: b" in {check.note for check in report.checks}
