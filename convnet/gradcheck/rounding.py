@@ -64,24 +64,26 @@ def intermediate_noise(
 
     Root mean square over normal wiggles. Like `comparison.conditioning`, of which it is the part that depends on the
     algorithm. step: the size of a wiggle; that of a narrow dtype's roundings crosses the kinks that these cross. A
-    constant of the program that such a dtype cannot hold is wiggled, too. Infinite where a wiggle leads to no number.
+    constant of the program that such a dtype cannot hold is wiggled, too, and once all is rounded as it rounds: what it
+    makes equal is then a tie. Infinite where a wiggle leads to no number.
     """
-    found = _moves(closed, jax.tree.leaves(inputs), probes, _Wiggle(rng, step))
-    if step == STEP and any(np.isinf(noise).any() for noise in found):  # as a small variance that became negative
-        nearer = _moves(closed, jax.tree.leaves(inputs), probes, _Wiggle(rng, NEARER))
+    flat, narrow = jax.tree.leaves(inputs), step > STEP
+    found = _moves(closed, flat, [_Wiggle(rng, step)] * probes + [_Rounded(step)] * narrow)
+    if not narrow and any(np.isinf(noise).any() for noise in found):  # as a small variance that became negative
+        nearer = _moves(closed, flat, [_Wiggle(rng, NEARER)] * probes)
         found = [np.where(np.isinf(far), near, far) for far, near in zip(found, nearer, strict=True)]
     return found
 
 
-def _moves(closed: core.ClosedJaxpr, flat: Sequence, probes: int, wiggle: _Wiggle) -> list[np.ndarray]:
+def _moves(closed: core.ClosedJaxpr, flat: Sequence, ways: Sequence[_Wiggle | _Rounded]) -> list[np.ndarray]:
     base = [np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, None)]
     squares = [np.zeros(value.shape) for value in base]
-    for _ in range(probes):
-        results = _evaluate(closed.jaxpr, closed.consts, flat, wiggle)
+    for way in ways:
+        results = _evaluate(closed.jaxpr, closed.consts, flat, way)
         for total, value, start in zip(squares, results, base, strict=True):
-            moved = (np.asarray(value, np.float64) - start) / wiggle.step
+            moved = (np.asarray(value, np.float64) - start) / way.step
             total += np.where(np.isfinite(start), np.where(np.isfinite(moved), moved, np.inf), 0.0) ** 2
-    return [np.sqrt(total / probes) for total in squares]
+    return [np.sqrt(total / len(ways)) for total in squares]
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,29 @@ class _Wiggle:
         return jnp.where(jnp.isfinite(value), moved, value)  # −∞, of masks, is exact
 
 
-def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | None) -> list:
+@dataclass(frozen=True)
+class _Rounded:
+    """What rounding to few digits does to a number."""
+
+    step: float
+
+    def result(self, value, equation):
+        del equation
+        if jnp.issubdtype(value.dtype, np.complexfloating):
+            return lax.complex(self.constant(value.real), self.constant(value.imag))
+        return self.constant(value)
+
+    def matrix(self, value):
+        return value
+
+    def constant(self, value):
+        if not jnp.issubdtype(value.dtype, np.floating):
+            return value
+        digits, exponent = np.frexp(np.asarray(value, np.float64))
+        return jnp.asarray(np.ldexp(np.rint(digits / self.step) * self.step, exponent), value.dtype)
+
+
+def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | _Rounded | None) -> list:
     """The results of a program, operation by operation; exactly, or with wiggles."""
     constant = wiggle.constant if wiggle else lambda value: value
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*map(constant, consts), *inputs), strict=True))
@@ -138,7 +162,7 @@ def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | None)
     return list(map(value_of, jaxpr.outvars))
 
 
-def _results(equation, given: list, wiggle: _Wiggle | None) -> Sequence:
+def _results(equation, given: list, wiggle: _Wiggle | _Rounded | None) -> Sequence:
     if equation.primitive.name == "scan" and _affordable(equation):
         return _unrolled(equation, given, wiggle)
     inner = program_of(equation)
@@ -167,7 +191,7 @@ def _operations(run: Iterable) -> int:
     return total
 
 
-def _unrolled(scan, given: list, wiggle: _Wiggle | None) -> list:
+def _unrolled(scan, given: list, wiggle: _Wiggle | _Rounded | None) -> list:
     """A scan, round by round. Which of its arrays are stacked is seen in their shapes: parameters differ by version."""
     body = _closed(scan.params["jaxpr"])
     stacked = sum(

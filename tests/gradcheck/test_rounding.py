@@ -132,6 +132,15 @@ def test_a_fourier_transform_rounds_every_entry_by_the_size_of_all(x64):
     assert (found > 1).all()
 
 
+def test_in_few_digits_what_they_make_equal_is_a_tie(x64):
+    """1 + 0.001 is 1 in bfloat16, so the first of the three wins; of wiggles any may."""
+    one_hot = lambda x: (jnp.argmax(1.0 + x) == jnp.arange(3)) * 1.0  # noqa: E731
+    x = np.array([0.0005, 0.0007, 0.001])
+    (found,) = intermediate_noise(program(one_hot, x), (x,), probes=1, rng=np.random.default_rng(0), step=2.0**-8)
+    assert found[0] > 100
+    assert found[2] > 100
+
+
 def test_infinite_results_are_exact_and_leave_the_others_their_wiggles(x64):
     """A masked softmax: −∞ would be no number if it were moved by a part of itself."""
 
