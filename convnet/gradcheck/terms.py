@@ -106,7 +106,7 @@ def open_ended(program: core.ClosedJaxpr) -> bool:
 
 def draws(program: core.ClosedJaxpr) -> bool:
     """Whether random numbers are drawn: in another precision they are others."""
-    drawing = ("random_bits", "threefry2x32", "rng_bit_generator")
+    drawing = ("random_bits", "random_gamma", "threefry2x32", "rng_bit_generator", "rng_uniform")
     return any(equation.primitive.name in drawing for equation in equations(program.jaxpr))
 
 
