@@ -102,7 +102,18 @@ class Task:
 
 
 def run_task(task: Task) -> Any:
-    """The result of a task; reports come back as they are, they hold nothing but numbers and strings."""
+    """The result of a task; reports come back as they are, they hold nothing but numbers and strings. What was compiled
+    for it is forgotten: of all tasks it would fill the memory."""
+    from convnet.gradcheck import campaign, suite
+
+    try:
+        return _result_of(task)
+    finally:
+        suite.auditor.cache_clear()
+        campaign.clear()
+
+
+def _result_of(task: Task) -> Any:
     from convnet.gradcheck import suite
 
     if task.kind == "case":  # one task for all seeds, because they share the compiled programs
