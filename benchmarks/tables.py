@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks import charts
+from benchmarks.cells import Result, against, compile_time, first_loss, memory, milliseconds, quotient, rate, samples_of
 from benchmarks.device import summary
 from benchmarks.device import tables as device_tables
 from benchmarks.messages import NOT_MEASURED, kind
 from benchmarks.peers import PEERS
-from benchmarks.ratios import Sample, median, ratio
+from benchmarks.ratios import median
 from benchmarks.session import REFERENCE
 from convnet.record import write_atomically
 
@@ -43,11 +43,6 @@ INTRODUCTION = Path(__file__).with_name("introduction.md").read_text(encoding="u
 """What stands before the tables."""
 
 Row = list[str]
-Result = dict[str, Any]
-
-
-def samples_of(result: Result) -> list[Sample]:
-    return [Sample(s, d) for s, d in zip(result["seconds"], result["disturbed"], strict=True)]
 
 
 def write_readme(out: Path) -> Path:
@@ -119,52 +114,6 @@ def gemm_rates(document: dict) -> list[float]:
     return sorted(r["flops"] / median(samples_of(r)) / 1e9 for r in document["gemm"] if r["seconds"])
 
 
-# --- cells ------------------------------------------------------------------------------------------------------------
-
-
-def milliseconds(result: Result | None) -> str:
-    if result is None or not result["seconds"]:
-        return NOT_MEASURED
-    samples = samples_of(result)
-    star = "*" if all(sample.disturbed for sample in samples) else ""
-    return f"{1e3 * median(samples):.3g}{star}"
-
-
-def rate(result: Result | None) -> str:
-    """GFLOP/s."""
-    if result is None or not result["seconds"] or not result["flops"]:
-        return ""
-    return f"{result['flops'] / median(samples_of(result)) / 1e9:.0f}"
-
-
-def against(result: Result | None, reference: Result | None) -> str:
-    """Ratio of medians with quartiles."""
-    if not (result and reference and result["seconds"] and reference["seconds"]):
-        return NOT_MEASURED
-    found = ratio(samples_of(result), samples_of(reference))
-    return f"{found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
-
-
-def memory(result: Result | None) -> str:
-    """MiB above the idle process, or of an accelerator's memory."""
-    if result is None or not result["seconds"]:
-        return NOT_MEASURED
-    if "device_bytes" in result:
-        return f"{result['device_bytes'] / 2**20:,.0f}"
-    if "peak_bytes" not in result:
-        return NOT_MEASURED
-    return f"{(result['peak_bytes'] - result['idle_bytes']) / 2**20:,.0f}"
-
-
-def compile_time(result: Result | None) -> str:
-    return NOT_MEASURED if result is None or not result["seconds"] else f"{result['compile_seconds']:.2f}"
-
-
-def first_loss(result: Result | None) -> str:
-    loss = result and result.get("loss")
-    return NOT_MEASURED if loss is None else f"{loss:.5f}"
-
-
 def markdown(table: Sequence[Row]) -> str:
     head, *rows = table
     rule = ["---"] * 2 + ["---:"] * (len(head) - 2)
@@ -218,7 +167,7 @@ def op_tables(document: dict) -> list[tuple[str, list[Row]]]:
         for peer in once.peers:
             cells = [contexts.get(case, f"{direction}, {name}", peer, allocator) for name in ("once", "scan", "vmap")]
             if any(cell and cell["seconds"] for cell in cells[1:]):
-                line = [milliseconds(cells[0]), *(_quotient(cell, cells[0]) for cell in cells[1:])]
+                line = [milliseconds(cells[0]), *(quotient(cell, cells[0]) for cell in cells[1:])]
                 cost.append([case, direction, allocator, peer, *line])
     return [
         ("One op, dispatched:", once.ratios("direction")),
@@ -322,10 +271,3 @@ def _first_of_each_case(index: Index, cell: Callable[[Result | None], str]) -> l
         found = (index.get(case, kinds[case, allocator], peer, allocator) for peer in index.peers)
         table.append([case, allocator, *map(cell, found)])
     return table
-
-
-def _quotient(result: Result | None, once: Result | None) -> str:
-    """Of medians that were taken in neighbouring minutes, not in the same rounds: hence without quartiles."""
-    if not (result and once and result["seconds"] and once["seconds"]):
-        return NOT_MEASURED
-    return f"{median(samples_of(result)) / median(samples_of(once)):.2f}"
