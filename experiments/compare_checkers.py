@@ -96,8 +96,15 @@ def by_check_grads(rule: Callable, case: Case | Example, seed: int, *, dtype: st
     return False
 
 
+JACOBIAN, CALLS = 20_000_000, 1000
+"""Entries of the largest that is made; a call for one of its rows, or columns, costs as much as so many of them."""
+
+
 def by_torch(rule: Callable, case: Case | Example, seed: int, *, fast: bool) -> bool:
-    """torch's `gradcheck` in float64 with its own tolerances, on the rule as a function of torch."""
+    """torch's `gradcheck` in float64 with its own tolerances, on the rule as a function of torch.
+
+    Slowly it makes the whole Jacobian. Where that would not fit into memory, nobody is told anything.
+    """
     import torch
 
     with jax.enable_x64(True):
@@ -117,6 +124,9 @@ def by_torch(rule: Callable, case: Case | Example, seed: int, *, fast: bool) -> 
                 gradients = program.vjp(tensors, constants, [value.numpy() for value in g])
                 return tuple(torch.from_numpy(np.array(v)) for v in gradients)
 
+        outputs = sum(int(np.prod(out.shape)) for out in program.out)
+        if not fast and sum(leaf.size for leaf in leaves) * max(outputs, CALLS) > JACOBIAN:
+            return False
         tensors = [torch.from_numpy(leaf.copy()).requires_grad_() for leaf in leaves]
         return not torch.autograd.gradcheck(Rule.apply, tensors, fast_mode=fast, raise_exception=False)
 
