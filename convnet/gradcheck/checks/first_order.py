@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -105,8 +106,28 @@ def elementwise(subject: Subject) -> Iterator[Check]:
             if check.status == "failed" and only_kinks(subject, gradients):
                 check = Check("elementwise", check.name, "untested", note=KINKS)
             yield check
+    if not subject.estimator:
+        yield from _from_infinite_values(subject)
     if subject.witness is not None and not subject.estimator:
         yield from _forward_mode(subject)
+
+
+def _from_infinite_values(subject: Subject) -> Iterator[Check]:
+    """What comes from above to a −∞ that stays one, as to a masked logit, must not count."""
+    if all(np.isfinite(y).all() for y in subject.outputs):
+        return
+    g = [subject.rng.standard_normal(y.shape) for y in subject.outputs]
+    ours = as_float64(subject.gradient_of(subject.leaves, g))
+    for kind, _, gradients in independent(subject, [g]):
+        if gradients is not None:
+            check = subject.compare(
+                "elementwise", f"gradient from infinite values, {kind}", ours, gradients[0],
+                subject.against_autodiff(subject.scales[0]), partial(subject.noise, "vjp", subject.leaves, g),
+                excused=[~np.isfinite(e) for e in gradients[0]],
+            )  # fmt: skip
+            if check.status == "failed" and kind == "autodiff":  # which may never be asked: a loss there is infinite
+                check = replace(check, status="untested", note="another one than the reference's")
+            yield check
 
 
 KINKS = "the function has kinks where the gradients differ; a Convention declares what holds there"

@@ -74,7 +74,20 @@ def only_kinks(subject: Subject, expected: Sequence[Leaves]) -> bool:
             entries = [tuple(map(int, at)) for at in np.argwhere(wrong | ~np.isfinite(a))]
             if not all(_excused(subject, g, leaf, entry, a[entry], b[entry]) for entry in entries[:BENT]):
                 return False
+            if len(entries) > 1 and not _together(subject, g, leaf, wrong, a):
+                return False
     return True
+
+
+def _together(subject: Subject, g: Leaves, leaf: int, wrong: np.ndarray, gradient: np.ndarray) -> bool:
+    """Whether all that differ may be what they are at once: each of two equal numbers may have all of the gradient of
+    their maximum, but not both. Moved together, the numbers of a tie stay one, and the slope has no choice."""
+    scale, step = scale_of(subject.leaves[leaf]), STEPS[-1]
+    direction = [np.where(wrong, scale, 0.0) if i == leaf else 0 * x for i, x in enumerate(subject.leaves)]
+    path, claimed = Path(subject, g, direction), float(np.sum(gradient[wrong]) * scale)
+    sides = sorted((path(step) / step, -path(-step) / step))
+    slack = 1e-3 * max(*map(abs, sides), float(np.abs(gradient[wrong]).max(initial=0.0) * scale))
+    return bool(sides[0] - slack <= claimed <= sides[1] + slack)
 
 
 def _excused(

@@ -29,8 +29,6 @@ class Variation:
     repeats: bool = False
     """Whether integers that were distinct may no longer be."""
     reorders: bool = False
-    negates: bool = False
-    """Whether numbers that were all positive may become negative: a function may be for such alone."""
     clumsy: float = CLUMSY
     """See `Subject.noise`."""
     only: str = ""
@@ -98,7 +96,7 @@ VARIATIONS = (
     Variation("zeros", leaves=lambda x, rng: 0 * x, contract=True),
     Variation("equal numbers moved apart", leaves=_apart, contract=True),
     Variation("shuffled", leaves=_shuffled, reorders=True),
-    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True, negates=True),
+    Variation("other signs", leaves=lambda x, rng: x * rng.choice([-1.0, 1.0], x.shape), contract=True),
     Variation("integers shuffled", constants=_shuffled, kinds="iu", contract=True),
     Variation("a −1 among the integers", constants=put(-1), kinds="i", contract=True, rarely_meant=True),
     Variation("a zero among the integers", constants=put(0), kinds="iu", contract=True, repeats=True),
