@@ -9,6 +9,7 @@ python -m scripts.update_readme --false-alarms runs/false_alarms [...]         a
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -69,11 +70,18 @@ def section(path: Path) -> str:
     )
 
 
+def _read(path: Path) -> dict:
+    """A stored result, whose command is the one to repeat it: wherever its directory was."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    where = found["environment"]
+    return {**found, "environment": {**where, "command": re.sub(r" --out \S+", "", where["command"])}}
+
+
 def store_gradients(audit: Path | None, checkers: Path | None) -> None:
     """The verdicts, without the thousands of single checks behind them."""
     GRADIENTS.mkdir(parents=True, exist_ok=True)
     if audit is not None:
-        found = json.loads((audit / "audit.json").read_text(encoding="utf-8"))
+        found = _read(audit / "audit.json")
         kept = (
             "environment",
             "level",
@@ -87,12 +95,12 @@ def store_gradients(audit: Path | None, checkers: Path | None) -> None:
         write_json(GRADIENTS / "audit.json", {key: found[key] for key in kept})
         shutil.copy(audit / "figures" / "ops-and-stages.png", GRADIENTS)
     if checkers is not None:
-        found = json.loads((checkers / "checkers.json").read_text(encoding="utf-8"))
+        found = _read(checkers / "checkers.json")
         write_json(GRADIENTS / "checkers.json", {key: found[key] for key in ("environment", "table", "misjudged")})
 
 
 def store_false_alarms(directories: Sequence[Path]) -> None:
-    found = [json.loads((path / "false_alarms.json").read_text(encoding="utf-8")) for path in directories]
+    found = [_read(path / "false_alarms.json") for path in directories]
     if found:
         write_json(GRADIENTS / "false_alarms.json", {"runs": found})
 

@@ -29,7 +29,7 @@ def stored(tmp_path, monkeypatch):
         values = {
             "counts": [HEAD, *rows, total],
             "alarms": [],
-            "environment": {**where, "command": f"count --only {name}"},
+            "environment": {**where, "command": f"count --only {name} --out /some/where"},
         }
         (tmp_path / name).mkdir()
         (tmp_path / name / "false_alarms.json").write_text(json.dumps(values), encoding="utf-8")
