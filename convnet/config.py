@@ -92,6 +92,32 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class RunMesh:
+    """Devices that compute one run together. They decide no more than the last bits of its results, and so are no part
+    of what it is."""
+
+    batch: int | None = None
+    """Devices among which each batch is divided. Default: all there are, or as many of them as divide it evenly; where
+    many replicates train in one program, one."""
+
+    def __post_init__(self):
+        settle(self, "mesh")
+        for name, value in vars(self).items():
+            require(value is None or value >= 1, f"mesh.{name}", value, "1 or more devices")
+
+
+@dataclass(frozen=True)
+class MeshConfig(RunMesh):
+    """Devices that compute together."""
+
+    replicates: int | None = None
+    """Devices among which replicates are divided that train in one program. Default: all there are."""
+
+
+ALL_DEVICES = MeshConfig()
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One training run. Equal configs (equal hashes) on one platform give equal bits."""
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from convnet import data, initializers, models, train
 from convnet.allocator import give_back_memory
-from convnet.config import RunConfig
+from convnet.config import ALL_DEVICES, MeshConfig, RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, check_same_run, is_finished
 from convnet.ops import OpSet
@@ -24,7 +24,7 @@ from convnet.result import DamagedResult, RunResult, conclude, load_result
 from convnet.settings import differences, require, to_dict
 from convnet.signals import StopRequest, stop_requests
 from convnet.task import Facts, Task, make_task
-from convnet.train.programs import init_of, steps_of
+from convnet.train.programs import batch_size_of, init_of, steps_of
 
 OnEpoch = Callable[[train.EpochRecord], None]
 
@@ -38,11 +38,12 @@ class Trainer:
         differ in nothing else share one compilation. A constant may be folded into its neighbours and an input not, so
         results may part by rounding from those of programs without.
     compiled: whether the programs of a single run are compiled at once, so that no run's time holds it.
+    mesh: devices that compute together. By default all there are, or as many as divide each batch evenly.
 
     On CPUs, steps are faster in a process that has called `convnet.allocator.keep_memory` before; commands do.
 
-    Raises ValueError at construction for anything in `config` that does not fit `dataset`, an unknown name in `traced`,
-    and a task of another config or together with an opset.
+    Raises ValueError at construction for anything in `config` that does not fit `dataset` or the devices, an unknown
+    name in `traced`, and a task of another config or together with an opset.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Trainer:
         opset: OpSet | None = None,
         traced: Sequence[str] = (),
         compiled: bool = True,
+        mesh: MeshConfig = ALL_DEVICES,
     ):
-        self.dataset, self.traced = dataset, tuple(traced)
+        self.dataset, self.traced, self.mesh = dataset, tuple(traced), mesh
         self.config = self.with_data_name(config)
         n, batch = len(dataset.train), config.train.batch_size
         require(batch == "full" or batch <= n, "train.batch_size", batch, f"at most the {n} training examples")
@@ -63,6 +65,7 @@ class Trainer:
         self._digests: dict[int, dict[str, str]] = {}
         self._programs: dict[int, train.Programs] = {}
         self.compile_seconds = 0.0
+        self.layout()
         with self.task.precision():
             # Checks the whole network against the image's size without computing anything.
             state = jax.eval_shape(init_of(self.task, steps_of(self.task, dataset)), *self.inputs([self.config]))
@@ -116,13 +119,24 @@ class Trainer:
 
     def _lower(self, replicates: int) -> train.Programs:
         keys, values = self.inputs([self.config] * max(replicates, 1), replicates)
-        return train.lower(self.task, self.dataset, keys, values, mapped=replicates > 0)
+        layout = self.layout(replicates)
+        with layout.in_use():
+            return train.lower(self.task, self.dataset, keys, values, layout)
+
+    def layout(self, replicates: int = 0) -> train.Layout:
+        """How the programs for so many replicates (0: for one run) lie on the devices."""
+        return train.layout_of(self.mesh, batch_size_of(self.task, self.dataset), mapped=replicates > 0)
 
     def inputs(self, configs: Sequence[RunConfig], replicates: int = 0):
         """Root keys and traced values of `configs`: arrays [R], or scalars of the only one."""
         keys = jnp.stack([jax.random.key(config.seed) for config in configs])
         values = {name: jnp.asarray([_value(config, name) for config in configs], float) for name in self.traced}
         return (keys, values) if replicates else jax.tree.map(lambda x: x[0], (keys, values))
+
+    def placed(self, replicates: int = 0):
+        """(images, labels) of the three splits, where the programs take them."""
+        layout = self.layout(replicates)
+        return self.dataset.placed(layout, layout.everywhere)
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -204,6 +218,7 @@ class Trainer:
             "replicates": replicates,
             "traced": list(self.traced),
             "programs": self.digests(replicates),
+            "mesh": self.layout(replicates).description,
         }
 
     def journal(self, directory: Path, config: RunConfig, *, replicates: int = 0, **options: Any) -> Journal:
@@ -217,7 +232,7 @@ class Trainer:
         return Journal(directory, self.identity(config, replicates), facts=facts, **options)
 
     def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: Journal | None = None) -> RunResult:
-        programs, (training, validation, test) = self.programs(), self.dataset.on_device
+        programs, (training, validation, test) = self.programs(), self.placed()
 
         def epoch(state):
             return programs.epoch(state, values, *training)
@@ -227,7 +242,7 @@ class Trainer:
             return {"loss": info["loss"], "accuracy": int(info["hits"]) / len(self.dataset.validation)}
 
         with self.task.precision():
-            key, values = self.inputs([config])
+            key, values = self.layout().place(self.inputs([config]))
             start = programs.init(key, values)
             if journal is not None:
                 start = journal.begin(start)

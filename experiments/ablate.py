@@ -25,7 +25,7 @@ from convnet.ablation.cells import Cell, Work, cells_of, check_comparable, parse
 from convnet.ablation.plan import Plan, describe, make_plan, preset_names, quickened, read_preset
 from convnet.ablation.results import COLUMNS
 from convnet.cli import given, run_command, run_config
-from convnet.config import RunConfig
+from convnet.config import MeshConfig, RunConfig
 from convnet.progress import progress
 from convnet.recipes import QUICK_SEEDS
 from convnet.record import write_json
@@ -72,6 +72,7 @@ class Ablate:
     """Seeds in one program at once, to fit memory."""
     workers: int | None = None
     """Threads. Default: one per processor."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
     traced: bool = False
     """Arms that differ in learning rate, momentum, weight decay, initial scale or label smoothing only share one
     compiled program."""
@@ -157,7 +158,8 @@ def ablate(settings: Ablate) -> int:
         mine = share(cells_of(arms, range(plan.seeds), out), shard)
         vmapped = {"auto": None, "vmapped": True, "threads": False}[settings.replicates]
         missing = [cell for cell in mine if read(cell) is None]
-        work = Work.of(missing, traced=settings.traced, vmapped=vmapped, chunk=settings.chunk, workers=settings.workers)
+        how = dict(vmapped=vmapped, chunk=settings.chunk, workers=settings.workers, mesh=settings.mesh)
+        work = Work.of(missing, traced=settings.traced, **how)
         print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "plan.json", describe(replace(plan, seeds=seeds), arms))

@@ -25,7 +25,7 @@ from convnet import data
 from convnet.ablation import Replicates
 from convnet.architectures import Own
 from convnet.cli import run_command
-from convnet.config import RunConfig, recorded
+from convnet.config import MeshConfig, RunConfig, recorded
 from convnet.identity import HOW, WHAT, environment
 from convnet.journal import take_threads
 from convnet.progress import progress
@@ -78,8 +78,9 @@ def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
     """A program like that of the stored run. What was trained vmapped gets as many siblings as it had."""
     width = manifest.get("replicates", 0)
     dataset = data.load(config.data.name, limit=config.data.limit)
-    traced = manifest.get("traced", ())
-    return Replicates(config, dataset, traced=traced, vmapped=bool(width), chunk=max(width, 1))
+    there = {"batch": 1, "replicates": 1, **(manifest.get("mesh") or {})}
+    settings = dict(traced=manifest.get("traced", ()), mesh=MeshConfig(**there))
+    return Replicates(config, dataset, vmapped=bool(width), chunk=max(width // there["replicates"], 1), **settings)
 
 
 def train_again(config: RunConfig, replicates: Replicates, directory: Path) -> Path:
@@ -87,7 +88,7 @@ def train_again(config: RunConfig, replicates: Replicates, directory: Path) -> P
 
     Which seeds its siblings in one program have makes no difference to it.
     """
-    together = replicates.chunk if replicates.vmapped else 1
+    together = replicates.together
     configs = [replace(config, seed=(config.seed + i) % 2**32) for i in range(together)]
     with progress(config.train.epochs * len(configs), "epoch") as bar:
         runs = replicates.run_all(configs, lambda *_: bar.update(), directory=lambda one: directory / str(one.seed))

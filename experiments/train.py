@@ -25,7 +25,7 @@ import tyro
 from convnet import data
 from convnet.ablation.family import Family
 from convnet.cli import run_command, run_config
-from convnet.config import RunConfig
+from convnet.config import MeshConfig, RunConfig, RunMesh
 from convnet.journal import take_threads
 from convnet.progress import progress
 from convnet.recipes import RECIPES, quick, usual_run
@@ -56,6 +56,7 @@ class Train:
     have other bits now."""
     accept_changes: bool = False
     """Go on although code, versions or machine are others than they were. Bits may differ, as the manifest says."""
+    mesh: RunMesh = field(default_factory=RunMesh)
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
     quick: bool = False
@@ -79,7 +80,7 @@ def train(settings: Train) -> int:
     if settings.resume:
         take_threads(out)
     dataset = data.load(config.data.name, limit=config.data.limit)
-    trainer = Trainer(config, dataset)
+    trainer = Trainer(config, dataset, mesh=MeshConfig(batch=settings.mesh.batch))
     try:
         with progress(config.train.epochs, "epoch") as bar:
             result = _train(trainer, out, settings, bar)

@@ -80,7 +80,7 @@ def test_a_manifest_without_a_fact_is_not_the_same_run():
 
 def test_all_of_the_environment_but_what_cannot_matter_decides():
     idle = {"started", "command", "platform", "cpus", "backend", "git"}
-    assert set(environment()) == (set(HOW) - {"programs", "replicates", "traced"}) | idle
+    assert set(environment()) == (set(HOW) - {"programs", "mesh", "replicates", "traced"}) | idle
     then = environment()
     assert other_bits(then, environment()) == {}
     assert other_bits({**then, **dict.fromkeys(idle)}, then) == {}

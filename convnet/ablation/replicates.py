@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.config import RunConfig
+from convnet.config import ALL_DEVICES, MeshConfig, RunConfig
 from convnet.data import Dataset
 from convnet.journal import Journal, Stopped, can_go_on
 from convnet.result import RunResult, conclude
@@ -41,8 +41,10 @@ class Replicates:
         through the one program of a single run, `workers` of them at a time. None: vmapped wherever JAX does not
         compute on the CPU. There, a run leaves processors idle that its siblings can use, and a batched program only
         moves more memory.
-    chunk: bounds the memory of one program, which grows with the replicates in flight.
+    chunk: bounds the memory of a device, which grows with the replicates in flight there.
     workers: threads. None: one per processor.
+    mesh: devices that compute together. By default, replicates in one program are divided among all there are; each on
+        its own has one.
 
     Bits. Each on its own, results are those of `Trainer`, bit for bit. Vmapped, XLA may order the sums of a batched
     product differently, so they part from the single run by rounding, which training then amplifies as it does any
@@ -59,14 +61,23 @@ class Replicates:
         vmapped: bool | None = None,
         chunk: int = 16,
         workers: int | None = None,
+        mesh: MeshConfig = ALL_DEVICES,
         **settings,
     ):
         require(chunk >= 1, "chunk", chunk, "1 or more")
         require(workers is None or workers >= 1, "workers", workers, "1 or more")
         self.vmapped = jax.default_backend() != "cpu" if vmapped is None else vmapped
+        if not self.vmapped:  # programs of several devices wait for each other, and so must not meet in several threads
+            mesh = replace(mesh, batch=mesh.batch or 1)
+            workers = 1 if mesh.batch > 1 else workers
         self.chunk, self.workers = chunk, workers or processors()
         # Which programs there are to be depends on how many replicates are asked for.
-        self.trainer = Trainer(config, dataset, compiled=False, **settings)
+        self.trainer = Trainer(config, dataset, compiled=False, mesh=mesh, **settings)
+
+    @property
+    def together(self) -> int:
+        """How many train in one program at most."""
+        return self.chunk * self.trainer.layout(1).replicates if self.vmapped else 1
 
     def run_all(
         self,
@@ -140,7 +151,7 @@ class Replicates:
 
     def _run_vmapped(self, configs, on_epoch, directory) -> Iterator[tuple[RunConfig, Outcome]]:
         trainer = self.trainer
-        for start, width in chunks_of(len(configs), self.chunk):
+        for start, width in chunks_of(len(configs), self.chunk, trainer.layout(1).replicates):
             chunk = configs[start : start + width]
             trainer.programs(width)
             with trainer.task.precision(), stop_requests() as stop, ExitStack() as stack:
@@ -158,8 +169,8 @@ class Replicates:
         compiling another width."""
         configs = [run.config for run in runs] + [runs[-1].config] * (width - len(runs))
         programs, dataset = self.trainer.programs(width), self.trainer.dataset
-        (training, validation, test), epochs = dataset.on_device, self.trainer.config.train.epochs
-        keys, values = self.trainer.inputs(configs, width)
+        (training, validation, test), epochs = self.trainer.placed(width), self.trainer.config.train.epochs
+        keys, values = self.trainer.layout(width).place(self.trainer.inputs(configs, width))
         states = programs.init(keys, values)
         best = jax.tree.map(jnp.copy, states.variables)
         for number in range(1, epochs + 1):
@@ -238,7 +249,9 @@ def _of(tree, i: int):
     return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
-def chunks_of(n: int, largest: int) -> list[tuple[int, int]]:
-    """(start, width) of the fewest chunks of one width, at most `largest`, that cover n."""
-    width = -(-n // max(-(-n // largest), 1))
+def chunks_of(n: int, largest: int, devices: int = 1) -> list[tuple[int, int]]:
+    """(start, width) of the fewest chunks of one width that cover n: of each, every device has the same number, at most
+    `largest`."""
+    chunks = max(-(-n // (largest * devices)), 1)
+    width = -(-n // (chunks * devices)) * devices
     return [(start, width) for start in range(0, n, width)] if n else []

@@ -29,14 +29,14 @@ def epoch_order(key: Array, n: int, batch_size: int) -> Array:
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
-def batched_map(fn: Callable[[Any], Any], images: Any, batch_size: int) -> Any:
+def batched_map(fn: Callable[[Any], Any], images: Any, batch_size: int, *, multiple_of: int = 1) -> Any:
     """fn(images), computed `batch_size` examples at a time, so that memory does not grow with N.
 
     fn: [B, …] -> pytree of [B, …], each example independently of the others in its batch. It is traced once.
     images: [N, …], or a pytree of such, for instance (images, labels) -> fn's pytree of [N, …].
 
     The last batch is filled up with repetitions of the last example, whose results are cut off again: every example
-    counts exactly once. B is N where that is less than `batch_size`.
+    counts exactly once. B is N where that is less than `batch_size`, but in either case rounded up to a multiple.
 
     Raises ValueError for batch_size < 1, no examples, leaves of different N, or an fn whose results lack axis B.
     """
@@ -44,7 +44,7 @@ def batched_map(fn: Callable[[Any], Any], images: Any, batch_size: int) -> Any:
     n = _common_length(images)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    size = min(batch_size, n)
+    size = -(-min(batch_size, n) // multiple_of) * multiple_of
     steps = -(-n // size)
     # Gathering by clamped index pads one batch, where concatenating a padding would copy all images.
     rows = jnp.minimum(jnp.arange(steps * size, dtype=jnp.int32), n - 1).reshape(steps, size)

@@ -5,7 +5,7 @@ training split alone, so nothing about validation or test leaks into training.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -116,13 +116,24 @@ class Dataset:
         """(H, W, C)."""
         return self.train.images.shape[1:]
 
-    @cached_property
+    @property
+    def arrays(self) -> tuple[tuple[Any, Any], ...]:
+        """(images, labels) of the training, validation and test split."""
+        return tuple((split.images, split.labels) for split in self.splits.values())
+
+    @property
     def on_device(self) -> tuple[tuple[Any, Any], ...]:
-        """(images, labels) of the training, validation and test split on JAX's default device: there once, however many
-        runs read them."""
+        """The same on JAX's default device."""
         import jax
 
-        return tuple(jax.device_put([(split.images, split.labels) for split in self.splits.values()]))
+        return self.placed(None, jax.device_put)
+
+    def placed(self, where: Hashable, place: Callable[[Any], Any]) -> tuple[tuple[Any, Any], ...]:
+        """The arrays as `place` puts them on devices: there once for each `where`, however many runs read them."""
+        placed = self.__dict__.setdefault("_placed", {})
+        if where not in placed:
+            placed[where] = tuple(place(self.arrays))
+        return placed[where]
 
     @property
     def mean(self) -> np.ndarray:

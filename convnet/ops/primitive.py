@@ -20,12 +20,15 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec, a
 
 Forward = Callable[..., Array]
 
+BATCH = "batch"
+"""The axis of a mesh that divides batches: on one with such an axis, each device computes its images."""
+
 
 class _Primitive(Primitive):
     """A primitive whose operands may lie on devices in any way.
 
-    Inside `jax.shard_map` they need not agree on the devices they differ over, and on a mesh with explicit axes
-    `division` says how the result lies.
+    Inside `jax.shard_map` they need not agree on the devices they differ over. On a mesh with explicit axes `division`
+    says how the result lies, and on one with an axis called BATCH which images each device has.
     """
 
     def __init__(self, name: str, division: Division):
@@ -34,6 +37,7 @@ class _Primitive(Primitive):
 
     def bind(self, *args, **settings):
         bind = left_to_compiler(partial(super().bind, **settings), self.division, **settings)
+        bind = among_devices(bind, self.division, **settings)
         return bind(*varying_alike(args))
 
 
@@ -48,6 +52,9 @@ class Division:
     together: tuple[tuple[int, ...], ...] = ()
     """For each operand, the axes that windows slide along, counted from the last: they are put together first. XLA can
     divide them, but not rightly in every case."""
+    images: tuple[bool, ...] = ()
+    """For each operand and, last, the result: whether it is one of images, [N, …]. A result that is none is a sum over
+    them."""
 
 
 def explicit_mesh(args) -> AbstractMesh | None:
@@ -69,6 +76,34 @@ def left_to_compiler(f: Callable, division: Division, **settings) -> Callable:
         return auto_axes(f, axes=explicit, out_sharding=NamedSharding(mesh, _once(spec)))(*args)
 
     return call
+
+
+def among_devices(f: Callable, division: Division, *, paired: bool = False, **settings) -> Callable:
+    """`f` of the images that each device has, where the mesh in use (`jax.set_mesh`) has an axis called BATCH.
+
+    XLA could divide the work by itself, but would send images about: formulations work in chunks of the batch, and it
+    would divide the chunks. It is left to do so inside a `jax.shard_map` over another axis, as of one within another
+    JAX cannot compile what is differentiated. paired: of R pairs, [R, N, …].
+    """
+
+    def call(*args):
+        mesh = jax.sharding.get_abstract_mesh()
+        sizes = dict(zip(mesh.axis_names, mesh.axis_sizes, strict=True))
+        devices = sizes.get(BATCH, 1) if BATCH in mesh.auto_axes else 1
+        lengths = {x.shape[paired] for x, of_images in zip(args, division.images, strict=False) if of_images}
+        even = bool(lengths) and all(isinstance(n, int) and n % devices == 0 for n in lengths)
+        if devices == 1 or mesh.manual_axes or not even:
+            return f(*args)
+        *operands, result = (_images_spec(of_images, paired) for of_images in division.images)
+        add = partial(jax.lax.psum, axis_name=BATCH) if result == PartitionSpec() else lambda y: y
+        one = jax.shard_map(lambda *a: add(f(*a)), in_specs=tuple(operands), out_specs=result, axis_names={BATCH})
+        return one(*args)
+
+    return call
+
+
+def _images_spec(of_images: bool, paired: bool) -> PartitionSpec:
+    return PartitionSpec(*[None] * paired, BATCH) if of_images else PartitionSpec()
 
 
 def _put_together(x: Array, axes: tuple[int, ...]) -> Array:
@@ -191,4 +226,8 @@ def folded(p: Callable[[], Primitive]) -> Callable:
 
 def each_image(operands: int = 1) -> Division:
     """Of an op on so many arrays [N, H, W, C] that looks at each image and channel alone."""
-    return Division(lambda x, *_, **__: (x[0], None, None, x[3]), together=operands * ((-3, -2),))
+
+    def result(x: tuple, *_, **__) -> tuple:
+        return x[0], None, None, x[3]
+
+    return Division(result, together=operands * ((-3, -2),), images=(operands + 1) * (True,))

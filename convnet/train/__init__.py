@@ -8,6 +8,7 @@ from convnet.train.epoch import make_epoch, make_evaluate
 from convnet.train.loop import Fit, fit
 from convnet.train.programs import Programs, lower
 from convnet.train.progress import EpochRecord, NonFiniteLoss, is_best, record_of
+from convnet.train.sharding import Layout, layout_of
 from convnet.train.state import STREAMS, TrainState, init_state, stream
 from convnet.train.step import make_train_step
 
@@ -17,6 +18,7 @@ __all__ = [
     "Checkpoints",
     "EpochRecord",
     "Fit",
+    "Layout",
     "NonFiniteLoss",
     "OtherRun",
     "Programs",
@@ -24,6 +26,7 @@ __all__ = [
     "fit",
     "init_state",
     "is_best",
+    "layout_of",
     "lower",
     "make_epoch",
     "make_evaluate",

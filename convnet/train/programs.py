@@ -14,6 +14,7 @@ from jax import Array
 from convnet import optim
 from convnet.data.batching import num_batches
 from convnet.train.epoch import make_epoch, make_evaluate
+from convnet.train.sharding import Layout
 from convnet.train.state import init_state
 from convnet.train.step import make_train_step
 
@@ -69,10 +70,11 @@ def init_of(task: Task, steps: int) -> Callable:
     return init
 
 
-def lower(task: Task, dataset: Dataset, keys: Array, values: Values, *, mapped: bool) -> Programs:
+def lower(task: Task, dataset: Dataset, keys: Array, values: Values, layout: Layout) -> Programs:
     """The programs of `task` on `dataset` before they are compiled, which takes a second or so.
 
-    keys, values: the root key and the traced numbers of a run, or mapped over a leading axis of replicates.
+    keys, values: the root key and the traced numbers of a run, or mapped over a leading axis of replicates, as the
+    `layout` says. Call it where that is `in_use`.
     """
     batch_size = batch_size_of(task, dataset)
     steps = steps_of(task, dataset)
@@ -81,20 +83,21 @@ def lower(task: Task, dataset: Dataset, keys: Array, values: Values, *, mapped: 
     def epoch(state, values: Values, images: Array, labels: Array):
         now = task.with_values(values)
         step = make_train_step(now.model, now.optimizer(steps), now.loss, now.prepare)
-        return make_epoch(step, batch_size)(state, images, labels)
+        return make_epoch(step, batch_size, layout.divided)(state, images, labels)
 
     def evaluate(variables, values: Values, images: Array, labels: Array):
         now = task.with_values(values)
-        return make_evaluate(now.model, now.loss, now.preprocess, EVALUATION_BATCH)(variables, images, labels)
+        shared = dict(divided=layout.divided, multiple_of=layout.batch)
+        run = make_evaluate(now.model, now.loss, now.preprocess, EVALUATION_BATCH, **shared)
+        return run(variables, images, labels)
 
-    if mapped:
-        init = jax.vmap(init)
-        epoch, evaluate = (jax.vmap(f, in_axes=(0, 0, None, None)) for f in (epoch, evaluate))
-    state, evaluate = jax.eval_shape(init, keys, values), jax.jit(evaluate)
-    training, validation, test = dataset.on_device
+    init = layout.vmap(init)
+    epoch, evaluate = (layout.vmap(f, shared=2) for f in (epoch, evaluate))
+    state, evaluate = jax.eval_shape(init, keys, values), layout.jit(evaluate, own=2, shared=2)
+    training, validation, test = dataset.arrays
     return Programs(
-        init=jax.jit(init).lower(keys, values),
-        epoch=jax.jit(epoch, donate_argnums=0).lower(state, values, *training),
+        init=layout.jit(init, own=2).lower(keys, values),
+        epoch=layout.jit(epoch, own=2, shared=2, donate_argnums=0).lower(state, values, *training),
         validate=evaluate.lower(state.variables, values, *validation),
         test=evaluate.lower(state.variables, values, *test),
     )

@@ -52,8 +52,8 @@ class FakeTrainer:
 
     made: list
 
-    def __init__(self, config, dataset):
-        self.config, self.dataset, self.runs = config, dataset, []
+    def __init__(self, config, dataset, mesh=None):
+        self.config, self.dataset, self.mesh, self.runs = config, dataset, mesh, []
         self.made.append(self)
 
     def identity(self, config):
@@ -106,7 +106,7 @@ def trained(patch, args):
     ((run,), (report,)) = trainer.runs, written
     assert report.parent == run["directory"]
     return {**run, "rate": trainer.config.optim.learning_rate, "epochs": trainer.config.train.epochs,
-            "limit": trainer.config.data.limit}  # fmt: skip
+            "limit": trainer.config.data.limit, "devices": trainer.mesh.batch}  # fmt: skip
 
 
 def ablated(patch, args):
@@ -144,6 +144,8 @@ def ablated(patch, args):
         "epochs": sorted({config.train.epochs for config, _, _ in runs}),
         **{name: only(str(settings[name]) for _, settings, _ in runs) if runs else None
            for name in ("vmapped", "chunk", "workers", "traced")},
+        "devices": only((settings["mesh"].batch, settings["mesh"].replicates) for _, settings, _ in runs)
+                   if runs else None,
     }  # fmt: skip
 
 
