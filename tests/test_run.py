@@ -16,7 +16,7 @@ from convnet.config import DataConfig, OptimConfig, TrainConfig
 from convnet.record import parameter_hash
 from convnet.run import Trainer
 from convnet.settings import to_dict
-from convnet.train import EpochRecord, NonFiniteLoss, programs
+from convnet.train import EpochRecord, Layout, NonFiniteLoss, programs
 from convnet.train.programs import compiler_options
 from tests.tiny_runs import (  # noqa: F401
     BASE,
@@ -176,7 +176,7 @@ def test_batch_sizes(asked, used):
     config = replace(BASE, train=TrainConfig(epochs=3, batch_size=asked))
     trainer = Trainer(config, tiny_dataset(), compiled=False)
     assert programs.steps_of(trainer.task, trainer.dataset) == 3 * (22 // used)
-    lowered = programs.lower(trainer.task, trainer.dataset, *trainer.inputs([config]), mapped=False)
+    lowered = programs.lower(trainer.task, trainer.dataset, *trainer.inputs([config]), Layout())
     _, infos = lowered.epoch.out_info
     assert infos["loss"].shape == (22 // used,)
 

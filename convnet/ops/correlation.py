@@ -77,8 +77,8 @@ def _division(left: tuple[int, int], right: tuple[int, int]) -> Division:
         return *(a[:1] if paired else ()), *(own.get(axis) for axis in range(4))
 
     sliding = (-4, -3) if left[0] == N else (-3, -2)  # beside images a kernel, or, for dL/dw, images
-    sums = left[0] != N  # over images, of which both operands are
-    return Division(result, together=((-3, -2), sliding), images=(True, sums, not sums))
+    images = (True, False) if left[0] == N else ()
+    return Division(result, together=((-3, -2), sliding), images=images)
 
 
 def _map(name: str, reference: Callable, left: tuple[int, int], right: tuple[int, int]) -> Primitive:

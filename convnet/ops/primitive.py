@@ -53,8 +53,7 @@ class Division:
     """For each operand, the axes that windows slide along, counted from the last: they are put together first. XLA can
     divide them, but not rightly in every case."""
     images: tuple[bool, ...] = ()
-    """For each operand and, last, the result: whether it is one of images, [N, …]. A result that is none is a sum over
-    them."""
+    """For each operand, whether it is one of images, [N, …], as the result is; () where the result is none."""
 
 
 def explicit_mesh(args) -> AbstractMesh | None:
@@ -82,8 +81,9 @@ def among_devices(f: Callable, division: Division, *, paired: bool = False, **se
     """`f` of the images that each device has, where the mesh in use (`jax.set_mesh`) has an axis called BATCH.
 
     XLA could divide the work by itself, but would send images about: formulations work in chunks of the batch, and it
-    would divide the chunks. It is left to do so inside a `jax.shard_map` over another axis, as of one within another
-    JAX cannot compile what is differentiated. paired: of R pairs, [R, N, …].
+    would divide the chunks. Gradients in what the devices share are summed up where JAX transposes the division, so a
+    map whose result is none of images needs none. XLA is left to it inside a `jax.shard_map` over another axis: of one
+    within another JAX cannot compile the derivative. paired: of R pairs, [R, N, …].
     """
 
     def call(*args):
@@ -94,16 +94,11 @@ def among_devices(f: Callable, division: Division, *, paired: bool = False, **se
         even = bool(lengths) and all(isinstance(n, int) and n % devices == 0 for n in lengths)
         if devices == 1 or mesh.manual_axes or not even:
             return f(*args)
-        *operands, result = (_images_spec(of_images, paired) for of_images in division.images)
-        add = partial(jax.lax.psum, axis_name=BATCH) if result == PartitionSpec() else lambda y: y
-        one = jax.shard_map(lambda *a: add(f(*a)), in_specs=tuple(operands), out_specs=result, axis_names={BATCH})
-        return one(*args)
+        part = PartitionSpec(*[None] * paired, BATCH)
+        specs = tuple(part if of_images else PartitionSpec() for of_images in division.images)
+        return jax.shard_map(f, in_specs=specs, out_specs=part, axis_names={BATCH})(*args)
 
     return call
-
-
-def _images_spec(of_images: bool, paired: bool) -> PartitionSpec:
-    return PartitionSpec(*[None] * paired, BATCH) if of_images else PartitionSpec()
 
 
 def _put_together(x: Array, axes: tuple[int, ...]) -> Array:
@@ -230,4 +225,4 @@ def each_image(operands: int = 1) -> Division:
     def result(x: tuple, *_, **__) -> tuple:
         return x[0], None, None, x[3]
 
-    return Division(result, together=operands * ((-3, -2),), images=(operands + 1) * (True,))
+    return Division(result, together=operands * ((-3, -2),), images=operands * (True,))
