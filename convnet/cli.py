@@ -14,6 +14,7 @@ import tyro
 from jax.errors import JaxRuntimeError
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from convnet import hosts
 from convnet.allocator import keep_memory
 from convnet.config import RunConfig
 from convnet.journal import Stopped
@@ -47,11 +48,13 @@ def run_command(
     except (ValueError, OSError, OverflowError, MemoryError, JaxRuntimeError) as error:
         if os.environ.get("CONVNET_TRACEBACK") or not (message := _message(error)):
             raise
-        print(f"error: {message}", file=sys.stderr)
+        if hosts.speaks(error):
+            print(f"error: {message}", file=sys.stderr)
         return 2
     except Stopped as stopped:
         hint = f"{going_on} goes on from there" if stopped.saved else f"{going_on} begins it anew"
-        print(f"\n{stopped}{f'; {hint}' if going_on else ''}", file=sys.stderr)
+        if hosts.speaks(stopped):
+            print(f"\n{stopped}{f'; {hint}' if going_on else ''}", file=sys.stderr)
         return 128 + (stopped.signal or signal.SIGINT)
     except KeyboardInterrupt:
         hint = f"; {going_on} goes on from what is saved" if going_on else ""

@@ -80,13 +80,20 @@ def decisive() -> dict[str, Any]:
     """What HOW has of the environment."""
     on_cpu = jax.default_backend() == "cpu"
     return {
-        "python": platform.python_version(),
-        "packages": _packages(on_cpu),
         "device": _device(),
         "runtime": jax.devices()[0].client.platform_version,
         "processor": _processor() if on_cpu else None,
         "devices": jax.device_count(),
         "threads": threads() if on_cpu else None,
+        **versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """What of it does not depend on the machine."""
+    return {
+        "python": platform.python_version(),
+        "packages": _packages(jax.default_backend() == "cpu"),
         "jax": _settings(),
         "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
         "code": _own_code(),

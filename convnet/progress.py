@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from typing import Any, TextIO
 
+SILENT = "CONVNET_SILENT"
+"""The environment variable that, set to anything, keeps progress from being shown."""
 EVERY, AT_LEAST = 30.0, 5.0
 """Seconds between two lines: after `EVERY` there is one, and from `AT_LEAST` on where a further tenth is done."""
 
@@ -18,6 +21,8 @@ def progress(total: int, unit: str, *, file: TextIO | None = None) -> Any:
     A terminal gets tqdm's bar; anything else `Lines`, which no carriage return floods.
     """
     file = sys.stderr if file is None else file
+    if os.environ.get(SILENT):
+        return Lines(total, unit, open(os.devnull, "w", encoding="utf-8"))
     if not file.isatty():
         return Lines(total, unit, file)
     from tqdm import tqdm

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet import data, initializers, models, train
+from convnet import data, hosts, initializers, models, train
 from convnet.allocator import give_back_memory
 from convnet.config import ALL_DEVICES, MeshConfig, RunConfig
 from convnet.data import Dataset
+from convnet.identity import versions
 from convnet.journal import Journal, check_same_run, is_finished
 from convnet.ops import OpSet
 from convnet.result import DamagedResult, RunResult, conclude, load_result
 from convnet.settings import differences, require, to_dict
+from convnet.shared_journal import SharedJournal
 from convnet.signals import StopRequest, stop_requests
 from convnet.task import Facts, Task, make_task
 from convnet.train.programs import batch_size_of, init_of, steps_of
@@ -177,15 +180,18 @@ class Trainer:
         if directory is None:
             return self._fit(config, on_epoch)
         directory = Path(directory)
-        if resume and (result := self._finished(config, directory, accept_changes)) is not None:
+        hosts.agree(self.common(config))
+        finished = partial(self._finished, config, directory, accept_changes)
+        if resume and (result := hosts.shared(finished)) is not None:
             for record in result.records:
                 on_epoch(record)
             return result
         options = dict(resume=resume, accept_changes=accept_changes, every_epoch=every_epoch)
         listening = nullcontext(stop) if stop is not None else stop_requests()
-        with listening as stop, self.journal(directory, config, stop=stop, **options) as journal:
+        opened = lambda stop: self.journal(directory, config, stop=stop, **options)  # noqa: E731
+        with listening as stop, SharedJournal(opened, stop) as journal:
             result = self._fit(config, on_epoch, journal)
-            conclude(journal, result)
+            journal.write(partial(conclude, result=result))
         return result
 
     def _finished(self, config: RunConfig, directory: Path, accept_changes: bool) -> RunResult | None:
@@ -221,6 +227,16 @@ class Trainer:
             "mesh": self.layout(replicates).description,
         }
 
+    def common(self, config: RunConfig) -> dict[str, Any]:
+        """What has to be the same in all processes that compute a run of `config` together."""
+        return {
+            "config": to_dict(config),
+            "data": self.dataset.description if hosts.several() else None,
+            "computes": self.task.computes(),
+            "mesh": self.layout().description,
+            **versions(),
+        }
+
     def journal(self, directory: Path, config: RunConfig, *, replicates: int = 0, **options: Any) -> Journal:
         """A run's records in `directory`. replicates: how many are trained in one program with it; 0: none."""
         facts = {
@@ -231,7 +247,7 @@ class Trainer:
         }
         return Journal(directory, self.identity(config, replicates), facts=facts, **options)
 
-    def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: Journal | None = None) -> RunResult:
+    def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: SharedJournal | None = None) -> RunResult:
         programs, (training, validation, test) = self.programs(), self.placed()
 
         def epoch(state):
@@ -255,6 +271,8 @@ class Trainer:
 
     def result(self, config: RunConfig, records, variables, best_epoch: int, info, logits) -> RunResult:
         """What a run came to. info, logits: of the test images, with `variables`."""
+        if hosts.several():  # what lies on all their devices, all would have to compute with
+            variables = jax.tree.map(np.asarray, variables)
         return RunResult(
             config=config,
             records=tuple(records),

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from convnet import data
+from convnet import data, hosts
 from convnet.ablation.family import Family
 from convnet.cli import run_command, run_config
 from convnet.config import MeshConfig, RunConfig, RunMesh
@@ -76,17 +76,27 @@ def train(settings: Train) -> int:
     """
     config = settings.trained
     out = settings.out or Path("runs", "train", content_hash(config))
-    _check_directory(out, settings.resume)
     if settings.resume:
         take_threads(out)
-    dataset = data.load(config.data.name, limit=config.data.limit)
-    trainer = Trainer(config, dataset, mesh=MeshConfig(batch=settings.mesh.batch))
+    hosts.shared(lambda: _check_directory(out, settings.resume))
+    dataset = hosts.everywhere(lambda: data.load(config.data.name, limit=config.data.limit))
+    mesh = MeshConfig(batch=settings.mesh.batch)
+    trainer = hosts.everywhere(lambda: Trainer(config, dataset, mesh=mesh, compiled=False))
+    hosts.agree(trainer.common(config))
+    trainer.programs()
     try:
         with progress(config.train.epochs, "epoch") as bar:
             result = _train(trainer, out, settings, bar)
     except NonFiniteLoss as diverged:
-        print(f"diverged: {diverged}", file=sys.stderr)
+        if hosts.is_first():
+            print(f"diverged: {diverged}", file=sys.stderr)
         return 1
+    return report(result, trainer, out) if hosts.is_first() else 0
+
+
+def report(result: RunResult, trainer: Trainer, out: Path) -> int:
+    """Write report.html and print what the run came to: 0, or 1 where a part of the report could not be made."""
+    config, dataset = trainer.config, trainer.dataset
     target = RECIPES[config.data.name].target if config.data.name in RECIPES else None
     family = Family.of(config.model.name, trainer, (Family.Run(config.seed, result),), target)
     title = f"One run of {config.model.name} on {dataset.name}"

@@ -11,16 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     ("settings", "allocator", "progress", "signals", "threads"),
+    ("launch",),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
     ("architectures",),
     ("config",),
     ("recipes",),
-    ("gradcheck", "models", "data", "optim", "identity"),
+    ("gradcheck", "models", "data", "optim", "identity", "hosts"),
     ("task",),
     ("train", "record"),
     ("journal",),
-    ("result",),
+    ("shared_journal", "result"),
     ("run", "trained"),
     ("ablation", "analysis", "cli"),
     ("report",),

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from convnet.settings import describe_differences
+from convnet.train.sharding import put
 from convnet.train.state import TrainState
 
 
@@ -43,7 +44,7 @@ def from_host(arrays: dict[str, np.ndarray], template: TrainState, path: Path) -
     def place(name, leaf):
         array = arrays[name]
         value = jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
-        return jax.device_put(value, leaf.sharding)
+        return put(value, leaf.sharding)
 
     leaves = [place(name, leaf) for name, leaf in wanted.items()]
     tree = jax.tree.unflatten(jax.tree.structure(like), leaves)

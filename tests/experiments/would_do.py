@@ -52,12 +52,18 @@ class FakeTrainer:
 
     made: list
 
-    def __init__(self, config, dataset, mesh=None):
+    def __init__(self, config, dataset, mesh=None, compiled=True):
         self.config, self.dataset, self.mesh, self.runs = config, dataset, mesh, []
         self.made.append(self)
 
     def identity(self, config):
         return {}
+
+    def common(self, config):
+        return {}
+
+    def programs(self):
+        pass
 
     def run(self, seed=None, on_epoch=None, **options):
         self.runs.append({"seed": seed, **options})

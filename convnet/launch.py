@@ -1,0 +1,187 @@
+"""Let several processes compute one run: on this machine, on several, or under Slurm.
+
+    python -m convnet.launch --processes 2 experiments/train.py --out runs/x            two here
+    python -m convnet.launch --coordinator host1:1234 --processes 2 --process 0 experiments/train.py …    the first of two
+    srun --ntasks=2 python -m convnet.launch experiments/train.py …                     as many as Slurm starts
+
+Every process is given the same command, a file or a module of Python's, with the same arguments. The first one writes
+the run's records and prints; all see the same run or none begins. Where one process dies, the others end within the
+time that --patience says, and the command with --resume goes on, with as many processes as it is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from convnet.progress import SILENT
+from convnet.threads import VARIABLES, processors
+
+JOB = "CONVNET_JOB"
+"""Holds, for a process that was started here, which one it is: JSON."""
+LOCAL = "127.0.0.1"
+
+
+def parser() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(
+        prog="python -m convnet.launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    own.add_argument("--processes", type=int, metavar="N", help="how many compute the run together")
+    own.add_argument("--process", type=int, metavar="I", help="which one this is, 0 … N − 1; without it all start here")
+    own.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is; a port that is free there")
+    own.add_argument("--patience", type=int, default=30, metavar="SECONDS",
+                     help="wait so long for the others to come, and for a sign of life (default: %(default)s)")  # fmt: skip
+    own.add_argument("command", nargs=argparse.REMAINDER, help="FILE.py or MODULE, and its arguments")
+    return own
+
+
+def jobs_of(settings: argparse.Namespace, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What each process that is to be started here is told: the arguments of `jax.distributed.initialize`.
+
+    Raises ValueError for arguments that do not fit each other, a port that is taken, and where there is no coordinator.
+    """
+    patience, n, own = settings.patience, settings.processes, settings.process
+    if not settings.command:
+        raise ValueError("command is missing: expected a file or a module of Python's, and its arguments")
+    if patience < 1:
+        raise ValueError(f"--patience is {patience}: expected 1 second or more")
+    times = {"initialization_timeout": patience, "heartbeat_timeout_seconds": patience}
+    if n is None and own is None and settings.coordinator is None:
+        if "SLURM_PROCID" not in environ:
+            raise ValueError("--processes is missing: expected how many are to compute, as no Slurm says so")
+        return [times]
+    if n is None or n < 1:
+        raise ValueError(f"--processes is {n}: expected 1 or more")
+    if (own is None) != (settings.coordinator is None):
+        raise ValueError("--process and --coordinator belong together: expected both, or neither to start all here")
+    if own is None:
+        there = {"coordinator_address": f"{LOCAL}:{free_port()}", "num_processes": n, **times}
+        return [{**there, "process_id": i, "local_device_ids": [i]} for i in range(n)]
+    if not 0 <= own < n:
+        raise ValueError(f"--process is {own}: expected 0 to {n - 1}")
+    reach(settings.coordinator, patience, first=own == 0)
+    return [{"coordinator_address": settings.coordinator, "num_processes": n, "process_id": own, **times}]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCAL, 0))
+        return probe.getsockname()[1]
+
+
+def reach(coordinator: str, patience: float, *, first: bool) -> None:
+    """Nothing, or ValueError: on the first process for a port that is taken, on others where nobody listens there."""
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ValueError(f"--coordinator is {coordinator!r}: expected HOST:PORT")
+    if first:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", int(port)))
+            except OSError as error:
+                raise ValueError(
+                    f"--coordinator is {coordinator!r}: port {port} cannot be had ({error.strerror})"
+                ) from None
+        return
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.2)
+    raise ValueError(f"--coordinator is {coordinator!r}: nobody there within {patience} s (--patience)")
+
+
+def start(jobs: Sequence[Mapping[str, Any]], command: Sequence[str]) -> list[subprocess.Popen]:
+    """A process for each job; several share this machine's processors."""
+    share = max(processors() // len(jobs), 1)
+    started = []
+    for job in jobs:
+        environ = {**os.environ, JOB: json.dumps(job)}
+        if len(jobs) > 1 and not any(environ.get(name) for name in VARIABLES):
+            environ[VARIABLES[0]] = str(share)
+        started.append(subprocess.Popen([sys.executable, "-m", "convnet.launch", *command], env=environ))
+    return started
+
+
+def watch(children: Sequence[subprocess.Popen], grace: float) -> int:
+    """Until all have ended: the code of the first that failed, 1 where a signal ended it; 0 where none did.
+
+    The others get so many seconds to notice by themselves. Signals to stop are handed on.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(
+            number, lambda number, _: [child.send_signal(number) for child in children if child.poll() is None]
+        )
+    failed, since = None, 0.0
+    while any(child.poll() is None for child in children):
+        codes = [child.returncode for child in children]
+        if failed is None and (bad := [i for i, code in enumerate(codes) if code]):
+            failed, since = bad[0], time.monotonic()
+        if failed is not None and time.monotonic() - since > grace:
+            for child in children:
+                child.kill()
+        time.sleep(0.05)
+    codes = [child.returncode for child in children]
+    if failed is None and any(codes):
+        failed = next(i for i, code in enumerate(codes) if code)
+    if failed is None:
+        return 0
+    if (code := codes[failed]) > 0:
+        return code
+    name = signal.Signals(-code).name
+    told = "as another process of the run died" if -code == signal.SIGABRT else f"by {name}"
+    print(f"the run ended: process {failed} was ended {told}; --resume goes on from what is saved", file=sys.stderr)
+    return 1
+
+
+def join(job: Mapping[str, Any]) -> None:
+    """Meet the other processes. Only the first one prints."""
+    import jax
+
+    # Who waits at the end for one that died waits no longer than anybody would.
+    jax.distributed.initialize(**job, shutdown_timeout_seconds=job["heartbeat_timeout_seconds"])
+    if jax.process_index() > 0:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open to the end)
+        os.environ[SILENT] = "1"
+
+
+def run(command: Sequence[str]) -> None:
+    """The command, as Python would run it."""
+    target, sys.argv = command[0], list(command)
+    if Path(target).is_file():
+        sys.path.insert(0, str(Path(target).resolve().parent))
+        runpy.run_path(target, run_name="__main__")
+    else:
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    args = sys.argv[1:] if args is None else args
+    if JOB in os.environ:
+        job = json.loads(os.environ.pop(JOB))
+        join(job)
+        run(args)
+        return 0
+    settings = parser().parse_args(args)
+    try:
+        jobs = jobs_of(settings, os.environ)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return watch(start(jobs, settings.command), settings.patience)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
