@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
@@ -13,10 +12,10 @@ from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
-from convnet.data.folder import UnreadableImages, from_folder
+from convnet.data.folder import from_folder
 from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
-from convnet.data.splits import subset
+from convnet.data.stored import StoredImages, UnreadableImages
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
 from convnet.settings import suggestion
 
@@ -25,6 +24,7 @@ __all__ = [
     "Dataset",
     "DatasetNotPrepared",
     "Split",
+    "StoredImages",
     "UnreadableImages",
     "augment",
     "batched_map",
@@ -51,12 +51,16 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "mnist": load_mnist,
     "cifar10": load_cifar10,
 }
+STORED = ("mnist", "cifar10")
+"""Those whose images may stay in their files."""
 
 
-def load(name: str, *, limit: int | None = None, cache_dir: Path | None = None) -> Dataset:
+def load(name: str, *, limit: int | None = None, stored: bool = False, cache_dir: Path | None = None) -> Dataset:
     """The dataset called `name`, one of DATASETS.
 
     limit: keep only so many training examples, a fixed subset stratified by class; validation and test stay whole.
+    stored: leave the images in their files, and read each when it is asked for; the same data. The digits, which come
+    with scikit-learn, are in memory all the same.
     cache_dir: where decoded arrays are kept; by default CONVNET_CACHE_DIR, else the user's cache directory.
 
     Raises ValueError for an unknown name or a limit out of range, DatasetNotPrepared (a ValueError) where a dataset's
@@ -64,11 +68,5 @@ def load(name: str, *, limit: int | None = None, cache_dir: Path | None = None) 
     """
     if name not in DATASETS:
         raise ValueError(f"data.name is {name!r}: {suggestion(name, DATASETS)}")
-    dataset = DATASETS[name](cache_dir=cache_dir)
-    if limit is None:
-        return dataset
-    try:
-        chosen = subset(dataset.train.labels, limit)
-    except ValueError as error:
-        raise ValueError(f"limit {limit} does not suit {name}: {error}") from error
-    return replace(dataset, train=dataset.train.take(chosen))
+    options = {"stored": True} if stored and name in STORED else {}
+    return DATASETS[name](cache_dir=cache_dir, **options).limited(limit)

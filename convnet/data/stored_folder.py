@@ -1,0 +1,149 @@
+"""A folder of images that stay in their files: what is known of it without holding it, and kept for the next time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from convnet.data import cache
+from convnet.data.dataset import Dataset, Split
+from convnet.data.decoding import ImageFiles, header, pixels
+from convnet.data.stored import StoredImages, UnreadableImages
+from convnet.progress import progress
+from convnet.threads import processors
+
+Files = list[tuple[Path, str]]
+"""(file, class) of each image, in order."""
+ADVICE = "skip_unreadable leaves them out"
+_UNREADABLE = (0, 0, 0)
+
+
+class StoredFolder:
+    """The files of each split in `root`, of the classes `names`. size: (H, W) or None; channels: 1, 3 or None."""
+
+    def __init__(
+        self,
+        root: Path,
+        files: dict[str, Files],
+        names: Sequence[str],
+        size: tuple[int, int] | None,
+        channels: int | None,
+    ):
+        self.root, self.files, self.names, self.size, self.channels = root, files, names, size, channels
+        self.paths = [path for part in files.values() for path, _ in part]
+
+    def dataset(
+        self, made: Callable[[dict[str, Split]], Dataset], skip: bool, settings: Sequence
+    ) -> tuple[Dataset, dict[str, str]]:
+        """The dataset that is `made` of the splits, and why files were left out.
+
+        skip: whether those that cannot be read are to be left out; else UnreadableImages lists them. settings: whatever
+        else decides which files are read, for the key under which what was found is kept.
+        """
+        found: dict[str, Dataset] = {}
+
+        def look() -> cache.Arrays:
+            headers = self._headers()
+            found["dataset"], failures = self._passed(made, skip, headers)
+            relative = {self._name(Path(path)): why for path, why in failures.items()}
+            return {"headers": headers, "failures": np.frombuffer(json.dumps(relative).encode(), np.uint8)}
+
+        files = ImageFiles(self.root, list(map(self._name, self.paths)), self.size, channels=3)
+        sizes = list(map(len, self.files.values()))
+        key = sha256(repr((files.fingerprint, self.channels, sizes, skip, *settings)).encode()).hexdigest()[:32]
+        kept = cache.load_or_build(f"folder-{key}", look)
+        failures = {str(self.root / name): why for name, why in json.loads(kept["failures"].tobytes()).items()}
+        return found.get("dataset") or made(self._splits(kept["headers"], failures)), failures
+
+    def _passed(self, made, skip: bool, headers: np.ndarray) -> tuple[Dataset, dict[str, str]]:
+        """The dataset of all files that can be read, which has read them all, and why the others cannot be."""
+        failures = self._unreadable(headers)
+        while True:
+            before, problem = failures, None
+            try:
+                dataset = made(self._splits(headers, failures))
+                _ = dataset.digest
+            except UnreadableImages as error:
+                found = failures | error.failures
+                failures = {str(path): found[str(path)] for path in self.paths if str(path) in found}
+            except ValueError as error:
+                problem = error
+            if failures and not skip:  # also rather than a problem that follows from them
+                raise UnreadableImages(failures, ADVICE)
+            if problem is not None:
+                raise problem
+            if failures is before:
+                return dataset, failures
+
+    def _headers(self) -> np.ndarray:
+        """[files, 3] int32: height, width, whether grey; zeros for what is no image."""
+
+        def look(path: Path) -> tuple[int, int, int]:
+            try:
+                return header(path)
+            except Exception:  # of Pillow's formats each raises its own
+                return _UNREADABLE
+
+        with progress(len(self.paths), "file") as bar, ThreadPoolExecutor(processors()) as pool:
+            bar.set_postfix_str("looking at what images there are, once")
+            found = []
+            for one in pool.map(look, self.paths):
+                found.append(one)
+                bar.update()
+        return np.array(found, np.int32).reshape(-1, 3)
+
+    def _unreadable(self, headers: np.ndarray) -> dict[str, str]:
+        failures = {}
+        for at in np.flatnonzero(headers[:, 0] == 0):
+            try:
+                header(self.paths[at])
+            except Exception as error:
+                failures[str(self.paths[at])] = str(error)
+        return failures
+
+    def _splits(self, headers: np.ndarray, left_out: Iterable[str]) -> dict[str, Split]:
+        """Of the files but for those left out."""
+        left_out, start, parts = set(left_out), 0, {}
+        for name, files in self.files.items():
+            known = [(*file, told) for file, told in zip(files, headers[start:], strict=False)]
+            parts[name] = [one for one in known if str(one[0]) not in left_out]
+            start += len(files)
+        grey = all(told[2] for part in parts.values() for *_, told in part)
+        channels = self.channels or (1 if grey else 3)
+        return {name: self._split(part, channels) for name, part in parts.items()}
+
+    def _split(self, files: Sequence[tuple[Path, str, np.ndarray]], channels: int) -> Split:
+        shape = self.size
+        if shape is None:
+            one_size([(int(told[0]), int(told[1])) for *_, told in files])
+            shape = _shape(*files[0])
+        source = ImageFiles(self.root, [self._name(path) for path, *_ in files], self.size, channels)
+        labels = [self.names.index(label) for _, label, _ in files]
+        return Split(StoredImages(source, (*shape, channels)), np.array(labels))
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.root))
+
+
+def _shape(path: Path, label: str, told: np.ndarray) -> tuple[int, int]:
+    """Height and width of the image, as EXIF behind the pixels may have turned it, too; as told where it is torn."""
+    del label
+    try:
+        return pixels(path, None).shape[:2]
+    except Exception:
+        return int(told[0]), int(told[1])
+
+
+def one_size(sizes: Iterable[tuple[int, int]]) -> None:
+    """Raises ValueError for images (height, width) of several sizes, and for none."""
+    shapes = sorted(set(sizes))
+    if len(shapes) > 1:
+        told = " and ".join(f"{height}×{width}" for height, width in shapes[:2])
+        raise ValueError(f"images have sizes of {told} pixels: expected one, or size= to cut them to")
+    if not shapes:
+        raise ValueError("a split holds no image that can be read")
