@@ -153,10 +153,10 @@ class StoredImages:
     def _indices(self, key: Any) -> np.ndarray:
         if isinstance(key, slice):
             return np.arange(len(self))[key]
-        key = np.asarray(key)
+        axes, key = isinstance(key, tuple), np.asarray(key)
         if key.dtype == bool and key.shape == (len(self),):
             return np.flatnonzero(key)
-        if key.ndim != 1 or (key.dtype.kind not in "iu" and key.size):
+        if axes or key.ndim != 1 or (key.dtype.kind not in "iu" and key.size):
             raise TypeError(
                 "stored images are indexed by an int, a slice, or an array [n] of ints or [N] of booleans: "
                 "np.asarray(images) reads all of them into memory"
