@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,11 +17,17 @@ from convnet.data import cache
 from convnet.data.stored import StoredImages, UnreadableImages, chunks, is_stored
 from convnet.progress import progress
 
-if TYPE_CHECKING:
-    from convnet.data.dataset import Split
-
 _LAYOUT = 1  # to be raised when the same images give other measures
 _COUNTED = 2**18  # pixels at a time: NumPy makes each an int64 to count it
+
+
+class Split(Protocol):
+    """What is measured of a `convnet.data.Split`."""
+
+    images: np.ndarray | StoredImages
+    labels: np.ndarray
+
+    def __len__(self) -> int: ...
 
 
 class Measures(NamedTuple):
