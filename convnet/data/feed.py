@@ -21,7 +21,7 @@ READING = ("grain>=0.2.12",)
 """The extra `stream` of setup.cfg, spelled out: that works from a checkout and from a wheel alike."""
 AHEAD = 2
 """Windows that are read before they are asked for."""
-_PIECE = 32  # images that a thread reads at a time, at most: few enough to share a window out, many enough to be cheap
+_PIECE = 256  # images that a thread reads at a time, at most: few enough to share a window out, many enough to be cheap
 
 
 class StreamingNotInstalled(ValueError):

@@ -22,6 +22,8 @@ CHUNK = 2**26
 """Bytes of images that a pass over all of them holds at a time; at least one image."""
 FEW = 16
 """So many images are read faster without a pool of threads."""
+MANY = 256
+"""So many at most are read together by a thread."""
 TOLD = 10
 """Images that an error lists."""
 
@@ -47,6 +49,7 @@ class ImageSource(Protocol):
 
     fingerprint: str that is equal only for equal images, found without reading them; what was measured of the images is
         then kept from one process to the next. None, or none at all: it is not.
+    __getitems__(list of i): several images at once, where that is faster; the same as one by one.
     describe(i): the name of image i in errors, such as its file's.
     """
 
@@ -112,22 +115,24 @@ class StoredImages:
         rows = self.rows[_in_range(indices, len(self))]
         images = np.empty((len(rows), *self.shape[1:]), np.uint8)
 
-        def fetch(part: range) -> None:
-            for at in part:
+        def fetch(start: int) -> None:
+            part = slice(start, start + step)
+            for at, image in enumerate(self._together(rows[part]), start):
                 try:
-                    images[at] = self._image(int(rows[at]))
+                    images[at] = self._image(int(rows[at])) if image is None else self._checked(image, int(rows[at]))
                 except UnreadableImages as error:
                     if failures is None:
                         raise
                     images[at], _ = 0, failures.update(error.failures)
 
         threads = processors() if threads is None else threads
+        step = min(max(len(rows) // (8 * threads), 1), MANY)
+        starts = range(0, len(rows), step)
         if threads == 1 or len(rows) <= FEW:
-            fetch(range(len(rows)))
+            list(map(fetch, starts))
         else:
-            step = max(len(rows) // (8 * threads), 1)
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(fetch, [range(s, min(s + step, len(rows))) for s in range(0, len(rows), step)]))
+                list(pool.map(fetch, starts))
         return images
 
     @property
@@ -139,16 +144,34 @@ class StoredImages:
         text = f"{of_source} {self.shape} ".encode()
         return hashlib.sha256(text + np.ascontiguousarray(self.rows, "<i8").tobytes()).hexdigest()
 
-    def _image(self, row: int) -> np.ndarray:
-        """Of the source's row. Raises UnreadableImages for whatever the source raises, and for another shape."""
+    def _together(self, rows: np.ndarray) -> Sequence[np.ndarray | None]:
+        """Of the source's rows, where it gives several at once; None for what is to be read by itself."""
+        several = getattr(self.source, "__getitems__", None)
+        if several is None:
+            return [None] * len(rows)
         try:
-            image = np.asarray(self.source[row])
-            if image.shape != self.shape[1:] or image.dtype != np.uint8:
-                raise ValueError(f"expected uint8 {self.shape[1:]}, got {image.dtype} {image.shape}")
+            return several(rows.tolist())
+        except Exception:  # one by one, then, which tells of which
+            return [None] * len(rows)
+
+    def _image(self, row: int) -> np.ndarray:
+        """Of the source's row. Raises UnreadableImages for whatever the source raises, and as `_checked` does."""
+        try:
+            image = self.source[row]
         except Exception as error:  # each source, and each of Pillow's decoders, has its own
-            describe = getattr(self.source, "describe", "image {}".format)
-            raise UnreadableImages({describe(row): str(error) or type(error).__name__}) from error
+            raise UnreadableImages({self._described(row): str(error) or type(error).__name__}) from error
+        return self._checked(image, row)
+
+    def _checked(self, image: Any, row: int) -> np.ndarray:
+        """Raises UnreadableImages for another shape or dtype."""
+        image = np.asarray(image)
+        if image.shape != self.shape[1:] or image.dtype != np.uint8:
+            told = f"expected uint8 {self.shape[1:]}, got {image.dtype} {image.shape}"
+            raise UnreadableImages({self._described(row): told})
         return image
+
+    def _described(self, row: int) -> str:
+        return getattr(self.source, "describe", "image {}".format)(row)
 
     def _indices(self, key: Any) -> np.ndarray:
         if isinstance(key, slice):

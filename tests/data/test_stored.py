@@ -78,6 +78,32 @@ def test_only_what_is_asked_for_is_read(array):
     np.testing.assert_array_equal(np.asarray(chosen), array[[3, 3]])
 
 
+class Several(Source):
+    """Gives several at once, but none together with image 7."""
+
+    def __getitems__(self, rows):
+        if 7 in rows:
+            raise OSError("torn")
+        self.read += rows
+        return [self.array[i] for i in rows]
+
+    def __getitem__(self, i):
+        assert i in range(len(self))
+        return self.array[i]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sources_may_give_several_at_once(array, threads):
+    source = Several(array)
+    images = StoredImages(source, SHAPE)
+    rows = np.random.default_rng(0).integers(8, 30, 200)
+    np.testing.assert_array_equal(images.read(rows, threads=threads), array[rows])
+    assert sorted(source.read) == sorted(rows.tolist())
+    np.testing.assert_array_equal(images.read(np.arange(30), threads=threads), array)
+    with pytest.raises(UnreadableImages, match=r"image 3: expected uint8 \(4, 5, 1\), got uint8 \(4, 5, 3\)"):
+        StoredImages(source, (4, 5, 1)).read(np.array([3]), threads=threads)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 7, None])
 def test_the_order_does_not_depend_on_threads(images, array, threads):
     rows = np.random.default_rng(0).integers(0, 30, 200)
