@@ -2,6 +2,7 @@
 
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn --resume
+    python experiments/train.py --data.folder pictures --data.size 64          a folder with a subfolder per class
     python experiments/train.py --quick                                        two epochs: does everything run?
 
 Settings that are given neither here nor in a file (--config) are those of the comparison's recipe
@@ -78,7 +79,7 @@ def train(settings: Train) -> int:
     _check_directory(out, settings.resume)
     if settings.resume:
         take_threads(out)
-    dataset = data.load(config.data.name, limit=config.data.limit)
+    dataset = data.from_config(config.data)
     trainer = Trainer(config, dataset)
     try:
         with progress(config.train.epochs, "epoch") as bar:

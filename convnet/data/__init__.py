@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from convnet.config import DataConfig
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
@@ -17,7 +18,7 @@ from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
 from convnet.data.stored import StoredImages, UnreadableImages
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
-from convnet.settings import suggestion
+from convnet.settings import require, suggestion
 
 __all__ = [
     "DATASETS",
@@ -35,6 +36,7 @@ __all__ = [
     "epoch_order",
     "flip",
     "from_arrays",
+    "from_config",
     "from_folder",
     "load",
     "mixed_sizes",
@@ -70,3 +72,20 @@ def load(name: str, *, limit: int | None = None, stored: bool = False, cache_dir
         raise ValueError(f"data.name is {name!r}: {suggestion(name, DATASETS)}")
     options = {"stored": True} if stored and name in STORED else {}
     return DATASETS[name](cache_dir=cache_dir, **options).limited(limit)
+
+
+def from_config(config: DataConfig, *, stored: bool = False) -> Dataset:
+    """The data that `config` names, or those of its folder. stored: leave the images in their files, as `load` does.
+
+    Raises what `load` and `from_folder` raise, DatasetNotPrepared where there is no such folder, and ValueError for
+    settings of folders without one.
+    """
+    if config.folder is None:
+        for name in ("size", "skip_unreadable"):
+            value = getattr(config, name)
+            require(not value, f"data.{name}", value, "nothing where data.folder is not given")
+        return load(config.name, limit=config.limit, stored=stored)
+    if not Path(config.folder).is_dir():
+        raise DatasetNotPrepared(f"data.folder is {config.folder!r}: expected a directory")
+    dataset = from_folder(config.folder, size=config.size, skip_unreadable=config.skip_unreadable, stored=stored)
+    return dataset.limited(None if config.limit is None else min(config.limit, len(dataset.train)))
