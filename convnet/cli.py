@@ -73,8 +73,8 @@ def parse_command(
 
 
 def run_config(args: Sequence[str], usual: Callable[[str | None, str | None], RunConfig]) -> RunConfig:
-    """The config that the rest of `args` is to change: the one that is `usual` for a data set, or a folder, and a model,
-    by their names if any are given, with the settings of the file that --config names.
+    """The config that the rest of `args` is to change: the one that is `usual` for a data set, or a folder, and a
+    model, by their names if any are given, with the settings of the file that --config names.
 
     A model has settings of its own, so they are known only with its name.
 
