@@ -60,7 +60,7 @@ def test_refused_in_a_line(pets, tmp_path, capsys):
 
 def test_a_run_on_a_folder_goes_where_the_folder_goes(pets, tmp_path, capsys):
     out, moved = tmp_path / "run", tmp_path / "new" / "pets"
-    command = [*SHORT, "--out", str(out)]
+    command = [*SHORT, "--out", str(out), "--every-epoch"]
     assert train.main(["--data.folder", str(pets), *command]) == 0
     before = read_manifest(out)
     assert before["folder"] == str(pets)
