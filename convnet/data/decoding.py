@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Sequence
@@ -23,21 +24,27 @@ class ImageFiles:
     A file that has another length or time than when this was made is not read any more: ValueError.
     """
 
-    def __init__(self, root: Path, names: Sequence[str], size: tuple[int, int] | None, channels: int):
-        self.root, self.names, self.size, self.channels = Path(root), tuple(names), size, channels
-        self.stamps = np.array([_stamp(self.root / name) for name in self.names], np.int64).reshape(-1, 2)
+    def __init__(self, root: Path, names: Sequence[str], size: tuple[int, int] | None, channels: int = 3):
+        self.root, self.names, self.size, self.channels = str(root), tuple(names), size, channels
+        self.stamps = np.array([_stamp(self.describe(i)) for i in range(len(self))], np.int64).reshape(-1, 2)
+
+    def in_channels(self, channels: int) -> ImageFiles:
+        """The same files, as they were when this was made."""
+        other = copy.copy(self)
+        other.channels = channels
+        return other
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        path = self.root / self.names[i]
+        path = self.describe(i)
         if _stamp(path) != tuple(self.stamps[i]):
             raise ValueError("it has changed since the data set was made")
         return with_channels(pixels(path, self.size), self.channels)
 
     def describe(self, i: int) -> str:
-        return str(self.root / self.names[i])
+        return os.path.join(self.root, self.names[i])
 
     @property
     def fingerprint(self) -> str:
@@ -48,12 +55,12 @@ class ImageFiles:
         return hashlib.sha256(text + np.ascontiguousarray(self.stamps, "<i8").tobytes()).hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: str) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
 
 
-def header(path: Path) -> tuple[int, int, bool]:
+def header(path: Path | str) -> tuple[int, int, bool]:
     """Height and width, turned as EXIF says, and whether it is grey, without decoding the image.
 
     Raises what Pillow raises for a file that is no image.
@@ -67,7 +74,7 @@ def header(path: Path) -> tuple[int, int, bool]:
         return height, width, opened.mode in GREY
 
 
-def pixels(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+def pixels(path: Path | str, size: tuple[int, int] | None) -> np.ndarray:
     """The image, uint8 [H, W, 1 or 3], upright and laid over white, resized until it covers `size` (H, W) and cut to
     its centre. Raises ValueError for pixels of unknown range, and what Pillow raises."""
     from PIL import Image, ImageOps

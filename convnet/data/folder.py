@@ -126,7 +126,8 @@ def _decoded(
 def _split(images: Sequence[tuple[np.ndarray, str]], names: Sequence[str], channels: int) -> Split:
     arrays = [with_channels(image, channels) for image, _ in images]
     one_size([array.shape[:2] for array in arrays])
-    return Split(np.stack(arrays), np.array([names.index(label) for _, label in images]))
+    numbers = {name: number for number, name in enumerate(names)}
+    return Split(np.stack(arrays), np.array([numbers[label] for _, label in images]))
 
 
 def _dataset(name: str, splits: dict[str, Split], names: tuple[str, ...], fractions: dict) -> Dataset:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -34,8 +35,13 @@ class StoredFolder:
         size: tuple[int, int] | None,
         channels: int | None,
     ):
-        self.root, self.files, self.names, self.size, self.channels = root, files, names, size, channels
-        self.paths = [path for part in files.values() for path, _ in part]
+        self.size, self.channels = size, channels
+        self.parts, self.paths, numbers = {}, [], {name: number for number, name in enumerate(names)}
+        for part, found in files.items():
+            self.parts[part] = np.arange(len(found)) + len(self.paths)
+            self.paths += [str(path) for path, _ in found]
+        self.labels = np.array([numbers[label] for part in files.values() for _, label in part])
+        self.source = ImageFiles(root, [os.path.relpath(path, root) for path in self.paths], size)
 
     def dataset(
         self, made: Callable[[dict[str, Split]], Dataset], skip: bool, settings: Sequence
@@ -50,14 +56,13 @@ class StoredFolder:
         def look() -> cache.Arrays:
             headers = self._headers()
             found["dataset"], failures = self._passed(made, skip, headers)
-            relative = {self._name(Path(path)): why for path, why in failures.items()}
-            return {"headers": headers, "failures": np.frombuffer(json.dumps(relative).encode(), np.uint8)}
+            numbered = [(number, failures[path]) for number, path in enumerate(self.paths) if path in failures]
+            return {"headers": headers, "failures": np.frombuffer(json.dumps(numbered).encode(), np.uint8)}
 
-        files = ImageFiles(self.root, list(map(self._name, self.paths)), self.size, channels=3)
-        sizes = list(map(len, self.files.values()))
-        key = sha256(repr((files.fingerprint, self.channels, sizes, skip, *settings)).encode()).hexdigest()[:32]
+        sizes = list(map(len, self.parts.values()))
+        key = sha256(repr((self.source.fingerprint, self.channels, sizes, skip, *settings)).encode()).hexdigest()[:32]
         kept = cache.load_or_build(f"folder-{key}", look)
-        failures = {str(self.root / name): why for name, why in json.loads(kept["failures"].tobytes()).items()}
+        failures = {self.paths[number]: why for number, why in json.loads(kept["failures"].tobytes())}
         return found.get("dataset") or made(self._splits(kept["headers"], failures)), failures
 
     def _passed(self, made, skip: bool, headers: np.ndarray) -> tuple[Dataset, dict[str, str]]:
@@ -70,7 +75,7 @@ class StoredFolder:
                 _ = dataset.digest
             except UnreadableImages as error:
                 found = failures | error.failures
-                failures = {str(path): found[str(path)] for path in self.paths if str(path) in found}
+                failures = {path: found[path] for path in self.paths if path in found}
             except ValueError as error:
                 problem = error
             if failures and not skip:  # also rather than a problem that follows from them
@@ -83,7 +88,7 @@ class StoredFolder:
     def _headers(self) -> np.ndarray:
         """[files, 3] int32: height, width, whether grey; zeros for what is no image."""
 
-        def look(path: Path) -> tuple[int, int, int]:
+        def look(path: str) -> tuple[int, int, int]:
             try:
                 return header(path)
             except Exception:  # of Pillow's formats each raises its own
@@ -103,39 +108,30 @@ class StoredFolder:
             try:
                 header(self.paths[at])
             except Exception as error:
-                failures[str(self.paths[at])] = str(error)
+                failures[self.paths[at]] = str(error)
         return failures
 
-    def _splits(self, headers: np.ndarray, left_out: Iterable[str]) -> dict[str, Split]:
+    def _splits(self, headers: np.ndarray, left_out: Collection[str]) -> dict[str, Split]:
         """Of the files but for those left out."""
-        left_out, start, parts = set(left_out), 0, {}
-        for name, files in self.files.items():
-            known = [(*file, told) for file, told in zip(files, headers[start:], strict=False)]
-            parts[name] = [one for one in known if str(one[0]) not in left_out]
-            start += len(files)
-        grey = all(told[2] for part in parts.values() for *_, told in part)
-        channels = self.channels or (1 if grey else 3)
-        return {name: self._split(part, channels) for name, part in parts.items()}
+        kept = np.array([path not in left_out for path in self.paths])
+        channels = self.channels or (1 if headers[kept, 2].all() else 3)
+        return {name: self._split(part[kept[part]], headers, channels) for name, part in self.parts.items()}
 
-    def _split(self, files: Sequence[tuple[Path, str, np.ndarray]], channels: int) -> Split:
+    def _split(self, rows: np.ndarray, headers: np.ndarray, channels: int) -> Split:
         shape = self.size
+        if shape is None or not len(rows):
+            one_size(map(tuple, np.unique(headers[rows, :2], axis=0).tolist()))
         if shape is None:
-            one_size([(int(told[0]), int(told[1])) for *_, told in files])
-            shape = _shape(*files[0])
-        source = ImageFiles(self.root, [self._name(path) for path, *_ in files], self.size, channels)
-        labels = [self.names.index(label) for _, label, _ in files]
-        return Split(StoredImages(source, (*shape, channels)), np.array(labels))
-
-    def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.root))
+            shape = _shape(self.paths[rows[0]], headers[rows[0]])
+        images = StoredImages(self.source.in_channels(channels), (*shape, channels), rows=rows)
+        return Split(images, self.labels[rows])
 
 
-def _shape(path: Path, label: str, told: np.ndarray) -> tuple[int, int]:
+def _shape(path: str, told: np.ndarray) -> tuple[int, int]:
     """Height and width of the image, as EXIF behind the pixels may have turned it, too; as told where it is torn."""
-    del label
     try:
         return pixels(path, None).shape[:2]
-    except Exception:
+    except Exception:  # of Pillow's decoders each has its own
         return int(told[0]), int(told[1])
 
 

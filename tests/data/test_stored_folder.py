@@ -97,10 +97,19 @@ def test_one_image_of_each_class(tmp_path):
     assert [len(split) for split in dataset.splits.values()] == [3, 3, 3]
 
 
+@pytest.mark.parametrize("size", [None, 4])
+def test_a_split_of_nothing_that_can_be_read(tmp_path, size):
+    for number in range(6):
+        write(tmp_path, "train", "ab"[number % 2], f"{number}.png", pixels=colour(number))
+    write(tmp_path, "val", "a", "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"^a split holds no image that can be read$"):
+        in_both_ways(tmp_path, size=size, skip_unreadable=True)
+
+
 def test_every_file_is_decoded_once(photos, decoded):
     dataset = from_folder(photos, size=4, stored=True)
     _ = dataset.digest, dataset.mean, dataset.std
-    assert sorted(decoded) == sorted(photos.rglob("*.png"))
+    assert sorted(decoded) == sorted(map(str, photos.rglob("*.png")))
     decoded.clear()
     from_folder(photos, stored=True)
     assert len(decoded) == 20 + 1  # the first tells the size
