@@ -13,6 +13,7 @@ from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
+from convnet.data.feed import StreamingNotInstalled
 from convnet.data.folder import from_folder
 from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
@@ -26,6 +27,7 @@ __all__ = [
     "DatasetNotPrepared",
     "Split",
     "StoredImages",
+    "StreamingNotInstalled",
     "UnreadableImages",
     "augment",
     "batched_map",

@@ -10,8 +10,10 @@ from PIL import Image
 
 from convnet.cli import parse_command
 from convnet.config import DataConfig
+from convnet.data import from_config
 from convnet.recipes import usual_run
-from convnet.record import read_manifest
+from convnet.record import parameter_hash, read_manifest
+from convnet.run import Trainer
 from convnet.trained import load
 
 SHORT = ["--model.name", "linear", "--train.epochs", "2", "--data.size", "6"]
@@ -80,6 +82,12 @@ def test_a_run_on_a_folder_goes_where_the_folder_goes(pets, tmp_path, capsys):
     next(moved.rglob("*.png")).unlink()
     assert train.main(["--data.folder", str(moved), *command, "--resume"]) == 2
     assert "holds another run: data.digest" in capsys.readouterr().err
+
+
+def test_images_that_stay_in_their_files_train_to_the_same_bits(pets):
+    config = parsed("--data.folder", str(pets), *SHORT)
+    kept, whole = (Trainer(config, from_config(config.data, stored=stored)).run() for stored in (True, False))
+    assert parameter_hash(kept.variables) == parameter_hash(whole.variables)
 
 
 def test_an_ablation_on_a_folder_is_taken_up_again(pets, tmp_path, capsys):
