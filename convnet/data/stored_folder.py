@@ -36,12 +36,14 @@ class StoredFolder:
         channels: int | None,
     ):
         self.size, self.channels = size, channels
-        self.parts, self.paths, numbers = {}, [], {name: number for number, name in enumerate(names)}
-        for part, found in files.items():
-            self.parts[part] = np.arange(len(found)) + len(self.paths)
-            self.paths += [str(path) for path, _ in found]
-        self.labels = np.array([numbers[label] for part in files.values() for _, label in part])
-        self.source = ImageFiles(root, [os.path.relpath(path, root) for path in self.paths], size)
+        everything = [file for part in files.values() for file in part]
+        numbers = {name: number for number, name in enumerate(names)}
+        self.labels = np.array([numbers[label] for _, label in everything])
+        ends = np.cumsum(list(map(len, files.values())))
+        self.parts = {name: np.arange(end - len(files[name]), end) for name, end in zip(files, ends, strict=True)}
+        # Absolute: the process may be in another directory when images are read.
+        self.source = ImageFiles(root.absolute(), [os.path.relpath(path, root) for path, _ in everything], size)
+        self.paths = [self.source.describe(number) for number in range(len(everything))]
 
     def dataset(
         self, made: Callable[[dict[str, Split]], Dataset], skip: bool, settings: Sequence

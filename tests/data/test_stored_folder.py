@@ -187,6 +187,17 @@ def test_a_file_that_goes_or_changes_afterwards_is_named(photos):
         next(found)
 
 
+@pytest.mark.parametrize("place", [".", "photos/.", "../photos"])
+def test_a_relative_path_is_meant_from_where_it_was_given(photos, monkeypatch, caplog, place):
+    (photos / "cat" / "torn.png").write_bytes((photos / "cat" / "00.png").read_bytes()[:60])
+    monkeypatch.chdir(photos.parent if place.startswith("photos") else photos)
+    with pytest.raises(UnreadableImages, match=r"^1 file .*\n.*torn.png"):
+        from_folder(place, stored=True)
+    dataset = from_folder(place, stored=True, skip_unreadable=True)
+    monkeypatch.chdir(photos.parent.parent)
+    np.testing.assert_array_equal(dataset.test.images[:2], from_folder(photos, skip_unreadable=True).test.images[:2])
+
+
 def test_another_process_may_read_them(photos):
     images = from_folder(photos, stored=True).test.images
     np.testing.assert_array_equal(np.asarray(pickle.loads(pickle.dumps(images))), np.asarray(images))
