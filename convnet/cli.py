@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,7 +16,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 from convnet import hosts
 from convnet.allocator import keep_memory
-from convnet.config import RunConfig
+from convnet.config import DataConfig, RunConfig
 from convnet.journal import Stopped
 from convnet.settings import apply, from_dict, options, parse, read_file, typed
 
@@ -76,24 +76,33 @@ def parse_command(
 
 
 def run_config(args: Sequence[str], usual: Callable[[str | None, str | None], RunConfig]) -> RunConfig:
-    """The config that the rest of `args` is to change: the one that is `usual` for a data set and a model, by their
-    names if any are given, with the settings of the file that --config names.
+    """The config that the rest of `args` is to change: the one that is `usual` for a data set, or a folder, and a
+    model, by their names if any are given, with the settings of the file that --config names.
 
     A model has settings of its own, so they are known only with its name.
 
     Raises ValueError for what the file or `usual` refuses, and for a setting that the model has not.
     """
     file = read_file(Path(path)) if (path := given(args, "config")) else {}
-    sections = (file.get(section) for section in ("data", "model"))
-    stored = [section.get("name") if isinstance(section, dict) else None for section in sections]
-    data, model = (given(args, f"{name}.name") or there for name, there in zip(("data", "model"), stored, strict=True))
-    changes = {f"{section}.name": name for section, name in (("data", data), ("model", model)) if name is not None}
+    data, folder, model = (_said(args, file, path) for path in ("data.name", "data.folder", "model.name"))
+    if folder is not None:  # the data are called as it is
+        data = from_dict(DataConfig, {"folder": folder} | ({} if data is None else {"name": data})).name
+        file = file | {"data": {k: v for k, v in file.get("data", {}).items() if k not in ("name", "folder")}}
+    names = {"data.name": data, "data.folder": folder, "model.name": model}
+    changes = {path: value for path, value in names.items() if value is not None}
     config = apply(from_dict(RunConfig, file, base=apply(usual(data, model), changes)), changes)
     for arg in args:
         name = arg.partition("=")[0].replace("-", "_").removeprefix("__model.")
         if arg.startswith("--model.") and name.removeprefix("no_") not in vars(config.model):
             apply(config, {f"model.{name}": None})  # says so
     return config
+
+
+def _said(args: Sequence[str], file: Mapping[str, Any], path: str) -> Any:
+    """What the arguments say of a setting, or else the file."""
+    section, name = path.split(".")
+    there = file.get(section)
+    return given(args, path) or (there.get(name) if isinstance(there, dict) else None)
 
 
 def given(args: Sequence[str], name: str) -> str | None:

@@ -7,30 +7,49 @@ exists is known to the table that it is looked up in; everything else is refused
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from convnet.architectures import CNN, MODELS, ModelConfig
-from convnet.settings import from_dict, require, settle
+from convnet.settings import LATER, PLACE, from_dict, require, settle
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how training varies them."""
+    """Which images, and how training varies them.
+
+    `folder` becomes an absolute path, and `name` what the folder is called. Where it lies decides nothing: it is part
+    of the config's JSON, so that the images are found again, but of neither its hash nor a run's identity, which has
+    the name and the digest of the images instead. So a run on a folder that was moved can be resumed, given its place.
+    """
 
     name: str = "digits"
     """Data set: digits (embedded), mnist or cifar10 (prepared for TFDS)."""
     limit: int | None = None
-    """Train on this many examples only, the same fraction of each class."""
+    """Train on this many examples only (or all of a folder that has fewer), the same fraction of each class."""
     shift: int = 0
     """Move each training image by up to this many pixels each way."""
     flip: bool = False
     """Mirror half of the training images left to right."""
     crop: int | None = None
     """Train on random windows of this many pixels a side (evaluation takes the centre)."""
+    folder: str | None = field(default=None, metadata=PLACE)
+    """Folder of image files of your own, a subfolder per class, instead of a data set; the data get its name."""
+    size: int | None = field(default=None, metadata=LATER)
+    """Bring the folder's images to this many pixels a side: resized until they cover it, cut to the centre."""
+    skip_unreadable: bool = field(default=False, metadata=LATER)
+    """Leave out files of the folder that cannot be read, instead of listing and refusing them."""
 
     def __post_init__(self):
         settle(self, "data")
+        require(self.size is None or self.size > 0, "data.size", self.size, "a positive number of pixels")
+        if self.folder is not None:
+            place = Path(self.folder).expanduser().resolve()
+            expected = f"none beside data.folder, which names the data {place.name!r}"
+            require(self.name in (type(self).name, place.name), "data.name", self.name, expected)
+            object.__setattr__(self, "folder", str(place))
+            object.__setattr__(self, "name", place.name)
         require(self.limit is None or self.limit > 0, "data.limit", self.limit, "a positive number of examples")
         require(self.shift >= 0, "data.shift", self.shift, "pixels, 0 or more")
         require(self.crop is None or self.crop > 0, "data.crop", self.crop, "a positive number of pixels")
@@ -136,9 +155,9 @@ class RunConfig:
         require(self.seed < 2**32, "seed", self.seed, "less than 2**32")
 
 
-def recorded(values: Mapping[str, Any]) -> RunConfig:
-    """The config that a manifest holds. Older versions wrote every model's settings down for each: what a model has no
-    use for, but the CNN has, is left out.
+def recorded(values: Mapping[str, Any], folder: str | None = None) -> RunConfig:
+    """The config that a manifest holds; folder: where it says, apart from that, that the images lay. Older versions
+    wrote every model's settings down for each: what a model has no use for, but the CNN has, is left out.
 
     Raises ValueError for what is no config.
     """
@@ -148,4 +167,5 @@ def recorded(values: Mapping[str, Any]) -> RunConfig:
     if kind is not None:
         own, older = ({f.name for f in fields(cls)} for cls in (kind, CNN))
         values = {**values, "model": {key: value for key, value in model.items() if key in own or key not in older}}
-    return from_dict(RunConfig, values)
+    config = from_dict(RunConfig, values)
+    return config if folder is None else replace(config, data=replace(config.data, folder=folder))

@@ -33,7 +33,7 @@ def is_first() -> bool:
 
 
 def shared(act: Callable[[], T]) -> T:
-    """What `act` returns on the first process, which alone calls it; on the others a copy. What it raises, all raise."""
+    """What `act` returns on the first process, which alone calls it; others get a copy. What it raises, all raise."""
     if not several():
         return act()
     found, outcome = None, b""

@@ -1,8 +1,9 @@
 """Let several processes compute one run: on this machine, on several, or under Slurm.
 
-    python -m convnet.launch --processes 2 experiments/train.py --out runs/x            two here
-    python -m convnet.launch --coordinator host1:1234 --processes 2 --process 0 experiments/train.py …    the first of two
-    srun --ntasks=2 python -m convnet.launch experiments/train.py …                     as many as Slurm starts
+    python -m convnet.launch --processes 2 experiments/train.py --out runs/x      two, here
+    python -m convnet.launch --processes 2 --process 0 --coordinator host1:1234 experiments/train.py --out runs/x
+                                                                                  the first of two, on host1
+    srun --ntasks=2 python -m convnet.launch experiments/train.py --out runs/x    as many as Slurm starts
 
 Every process is given the same command, a file or a module of Python's, with the same arguments. The first one writes
 the run's records and prints; all see the same run or none begins. Where one process dies, the others end within the
@@ -40,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--processes", type=int, metavar="N", help="how many compute the run together")
     own.add_argument("--process", type=int, metavar="I", help="which one this is, 0 … N − 1; without it all start here")
     own.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is; a port that is free there")
-    own.add_argument("--patience", type=int, default=30, metavar="SECONDS",
-                     help="wait so long for the others to come, and for a sign of life (default: %(default)s)")  # fmt: skip
+    patience = "wait so long for the others to come, and for a sign of life (default: %(default)s)"
+    own.add_argument("--patience", type=int, default=30, metavar="SECONDS", help=patience)
     own.add_argument("command", nargs=argparse.REMAINDER, help="FILE.py or MODULE, and its arguments")
     return own
 

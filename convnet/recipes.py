@@ -95,7 +95,7 @@ def usual_run(data_set: str, model: str) -> RunConfig:
 def quick(config: RunConfig) -> RunConfig:
     """`config` with two epochs, and at most 2,000 training images unless it says how many: does everything run?"""
     limit = config.data.limit
-    if limit is None and config.data.name != "digits":  # of which there are fewer
+    if limit is None and (config.data.name != "digits" or config.data.folder):  # there are fewer of the digits
         limit = QUICK_LIMIT
     epochs = min(config.train.epochs, QUICK_EPOCHS)
     return replace(config, data=replace(config.data, limit=limit), train=replace(config.train, epochs=epochs))

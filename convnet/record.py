@@ -71,6 +71,10 @@ def lock(directory: Path) -> IO | None:
     return file
 
 
+WHERE = ("folder",)
+"""What a manifest says as it is now, not as it was at the run's start: where the images lie."""
+
+
 class RunDirectory:
     """`manifest.json` and `metrics.jsonl` of one run. The manifest is written at the start, completed at the end.
 
@@ -98,7 +102,7 @@ class RunDirectory:
             again = {name: self.manifest[name] for name in ("started", "command")}
             again["changed"] = other_bits(before, self.manifest)
             history = [*before.get("resumed", []), again]
-            kept = {name: before.get(name, value) for name, value in self.manifest.items()}
+            kept = {n: value if n in WHERE else before.get(n, value) for n, value in self.manifest.items()}
             self.manifest = kept | {"status": "running", "resumed": history}
         if not resume:
             self._metrics.write_bytes(b"")

@@ -82,7 +82,7 @@ class Trainer:
         if own is not None:
             if opset is not None:
                 raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
-            if changed := differences(to_dict(self.config), to_dict(self.with_data_name(own.config))):
+            if changed := differences(self.deciding(self.config), self.deciding(own.config)):
                 raise ValueError(f"task is of another config: {next(iter(changed))} differs")
             if changed := differences(asdict(facts), asdict(own.facts)):
                 raise ValueError(f"task is of other data: {next(iter(changed))} differs")
@@ -97,7 +97,13 @@ class Trainer:
 
     def with_data_name(self, config: RunConfig) -> RunConfig:
         """`config` with the name of the data that are trained on, which may be the user's own."""
-        return replace(config, data=replace(config.data, name=self.dataset.name))
+        if config.data.name == self.dataset.name:
+            return config
+        return replace(config, data=replace(config.data, name=self.dataset.name, folder=None))
+
+    def deciding(self, config: RunConfig) -> dict[str, Any]:
+        """What of `config` decides what a run is, as plain JSON values: not where its images lie."""
+        return to_dict(self.with_data_name(config), places=False)
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +214,7 @@ class Trainer:
 
     def check_shared(self, config: RunConfig) -> None:
         """ValueError for a config that these programs cannot run, naming what differs."""
-        others = differences(to_dict(self.config), to_dict(self.with_data_name(config)))
+        others = differences(self.deciding(self.config), self.deciding(config))
         if others := sorted(others.keys() - {"seed", *self.traced}):
             raise ValueError(f"{others[0]} is not as in the compiled program: expected only the seed to differ")
 
@@ -218,7 +224,7 @@ class Trainer:
         replicates: how many are trained in one program with it; 0: none.
         """
         return {
-            "config": to_dict(self.with_data_name(config)),
+            "config": self.deciding(config),
             "data": self.dataset.description,
             "computes": self.task.computes(),
             "replicates": replicates,
@@ -230,7 +236,7 @@ class Trainer:
     def common(self, config: RunConfig) -> dict[str, Any]:
         """What has to be the same in all processes that compute a run of `config` together."""
         return {
-            "config": to_dict(config),
+            "config": self.deciding(config),
             "data": self.dataset.description if hosts.several() else None,
             "computes": self.task.computes(),
             "mesh": self.layout().description,
@@ -245,6 +251,8 @@ class Trainer:
             "images": asdict(self.task.facts),
             "compile_seconds": self.compile_seconds,
         }
+        if folder := self.with_data_name(config).data.folder:
+            facts["folder"] = folder
         return Journal(directory, self.identity(config, replicates), facts=facts, **options)
 
     def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: SharedJournal | None = None) -> RunResult:
@@ -293,5 +301,5 @@ def _value(config: RunConfig, path: str) -> float:
 
 def run(config: RunConfig, **callbacks) -> RunResult:
     """Load, train, test: one run of `config`."""
-    dataset = data.load(config.data.name, limit=config.data.limit)
+    dataset = data.from_config(config.data)
     return Trainer(config, dataset).run(**callbacks)

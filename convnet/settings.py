@@ -24,6 +24,12 @@ LARGEST = 2**32
 Settings = dict[str, Any]
 """Paths such as optim.learning_rate -> values."""
 
+LATER = {"omitted at its default": True}
+"""Metadata of a field that came later than others: at its default it is no part of `to_dict`, so that configs which do
+not use it are the same values, with the same hash, as before there was such a field."""
+PLACE = LATER | {"place": True}
+"""Metadata of a field that says where something lies, not what it is: no part of `content_hash`, either."""
+
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:
     """ValueError "NAME is VALUE: expected EXPECTED" unless `condition`."""
@@ -86,9 +92,22 @@ def settle(config: Any, section: str = "") -> None:
             object.__setattr__(config, name, value)
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+def to_dict(config: Any, *, places: bool = True) -> dict[str, Any]:
+    """A config as plain JSON values. Fields of `LATER` are left out at their defaults.
+
+    places: whether with fields of `PLACE`; without them, equal for two configs of one run.
+    """
+    return json.loads(json.dumps(_plain(config, places)))
+
+
+def _plain(config: Any, places: bool) -> dict[str, Any]:
+    found = {}
+    for field in dataclasses.fields(config):
+        value, told = getattr(config, field.name), field.metadata.keys()
+        unused, place = LATER.keys() <= told and value == field.default, PLACE.keys() <= told
+        if not (unused or (place and not places)):
+            found[field.name] = _plain(value, places) if dataclasses.is_dataclass(value) else value
+    return found
 
 
 def from_dict(cls: Any, values: Mapping[str, Any], *, base: Any = None, path: str = "") -> Any:
@@ -224,8 +243,9 @@ def read_file(path: Path, name: str = "config") -> dict[str, Any]:
 
 
 def content_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that depend on every value of the config (or of its `to_dict`) and on nothing else."""
-    values = config if isinstance(config, dict) else to_dict(config)
+    """Twelve hexadecimal digits that depend on every value of the config but those of `PLACE` (or on every value of
+    plain ones, such as its `to_dict`) and on nothing else."""
+    values = config if isinstance(config, dict) else to_dict(config, places=False)
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -126,7 +126,7 @@ def load(run: Path | str, *, task: Task | None = None) -> Trained:
     manifest = read_manifest(run)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
         raise ValueError(f"run is {str(run)!r}: it has no manifest.json that can be read")
-    config = recorded(manifest["config"])
+    config = recorded(manifest["config"], manifest.get("folder"))
     if task is None:
         _check_parts(run, manifest)
         task = make_task(config, _facts(run, manifest, config))
@@ -160,7 +160,7 @@ def _facts(run: Path, manifest: Mapping[str, Any], config: RunConfig) -> Facts:
     if "images" in manifest:
         return Facts.from_dict(manifest["images"])
     if config.data.name in data.DATASETS:  # recorded before these facts were
-        return Facts.of(data.load(config.data.name, limit=config.data.limit))
+        return Facts.of(data.from_config(config.data))
     raise ValueError(
         f"run is {str(run)!r}: it does not tell how images of {config.data.name!r} were normalised, as runs of newer "
         "versions do; give the task that it was made with"

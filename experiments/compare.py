@@ -116,6 +116,8 @@ def plan_of(settings: Compare) -> Plan:
         seed = (shared | file.get(family, {})).get("seed")
         require(seed is None, f"{family}.seed", seed, "none in the config file, for --seeds says which there are")
         runs[family] = _adapt(run, settings, name)
+        folder = runs[family].data.folder
+        require(folder is None, "data.folder", folder, "none, for models are compared on data that have recipes")
     runs = {family: runs[family] for family in settings.models}
     seeds = min(settings.seeds, QUICK_SEEDS) if settings.quick else settings.seeds
     return Plan(Recipe(target=RECIPES[name].target if target is None else target, runs=runs), seeds)

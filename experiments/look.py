@@ -93,9 +93,10 @@ def look(command: Command) -> int:
 
 
 def _dataset(network: Trained) -> Dataset | None:
-    """None where it is one's own."""
-    name = network.config.data.name
-    return data.load(name, limit=network.config.data.limit) if name in data.DATASETS else None
+    """None where it is one's own, and no folder, or one that is gone."""
+    config = network.config.data
+    known = config.name in data.DATASETS if config.folder is None else Path(config.folder).is_dir()
+    return data.from_config(config) if known else None
 
 
 def _result(run: Path, network: Trained) -> RunResult | None:

@@ -58,9 +58,9 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
     status = manifest.get("status")
     if status not in ("finished", "diverged"):
         raise ValueError(f"run is {str(path)!r}: its status is {status!r}; resume it first, then reproduce it")
-    config, used = recorded(manifest["config"]), manifest.get("computes", {})
+    config, used = recorded(manifest["config"], manifest.get("folder")), manifest.get("computes", {})
     own = {
-        "the data": None if config.data.name in data.DATASETS else config.data.name,
+        "the data": None if config.data.folder or config.data.name in data.DATASETS else config.data.name,
         "the model": used.get("model") if isinstance(config.model, Own) else None,
         "the parts": ", ".join(used["own"]) if used.get("own") else None,
         "the ops": used.get("ops") if isinstance(used.get("ops"), dict) else None,
@@ -77,7 +77,7 @@ def stored_run(path: Path) -> tuple[RunConfig, dict[str, Any]]:
 def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
     """A program like that of the stored run. What was trained vmapped gets as many siblings as it had."""
     width = manifest.get("replicates", 0)
-    dataset = data.load(config.data.name, limit=config.data.limit)
+    dataset = data.from_config(config.data)
     there = {"batch": 1, "replicates": 1, **(manifest.get("mesh") or {})}
     settings = dict(traced=manifest.get("traced", ()), mesh=MeshConfig(**there))
     return Replicates(config, dataset, vmapped=bool(width), chunk=max(width // there["replicates"], 1), **settings)

@@ -2,6 +2,7 @@
 
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn
     python experiments/train.py --model.name cnn --train.epochs 40 --seed 3 --out runs/train/cnn --resume
+    python experiments/train.py --data.folder pictures --data.size 64          a folder with a subfolder per class
     python experiments/train.py --quick                                        two epochs: does everything run?
 
 Settings that are given neither here nor in a file (--config) are those of the comparison's recipe
@@ -79,7 +80,7 @@ def train(settings: Train) -> int:
     if settings.resume:
         take_threads(out)
     hosts.shared(lambda: _check_directory(out, settings.resume))
-    dataset = hosts.everywhere(lambda: data.load(config.data.name, limit=config.data.limit))
+    dataset = hosts.everywhere(lambda: data.from_config(config.data))
     mesh = MeshConfig(batch=settings.mesh.batch)
     trainer = hosts.everywhere(lambda: Trainer(config, dataset, mesh=mesh, compiled=False))
     hosts.agree(trainer.common(config))

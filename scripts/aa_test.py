@@ -48,7 +48,7 @@ class AATest:
 
 def accuracies(count: int, first_seed: int) -> np.ndarray:
     """Test accuracies of CONFIG for `count` seeds, as exact fractions: [count]."""
-    dataset = data.load(CONFIG.data.name, limit=CONFIG.data.limit)
+    dataset = data.from_config(CONFIG.data)
     trainer = Replicates(CONFIG, dataset, vmapped=False)  # several times as fast as vmapped, on CPUs
     found = []
     configs = [replace(CONFIG, seed=first_seed + i) for i in range(count)]

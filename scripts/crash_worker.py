@@ -71,7 +71,7 @@ def main(directory: str, epochs: str, kind: str = "", epoch: str = "0", fraction
     config = job(int(epochs))
     if kind:
         wound(kind, int(epoch), float(fraction))
-    trainer = Trainer(config, data.load(config.data.name, limit=config.data.limit))
+    trainer = Trainer(config, data.from_config(config.data))
     try:
         trainer.run(
             on_epoch=lambda record: print(record.epoch, flush=True),

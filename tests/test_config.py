@@ -87,6 +87,31 @@ def test_the_hash_is_pinned():
     assert content_hash(UNUSUAL) == "42c05028e352"
 
 
+def test_a_config_without_a_folder_is_what_it_was_before_there_were_folders():
+    assert list(to_dict(DataConfig())) == ["name", "limit", "shift", "flip", "crop"]
+
+
+def test_a_folder_gives_the_data_its_name_and_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(data=DataConfig(folder="pets", size=64, skip_unreadable=True))
+    assert (config.data.name, config.data.folder) == ("pets", str(tmp_path / "pets"))
+    assert from_dict(RunConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert DataConfig(name="pets", folder="pets") == DataConfig(folder="pets")
+    for name in ("mnist", "dogs"):
+        with pytest.raises(ValueError, match=rf"data.name is '{name}': expected none beside data.folder, .* 'pets'$"):
+            DataConfig(name=name, folder="pets")
+    with pytest.raises(ValueError, match=r"data\.size is 0: expected a positive number of pixels"):
+        DataConfig(folder="pets", size=0)
+
+
+def test_where_a_folder_lies_is_not_what_a_run_is(tmp_path):
+    here, there, other = (RunConfig(data=DataConfig(folder=str(tmp_path / at))) for at in ("pets", "new/pets", "dogs"))
+    assert here != there
+    assert content_hash(here) == content_hash(there) != content_hash(other)
+    assert recorded(to_dict(here, places=False), there.data.folder) == there
+    assert content_hash(RunConfig(data=dataclasses.replace(here.data, size=8))) != content_hash(here)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-HEAVY = ("flax", "tensorflow_datasets", "tensorflow", "orbax", "matplotlib", "sklearn", "optax", "tyro", "jinja2")
+HEAVY = (
+    "flax", "tensorflow_datasets", "tensorflow", "orbax", "matplotlib", "sklearn", "optax", "tyro", "jinja2", "grain",
+)  # fmt: skip
 
 
 def loaded(module: str) -> set[str]:

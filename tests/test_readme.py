@@ -20,7 +20,7 @@ def examples(text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [*examples(README), *examples(EXTENDING), *examples(SEEING)],
-                         ids=["README", "table", "flax module", "parts", "op", "data", "picture",
+                         ids=["README", "table", "flax module", "parts", "op", "data", "stored", "picture",
                               "fine-tuning", "seeing"])  # fmt: skip
 def test_example_runs_and_learns(code, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

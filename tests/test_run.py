@@ -307,10 +307,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_compiled(changes, messa
 
 def test_run_loads_what_the_config_names(monkeypatch):
     asked, seen = [], []
-    monkeypatch.setattr(run.data, "load", lambda name, limit: asked.append((name, limit)) or tiny_dataset())
+    monkeypatch.setattr(run.data, "from_config", lambda config: asked.append(config) or tiny_dataset())
     monkeypatch.setattr(run, "Trainer", lambda config, dataset: trainer())
     result = run.run(replace(BASE, data=DataConfig(name="mnist", limit=9)), on_epoch=seen.append)
-    assert asked == [("mnist", 9)]
+    assert asked == [DataConfig(name="mnist", limit=9)]
     assert list(result.records) == seen
 
 

@@ -49,6 +49,21 @@ class Drawing:
     margin: float | None = None
 
 
+@dataclass(frozen=True)
+class Paper:
+    """That had a colour only, once."""
+
+    colour: str = "white"
+    drawer: str | None = field(default=None, metadata=settings.PLACE)
+    ruled: bool = field(default=False, metadata=settings.LATER)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    paper: Paper = field(default_factory=Paper)
+    lines: int = field(default=3, metadata=settings.LATER)
+
+
 UNUSUAL = Drawing(Polygon(sides=(3, 4), colour="red", seen=False), Pen(3, (), False), "a", 0.5)
 
 
@@ -272,6 +287,25 @@ def test_the_hash_follows_every_value_and_nothing_else():
     backwards = {k: dict(reversed(v.items())) if isinstance(v, dict) else v for k, v in reversed(values.items())}
     assert content_hash(from_dict(Drawing, backwards)) == content_hash(backwards) == content_hash(UNUSUAL)
     assert content_hash({"a": 1, "b": [2.5, None]}) == "fbb68c4db7e0"  # on every platform and Python
+
+
+def test_a_field_that_came_later_changes_no_config_that_does_not_use_it():
+    assert to_dict(Sketch()) == {"paper": {"colour": "white"}}
+    assert content_hash(Sketch()) == content_hash({"paper": {"colour": "white"}})
+    assert from_dict(Sketch, {"paper": {"colour": "blue"}}) == Sketch(Paper("blue"))
+
+
+@pytest.mark.parametrize("sketch", [Sketch(Paper(ruled=True)), Sketch(lines=4), Sketch(Paper("blue", "top", True), 0)])
+def test_where_it_is_used_it_is_a_field_like_any_other(sketch):
+    assert from_dict(Sketch, json.loads(json.dumps(to_dict(sketch)))) == sketch
+    assert content_hash(sketch) != content_hash(Sketch())
+
+
+def test_a_place_is_kept_and_decides_nothing():
+    here, there = (Sketch(Paper(drawer=drawer)) for drawer in ("top", "bottom"))
+    assert to_dict(here)["paper"] == {"colour": "white", "drawer": "top"}
+    assert to_dict(here, places=False) == to_dict(there, places=False) == to_dict(Sketch())
+    assert content_hash(here) == content_hash(there) == content_hash(Sketch())
 
 
 def test_differences_are_named_with_both_values():

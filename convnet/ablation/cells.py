@@ -10,7 +10,7 @@ from typing import Any
 
 from convnet import data
 from convnet.ablation import Arm, Replicates
-from convnet.config import RunConfig
+from convnet.config import DataConfig, RunConfig
 from convnet.data import Dataset
 from convnet.identity import decisive, describe
 from convnet.record import read_manifest, read_metrics
@@ -96,7 +96,9 @@ def share(cells: Sequence[Cell], shard: tuple[int, int]) -> Sequence[Cell]:
 def read(cell: Cell) -> Done | None:
     """What `cell` left behind, None unless all of it is there: unfinished work is done again."""
     manifest = read_manifest(cell.path)
-    if manifest is None or manifest.get("status") not in DONE or manifest.get("config") != to_dict(cell.config):
+    if manifest is None or manifest.get("status") not in DONE:
+        return None
+    if manifest.get("config") != to_dict(cell.config, places=False):
         return None
     diverged = manifest["status"] == "diverged"
     try:
@@ -134,12 +136,13 @@ def _sources(done: Done) -> dict[str, Any]:
 
 
 def dataset_of(config: RunConfig) -> Dataset:
-    return _dataset(config.data.name, config.data.limit)
+    """That it trains on; arms that differ in how they vary the images share them."""
+    return _dataset(replace(config.data, shift=0, flip=False, crop=None))
 
 
 @cache
-def _dataset(name: str, limit: int | None) -> Dataset:
-    return data.load(name, limit=limit)
+def _dataset(config: DataConfig) -> Dataset:
+    return data.from_config(config)
 
 
 @dataclass(frozen=True)

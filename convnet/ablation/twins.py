@@ -29,7 +29,7 @@ def refuse_twins(arms: Sequence[tuple[str, RunConfig]]) -> None:
         key = content_hash(_essence(config))
         if key in seen:
             twin, other = seen[key]
-            path = next(iter(differences(to_dict(other), to_dict(config))), None)
+            path = next(iter(differences(*(to_dict(one, places=False) for one in (other, config)))), None)
             raise ValueError(f"arms {twin!r} and {name!r} are the same {_why(config, path)}")
         seen[key] = name, config
 
@@ -46,7 +46,8 @@ def _why(config: RunConfig, path: str | None) -> str:
 def _essence(config: RunConfig) -> dict[str, Any]:
     """What a run of `config` computes, as plain values: equal for two configs only if they are one run."""
     chain = {name: getattr(OptimConfig(), name) for name in optim.unused_settings(config.optim)}
-    return to_dict(replace(config, optim=replace(config.optim, **chain))) | {"model": _network(config.model)}
+    values = to_dict(replace(config, optim=replace(config.optim, **chain)), places=False)
+    return values | {"model": _network(config.model)}
 
 
 def _network(model: Any) -> dict[str, Any]:

@@ -30,5 +30,5 @@ def recognised_templates(variables: Any, dataset: Dataset) -> int:
 def nearest_mean_accuracy(dataset: Dataset) -> float:
     """Test accuracy of the mean images of the training classes as templates: the nearest mean, which is linear, too."""
     means = class_means(dataset.train, dataset.num_classes).reshape(dataset.num_classes, -1)
-    scores = dataset.test.images.reshape(len(dataset.test), -1) @ means.T - (means**2).sum(axis=1) / 2
+    scores = np.asarray(dataset.test.images).reshape(len(dataset.test), -1) @ means.T - (means**2).sum(axis=1) / 2
     return float((scores.argmax(axis=1) == dataset.test.labels).mean())

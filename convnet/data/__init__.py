@@ -5,26 +5,29 @@
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+from convnet.config import DataConfig
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
 from convnet.data.digits import load_digits
-from convnet.data.folder import UnreadableImages, from_folder
+from convnet.data.feed import StreamingNotInstalled
+from convnet.data.folder import from_folder
 from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
-from convnet.data.splits import subset
+from convnet.data.stored import StoredImages, UnreadableImages
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
-from convnet.settings import suggestion
+from convnet.settings import require, suggestion
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetNotPrepared",
     "Split",
+    "StoredImages",
+    "StreamingNotInstalled",
     "UnreadableImages",
     "augment",
     "batched_map",
@@ -35,6 +38,7 @@ __all__ = [
     "epoch_order",
     "flip",
     "from_arrays",
+    "from_config",
     "from_folder",
     "load",
     "mixed_sizes",
@@ -51,12 +55,16 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "mnist": load_mnist,
     "cifar10": load_cifar10,
 }
+STORED = ("mnist", "cifar10")
+"""Those whose images may stay in their files."""
 
 
-def load(name: str, *, limit: int | None = None, cache_dir: Path | None = None) -> Dataset:
+def load(name: str, *, limit: int | None = None, stored: bool = False, cache_dir: Path | None = None) -> Dataset:
     """The dataset called `name`, one of DATASETS.
 
     limit: keep only so many training examples, a fixed subset stratified by class; validation and test stay whole.
+    stored: leave the images in their files, and read each when it is asked for; the same data. The digits, which come
+    with scikit-learn, are in memory all the same.
     cache_dir: where decoded arrays are kept; by default CONVNET_CACHE_DIR, else the user's cache directory.
 
     Raises ValueError for an unknown name or a limit out of range, DatasetNotPrepared (a ValueError) where a dataset's
@@ -64,11 +72,22 @@ def load(name: str, *, limit: int | None = None, cache_dir: Path | None = None) 
     """
     if name not in DATASETS:
         raise ValueError(f"data.name is {name!r}: {suggestion(name, DATASETS)}")
-    dataset = DATASETS[name](cache_dir=cache_dir)
-    if limit is None:
-        return dataset
-    try:
-        chosen = subset(dataset.train.labels, limit)
-    except ValueError as error:
-        raise ValueError(f"limit {limit} does not suit {name}: {error}") from error
-    return replace(dataset, train=dataset.train.take(chosen))
+    options = {"stored": True} if stored and name in STORED else {}
+    return DATASETS[name](cache_dir=cache_dir, **options).limited(limit)
+
+
+def from_config(config: DataConfig, *, stored: bool = False) -> Dataset:
+    """The data that `config` names, or those of its folder. stored: leave the images in their files, as `load` does.
+
+    Raises what `load` and `from_folder` raise, DatasetNotPrepared where there is no such folder, and ValueError for
+    settings of folders without one.
+    """
+    if config.folder is None:
+        for name in ("size", "skip_unreadable"):
+            value = getattr(config, name)
+            require(not value, f"data.{name}", value, "nothing where data.folder is not given")
+        return load(config.name, limit=config.limit, stored=stored)
+    if not Path(config.folder).is_dir():
+        raise DatasetNotPrepared(f"data.folder is {config.folder!r}: expected a directory")
+    dataset = from_folder(config.folder, size=config.size, skip_unreadable=config.skip_unreadable, stored=stored)
+    return dataset.limited(None if config.limit is None else min(config.limit, len(dataset.train)))

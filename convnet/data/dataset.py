@@ -4,7 +4,6 @@ Images stay uint8 in raw pixel units; normalisation happens inside the compiled 
 training split alone, so nothing about validation or test leaks into training.
 """
 
-import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,35 +11,38 @@ from typing import Any
 
 import numpy as np
 
-from convnet.data.splits import hold_out
-
-_CHUNK = 1024  # examples per step of the pixel statistics: bounds the memory they need beside the images
+from convnet.data.measures import Measures, digest_of, histograms_of, measured, moments
+from convnet.data.splits import hold_out, subset
+from convnet.data.stored import StoredImages, is_stored
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images [N, H, W, C] uint8 and their labels [N]; any integer label dtype comes in, int32 is kept.
 
-    The arrays are its own and read-only: what becomes of the caller's changes nothing here.
+    The arrays are its own and read-only: what becomes of the caller's changes nothing here. Images may be
+    `StoredImages`, too, which are read when they are asked for; labels are in memory.
 
     Raises ValueError for another dtype or shape, for no examples, and for a label that is negative or beyond int32.
     """
 
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     labels: np.ndarray
 
     def __post_init__(self):
-        images, labels = np.asarray(self.images), np.asarray(self.labels)
+        images, labels = _array(self.images), np.asarray(self.labels)
         _check_images(images)
         _check_labels(labels, len(images))
-        object.__setattr__(self, "images", _frozen(images))
+        object.__setattr__(self, "images", images if is_stored(images) else _frozen(images))
         object.__setattr__(self, "labels", _frozen(labels.astype(np.int32, copy=False)))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, indices: np.ndarray) -> "Split":
-        """The examples at `indices`, in that order."""
+        """The examples at `indices`, in that order. Of stored images none is read."""
+        if is_stored(self.images):
+            return Split(self.images.take(indices), self.labels[indices])
         chosen = [array[indices] for array in (self.images, self.labels)]
         for array in chosen:
             array.flags.writeable = False  # new and nobody else's, or a view of ours
@@ -81,13 +83,39 @@ class Dataset:
     def splits(self) -> dict[str, Split]:
         return {name: getattr(self, name) for name in ("train", "validation", "test")}
 
+    @property
+    def stored(self) -> bool:
+        """Whether images of any split are not in memory."""
+        return any(is_stored(split.images) for split in self.splits.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Of the images of all splits, in memory or as they would be there."""
+        return sum(split.images.nbytes for split in self.splits.values())
+
     def first(self, **counts: int) -> "Dataset":
         """With only so many of the first examples of the splits that are named: `first(test=1000)`."""
         few = {name: np.arange(min(count, len(self.splits[name]))) for name, count in counts.items()}
         return replace(self, **{name: self.splits[name].take(indices) for name, indices in few.items()})
 
+    def limited(self, size: int | None) -> "Dataset":
+        """With so many training examples, a fixed subset stratified by class; None: all of them.
+
+        Raises ValueError for a size below the number of classes, or above that of the examples.
+        """
+        if size is None:
+            return self
+        try:
+            chosen = subset(self.train.labels, size)
+        except ValueError as error:
+            raise ValueError(f"limit {size} does not suit {self.name}: {error}") from error
+        return replace(self, train=self.train.take(chosen))
+
     def mapped(self, change: Callable[[Split], Split], name: str | None = None) -> "Dataset":
-        """With `change` made to each split. name: of the data that come of it; None: as before."""
+        """With `change` made to each split. name: of the data that come of it; None: as before.
+
+        Stored images are read where `change` reads them (as arithmetic does: all of them); `Split.take` does not.
+        """
         return replace(self, name=name or self.name, **{n: change(split) for n, split in self.splits.items()})
 
     @property
@@ -99,13 +127,15 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the images and labels of all splits, in their order: equal only for equal data."""
-        digest = hashlib.sha256()
-        for name, split in self.splits.items():
-            digest.update(f"{name} {split.images.shape}\n".encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels, "<i4").data)
-        return digest.hexdigest()
+        """SHA-256 over the images and labels of all splits, in their order: equal only for equal data, stored or not.
+
+        Raises UnreadableImages for stored images that cannot be read.
+        """
+        return self._measures.digest if self.stored else digest_of(self.splits)
+
+    @cached_property
+    def _measures(self) -> Measures:
+        return measured(self.splits)
 
     @property
     def num_classes(self) -> int:
@@ -129,10 +159,11 @@ class Dataset:
         return self.placed(None, jax.device_put)
 
     def placed(self, where: Hashable, place: Callable[[Any], Any]) -> tuple[tuple[Any, Any], ...]:
-        """The arrays as `place` puts them on devices: there once for each `where`, however many runs read them."""
+        """The arrays as `place` puts them on devices: there once for each `where`, however many runs read them. Stored
+        images are read into memory for it."""
         placed = self.__dict__.setdefault("_placed", {})
         if where not in placed:
-            placed[where] = tuple(place(self.arrays))
+            placed[where] = tuple(place([(np.asarray(images), labels) for images, labels in self.arrays]))
         return placed[where]
 
     @property
@@ -150,8 +181,8 @@ class Dataset:
 
     @cached_property
     def _pixel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        moments = [_moments(histogram) for histogram in _histograms(self.train.images)]
-        mean, std = np.asarray(moments, np.float32).T
+        histograms = self._measures.histograms if self.stored else histograms_of(self.train.images)
+        mean, std = np.asarray([moments(histogram) for histogram in histograms], np.float32).T
         return mean, std
 
 
@@ -169,7 +200,7 @@ def from_arrays(
 ) -> Dataset:
     """Makes a `Dataset` of own arrays, holding out stratified validation and test splits that `seed` fixes.
 
-    images: [N, H, W, C] or [N, H, W] uint8. labels: [N] of any integer dtype.
+    images: [N, H, W, C] or [N, H, W] uint8, or `StoredImages`. labels: [N] of any integer dtype.
     test_images, test_labels: an official test split, used as it is; without one, `test_fraction` of the images is held
     out for it. `validation_fraction` too is a fraction of all N images.
     class_names: by default "0", "1", … up to the largest label, each of which must then have an example.
@@ -224,8 +255,12 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _with_channels(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
+def _array(images: Any) -> np.ndarray | StoredImages:
+    return images if is_stored(images) else np.asarray(images)
+
+
+def _with_channels(images: np.ndarray | StoredImages) -> np.ndarray | StoredImages:
+    images = _array(images)
     return images[..., np.newaxis] if images.ndim == 3 else images
 
 
@@ -259,24 +294,3 @@ def _checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(class_names, str) or not class_names or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names must be a non-empty sequence of strings, got {class_names!r}")
     return tuple(class_names)
-
-
-def _histograms(images: np.ndarray) -> np.ndarray:
-    """How often each pixel value occurs in each channel: [N, H, W, C] uint8 -> [C, 256] int64."""
-    channels = images.shape[-1]
-    total = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK]
-        for channel in range(channels):
-            total[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
-    return total
-
-
-def _moments(histogram: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation, from exact integer sums (Python's, which cannot overflow)."""
-    counts = histogram.tolist()
-    n = sum(counts)
-    first = sum(value * count for value, count in enumerate(counts))
-    second = sum(value * value * count for value, count in enumerate(counts))
-    variance_times_n_squared = n * second - first * first
-    return first / n, variance_times_n_squared**0.5 / n if variance_times_n_squared else 1.0

@@ -15,7 +15,7 @@ def on_canvas(images: np.ndarray, size: int, side: int, *, told: bool = False) -
 
     told: whether another channel holds the size, as a grey of 255 · size / side.
     """
-    small = jax.image.resize(images.astype(np.float32), (len(images), size, size, images.shape[-1]), "linear")
+    small = jax.image.resize(np.asarray(images, np.float32), (len(images), size, size, images.shape[-1]), "linear")
     before, after = (side - size) // 2, (side - size + 1) // 2
     canvas = np.pad(np.clip(np.rint(small), 0, 255), ((0, 0), (before, after), (before, after), (0, 0)))
     channel = np.full_like(canvas[..., :1], 255 * size / side)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from convnet import data
-from convnet.data import Dataset, Split, dataset, from_arrays
+from convnet.data import Dataset, Split, from_arrays, stored
 
 
 def _split(rng, n=6, shape=(4, 5, 3), classes=3):
@@ -152,7 +152,7 @@ def test_mean_and_std_are_those_of_the_training_pixels_alone(splits):
 def test_mean_and_std_do_not_depend_on_the_chunk(splits, monkeypatch):
     whole = _dataset(splits)
     expected = whole.mean, whole.std
-    monkeypatch.setattr(dataset, "_CHUNK", 4)  # leaves a last chunk of 2
+    monkeypatch.setattr(stored, "CHUNK", 4 * whole.train.images[0].nbytes)  # leaves a last chunk of 2
     chunked = _dataset(splits)
     np.testing.assert_array_equal(chunked.mean, expected[0])
     np.testing.assert_array_equal(chunked.std, expected[1])

@@ -1,13 +1,14 @@
 """Folders of images as datasets: classes, splits, formats, sizes, and what is refused."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from convnet import data
-from convnet.data import UnreadableImages, from_folder
+from convnet.data import UnreadableImages
 
 
 def colour(i, shape=(6, 8)):
@@ -19,6 +20,26 @@ def write(folder, *parts, pixels=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(colour(0) if pixels is None else pixels).save(path, **options)
     return path
+
+
+def from_folder(folder, **options):
+    """In memory; and what stays in its files is the same, or refused in the same words."""
+    try:
+        dataset = data.from_folder(folder, **options)
+    except ValueError as refused:
+        with pytest.raises(type(refused), match=f"^{re.escape(str(refused))}$"):
+            data.from_folder(folder, stored=True, **options)
+        raise
+    for kept in (data.from_folder(folder, stored=True, **options) for _ in range(2)):
+        assert (kept.stored, dataset.stored) == (True, False)
+        assert kept.description == dataset.description
+        assert kept.class_names == dataset.class_names
+        for found, expected in ((kept.mean, dataset.mean), (kept.std, dataset.std)):
+            np.testing.assert_array_equal(found, expected)
+        for name, split in kept.splits.items():
+            np.testing.assert_array_equal(np.asarray(split.images), dataset.splits[name].images)
+            np.testing.assert_array_equal(split.labels, dataset.splits[name].labels)
+    return dataset
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import configparser
 import io
 import json
 import os
+import pickle
 import re
 import shlex
 import socket
@@ -150,6 +151,43 @@ def test_cache_dir_argument_is_used(prepared, tmp_path):
     tfds.load_prepared(TINY, cache_dir=tmp_path / "elsewhere")
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["tiny-1.2.3-layout1.v1.arrays"]
     assert not cache.cache_directory().exists()
+
+
+def _assert_same(kept, whole):
+    assert (kept.stored, whole.stored) == (True, False)
+    assert kept.description == whole.description
+    np.testing.assert_array_equal(kept.mean, whole.mean)
+    np.testing.assert_array_equal(kept.std, whole.std)
+    for name, split in kept.splits.items():
+        np.testing.assert_array_equal(split.labels, whole.splits[name].labels)
+        some = np.arange(0, len(split), max(len(split) // 50, 1))
+        np.testing.assert_array_equal(split.images[some], whole.splits[name].images[some])
+
+
+def test_images_that_stay_in_their_files_are_the_same(prepared):
+    kept, whole = tfds.load_prepared(TINY, stored=True), tfds.load_prepared(TINY)
+    _assert_same(kept, whole)
+    _assert_same(kept.limited(40), whole.limited(40))
+    for name, split in whole.splits.items():
+        np.testing.assert_array_equal(np.asarray(kept.splits[name].images), split.images)
+
+
+def test_the_labels_of_stored_images_are_read_once(prepared, monkeypatch):
+    first = tfds.load_prepared(TINY, stored=True)
+    monkeypatch.setattr(tfds.Records, "labels", None)
+    again = tfds.load_prepared(TINY, stored=True)
+    assert again.train.labels.tolist() == first.train.labels.tolist()
+    assert pickle.loads(pickle.dumps(again.test.images))[3].tolist() == first.test.images[3].tolist()
+
+
+def test_stored_images_need_their_files(prepared, monkeypatch, tmp_path):
+    tfds.load_prepared(TINY, stored=True)
+    (prepared / "tiny-test.array_record-00000-of-00001").unlink()
+    with pytest.raises(DatasetNotPrepared, match=r"tiny 1.2.3 in .* cannot be read"):
+        tfds.load_prepared(TINY, stored=True)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(DatasetNotPrepared, match=r"tiny 1.2.3 is not prepared in"):
+        tfds.load_prepared(TINY, stored=True)
 
 
 def _run_fresh(program):
@@ -372,6 +410,15 @@ def test_cifar10_is_cifar10(cifar10):
 def test_cifar10_statistics_are_of_its_training_split(cifar10):
     np.testing.assert_allclose(cifar10.mean, cifar10.train.images.mean(axis=(0, 1, 2), dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(cifar10.std / 255, [0.2470, 0.2435, 0.2616], atol=1e-3)
+
+
+def test_mnist_is_the_same_in_its_files(mnist):
+    _assert_same(data.load("mnist", stored=True), mnist)
+
+
+@pytest.mark.sweep
+def test_cifar10_is_the_same_in_its_files(cifar10):
+    _assert_same(data.load("cifar10", stored=True), cifar10)
 
 
 def test_no_image_of_the_training_split_is_in_validation(mnist):

@@ -103,7 +103,7 @@ def compared(patch, args):
 def trained(patch, args):
     trainers, written = [], []
     patch.setattr(train, "Trainer", type("Trainer", (FakeTrainer,), {"made": trainers}))
-    patch.setattr(train.data, "load", lambda name, limit: handmade.PETS)
+    patch.setattr(train.data, "from_config", lambda config: handmade.PETS)
     patch.setattr(train, "take_threads", lambda path: None)
     patch.setattr(train.Family, "of", lambda *given: handmade.linear_family())
     patch.setattr(train, "write_report", lambda path, *page: written.append(path) or [])
