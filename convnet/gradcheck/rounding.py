@@ -39,6 +39,9 @@ ROUNDINGS = dict(
 """Of primitives that XLA does not compute to the last digit: about how many roundings a result is off by, of itself or
 of 1 if that is larger, in float64 on a CPU beside SciPy. Every other result counts as rounded once."""
 
+RUNNING = ("cumsum", "cumprod")
+"""Primitives that round in the narrow dtype at every step, where a plain sum goes through float32."""
+
 STABLE = """
     cholesky eig eigh geqrf householder_product lu qr schur svd triangular_solve tridiagonal
 """
@@ -105,7 +108,16 @@ class _Wiggle:
             size = jnp.where(near_0, size, ROUNDINGS[name] * jnp.maximum(size, 1))
         if jnp.issubdtype(value.dtype, np.complexfloating):
             return lax.complex(self._moved(value.real, size), self._moved(value.imag, size))
+        if name in RUNNING:
+            return self._running(value, size, name, equation.params["axis"], equation.params["reverse"])
         return self._moved(value, size)
+
+    def _running(self, value, size, name: str, axis: int, reverse: bool):
+        """Of a running sum or product: what is rounded on the way is part of all that follow."""
+        wiggles = self.rng.standard_normal(np.shape(value)).astype(value.dtype)
+        if name == "cumsum":
+            return value + self.step * lax.cumsum(size * wiggles, axis, reverse)
+        return value + self.step * value * lax.cumsum(wiggles, axis, reverse)
 
     def matrix(self, value):
         """Given to an operation that is backward stable."""
