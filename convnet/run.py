@@ -27,7 +27,7 @@ from convnet.settings import differences, require, to_dict
 from convnet.shared_journal import SharedJournal
 from convnet.signals import StopRequest, stop_requests
 from convnet.task import Facts, Task, make_task
-from convnet.train.programs import batch_size_of, init_of, steps_of
+from convnet.train.programs import EVALUATION_BATCH, batch_size_of, init_of, steps_of
 
 OnEpoch = Callable[[train.EpochRecord], None]
 
@@ -113,8 +113,8 @@ class Trainer:
             start = time.perf_counter()
             with self.task.precision():
                 lowered = self._lower(replicates)
-                self._digests[replicates] = lowered.digests()
-                self._programs[replicates] = lowered.compiled()
+                self._digests[replicates] = train.digests(lowered)
+                self._programs[replicates] = train.compiled(lowered)
                 give_back_memory()
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]
@@ -123,14 +123,19 @@ class Trainer:
         """What decides what is computed, whoever wrote it: a digest of each program as it goes to the compiler."""
         if replicates not in self._digests:
             with self.task.precision():
-                self._digests[replicates] = self._lower(replicates).digests()
+                self._digests[replicates] = train.digests(self._lower(replicates))
         return self._digests[replicates]
 
     def _lower(self, replicates: int) -> train.Programs:
         keys, values = self.inputs([self.config] * max(replicates, 1), replicates)
         layout = self.layout(replicates)
+        if self.dataset.stored and replicates:
+            raise ValueError(
+                "images are not in memory, and are read for one run at a time: expected replicates on their own"
+            )
+        lower = train.lower_streamed if self.dataset.stored else train.lower
         with layout.in_use():
-            return train.lower(self.task, self.dataset, keys, values, layout)
+            return lower(self.task, self.dataset, keys, values, layout)
 
     def layout(self, replicates: int = 0) -> train.Layout:
         """How the programs for so many replicates (0: for one run) lie on the devices."""
@@ -146,6 +151,13 @@ class Trainer:
         """(images, labels) of the three splits, where the programs take them."""
         layout = self.layout(replicates)
         return self.dataset.placed(layout, layout.everywhere)
+
+    def feed(self) -> train.Feed:
+        """The data on their way into the programs of one run."""
+        if not self.dataset.stored:
+            return train.resident(self.programs(), self.placed())
+        batches = batch_size_of(self.task, self.dataset), EVALUATION_BATCH
+        return train.streamed(self.programs(), self.dataset, self.layout(), *batches)
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
@@ -256,25 +268,25 @@ class Trainer:
         return Journal(directory, self.identity(config, replicates), facts=facts, **options)
 
     def _fit(self, config: RunConfig, on_epoch: OnEpoch, journal: SharedJournal | None = None) -> RunResult:
-        programs, (training, validation, test) = self.programs(), self.placed()
+        feed = self.feed()
 
         def epoch(state):
-            return programs.epoch(state, values, *training)
+            return feed.epoch(state, values)
 
         def validate(variables):
-            info, _ = programs.validate(variables, values, *validation)
+            info, _ = feed.validate(variables, values)
             return {"loss": info["loss"], "accuracy": int(info["hits"]) / len(self.dataset.validation)}
 
         with self.task.precision():
             key, values = self.layout().place(self.inputs([config]))
-            start = programs.init(key, values)
+            start = self.programs().init(key, values)
             if journal is not None:
                 start = journal.begin(start)
                 for record in start.records if isinstance(start, train.Fit) else ():
                     on_epoch(record)
             keep = (lambda fit: None) if journal is None else journal.keep
             fit = train.fit(start, epoch, validate, config.train.epochs, on_epoch, keep)
-            info, logits = programs.test(fit.best_variables, values, *test)
+            info, logits = feed.test(fit.best_variables, values)
         return self.result(config, fit.records, fit.best_variables, fit.best_epoch, info, logits)
 
     def result(self, config: RunConfig, records, variables, best_epoch: int, info, logits) -> RunResult:

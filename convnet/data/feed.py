@@ -55,7 +55,7 @@ def windows(
     require(per_window >= 1, "per_window", per_window, "steps, 1 or more")
     require(threads is None or threads >= 1, "threads", threads, "1 or more, or None")
     require(len(labels) == len(images), "labels", len(labels), f"one for each of the {len(images)} images")
-    grain, labels = _grain(), np.asarray(labels).astype(np.int32, copy=False)
+    grain, labels = require_grain(), np.asarray(labels).astype(np.int32, copy=False)
     pieces = _Pieces(images, chosen, per_window, processors() if threads is None else threads)
     return _windows(grain, pieces, labels, chosen, per_window)
 
@@ -114,7 +114,8 @@ def _checked(order: np.ndarray, n: int) -> np.ndarray:
     return order
 
 
-def _grain() -> Any:
+def require_grain() -> Any:
+    """Grain, whose first import takes a second or two. Raises StreamingNotInstalled where it is missing."""
     try:
         import grain
     except ImportError as error:

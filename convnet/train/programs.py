@@ -9,17 +9,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from convnet import optim
 from convnet.data.batching import num_batches
 from convnet.train.epoch import make_epoch, make_evaluate
+from convnet.train.feeding import make_classify, make_score, make_window, rows_of, window_lengths
 from convnet.train.sharding import Layout
 from convnet.train.state import init_state
 from convnet.train.step import make_train_step
 
 if TYPE_CHECKING:  # a task brings models, and those Flax
-    from convnet.data import Dataset
+    from convnet.data import Dataset, Split
     from convnet.task import Task
 
 EVALUATION_BATCH = 500
@@ -48,15 +50,32 @@ class Programs(NamedTuple):
     validate: Callable
     test: Callable
 
-    def compiled(self) -> Programs:
-        options = compiler_options()
-        return Programs(*(program.compile(options) for program in self))
 
-    def digests(self) -> dict[str, str]:
-        """Of what decides what is computed, whoever wrote it: each lowered program's text, which has neither names of
-        files nor numbers of lines. SHA-256, the first 16 digits."""
-        texts = {name: program.as_text() for name, program in self._asdict().items()}
-        return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
+class StreamedPrograms(NamedTuple):
+    """The same where images are read in windows of batches. By the windows' lengths k, of which the last may differ:
+
+    epoch[k](states, values, images [k, B, …], labels [k, B]) -> (states, infos [k]);
+    classify[k, B](variables, values, images [k, B, …]) -> logits [k, B, K];
+    score["validation" or "test"](values, logits [N, K], labels [N]) -> info.
+    """
+
+    init: Callable
+    epoch: dict[int, Callable]
+    classify: dict[tuple[int, int], Callable]
+    score: dict[str, Callable]
+
+
+def compiled(lowered: Any) -> Any:
+    options = compiler_options()
+    return jax.tree.map(lambda program: program.compile(options), lowered)
+
+
+def digests(lowered: Any) -> dict[str, str]:
+    """Of what decides what is computed, whoever wrote it: each lowered program's text, which has neither names of files
+    nor numbers of lines. SHA-256, the first 16 digits."""
+    named = jax.tree_util.tree_leaves_with_path(lowered)
+    texts = {jax.tree_util.keystr(path, simple=True, separator="."): program.as_text() for path, program in named}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in texts.items()}
 
 
 def init_of(task: Task, steps: int) -> Callable:
@@ -94,13 +113,58 @@ def lower(task: Task, dataset: Dataset, keys: Array, values: Values, layout: Lay
     init = layout.vmap(init)
     epoch, evaluate = (layout.vmap(f, shared=2) for f in (epoch, evaluate))
     state, evaluate = jax.eval_shape(init, keys, values), layout.jit(evaluate, own=2, shared=2)
-    training, validation, test = dataset.arrays
+    training, validation, test = (shapes(len(split), split) for split in dataset.splits.values())
     return Programs(
         init=layout.jit(init, own=2).lower(keys, values),
         epoch=layout.jit(epoch, own=2, shared=2, donate_argnums=0).lower(state, values, *training),
         validate=evaluate.lower(state.variables, values, *validation),
         test=evaluate.lower(state.variables, values, *test),
     )
+
+
+def lower_streamed(task: Task, dataset: Dataset, key: Array, values: Values, layout: Layout) -> StreamedPrograms:
+    """As `lower`, for one run on images that are not in memory."""
+    batch, steps = batch_size_of(task, dataset), steps_of(task, dataset)
+    init = init_of(task, steps)
+
+    def window(state, values: Values, images: Array, labels: Array):
+        now = task.with_values(values)
+        step = make_train_step(now.model, now.optimizer(steps), now.loss, now.prepare)
+        return make_window(step, layout.divided)(state, images, labels)
+
+    def classify(variables, values: Values, images: Array):
+        now = task.with_values(values)
+        return make_classify(now.model, now.preprocess, layout.divided)(variables, images)
+
+    def score(values: Values, logits: Array, labels: Array):
+        return make_score(task.with_values(values).loss)(logits, labels)
+
+    state = jax.eval_shape(init, key, values)
+    run_window = layout.jit(window, own=2, windows=2, donate_argnums=0)
+    run_classify, run_score = layout.jit(classify, own=2, windows=1), layout.jit(score, own=1, shared=2)
+    lengths = window_lengths(dataset.train, num_batches(len(dataset.train), batch), batch)
+    programs = StreamedPrograms(
+        init=layout.jit(init, own=2).lower(key, values),
+        epoch={k: run_window.lower(state, values, *shapes(k, dataset.train, batch)) for k in lengths},
+        classify={},
+        score={},
+    )
+    for name in ("validation", "test"):
+        split = dataset.splits[name]
+        rows = rows_of(len(split), EVALUATION_BATCH, layout.batch)
+        for k in window_lengths(split, *rows.shape):
+            images, _ = shapes(k, split, rows.shape[1])
+            logits = jax.eval_shape(classify, state.variables, values, images)
+            programs.classify[k, rows.shape[1]] = run_classify.lower(state.variables, values, images)
+        logits = jax.ShapeDtypeStruct((len(split), logits.shape[-1]), logits.dtype)
+        programs.score[name] = run_score.lower(values, logits, shapes(len(split), split)[1])
+    return programs
+
+
+def shapes(n: int, split: Split, *batch: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    """Of images [n, …] and labels [n] of the split, or [n, B, …] and [n, B]."""
+    image = split.images.shape[1:]
+    return jax.ShapeDtypeStruct((n, *batch, *image), jnp.uint8), jax.ShapeDtypeStruct((n, *batch), jnp.int32)
 
 
 def batch_size_of(task: Task, dataset: Dataset) -> int:

@@ -17,12 +17,13 @@ import jax
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from convnet import hosts
 from convnet.config import MeshConfig
 from convnet.ops.primitive import BATCH
 from convnet.settings import require
 
 REPLICATES = "replicates"
-EVERYWHERE, EACH = PartitionSpec(), PartitionSpec(REPLICATES)
+EVERYWHERE, EACH, WINDOW = PartitionSpec(), PartitionSpec(REPLICATES), PartitionSpec(None, BATCH)
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,14 @@ class Layout:
 
         return together
 
-    def jit(self, f: Callable, *, own: int, shared: int = 0, **options: Any) -> Any:
-        """jax.jit of a function of `own` arguments that belong to the run or runs, and `shared` ones that all read."""
+    def jit(self, f: Callable, *, own: int, shared: int = 0, windows: int = 0, **options: Any) -> Any:
+        """jax.jit of a function of `own` arguments that belong to the run or runs, `shared` ones that all read, and
+        `windows` of batches, [k, B, …], of which each device has a share."""
         if self.mesh is None:
             return jax.jit(f, **options)
-        runs, all_ = NamedSharding(self.mesh, self._runs), NamedSharding(self.mesh, EVERYWHERE)
-        return jax.jit(f, in_shardings=(*[runs] * own, *[all_] * shared), out_shardings=runs, **options)
+        specs = *[self._runs] * own, *[EVERYWHERE] * shared, *[WINDOW] * windows
+        lie = tuple(NamedSharding(self.mesh, spec) for spec in specs)
+        return jax.jit(f, in_shardings=lie, out_shardings=NamedSharding(self.mesh, self._runs), **options)
 
     @property
     def _runs(self) -> PartitionSpec:
@@ -93,6 +96,18 @@ class Layout:
     def place(self, tree: Any) -> Any:
         """Arrays that belong to the run or runs, where the programs take them."""
         return tree if self.mesh is None else put(tree, NamedSharding(self.mesh, self._runs))
+
+    def share(self, batch: int) -> slice:
+        """Of `batch` examples, those that this process's devices have."""
+        own = batch * jax.local_device_count() // jax.device_count() if hosts.several() else batch
+        return slice(own * jax.process_index(), own * (jax.process_index() + 1)) if own < batch else slice(None)
+
+    def window(self, tree: Any) -> Any:
+        """Arrays [k, b, …] of this process's share of k batches, where the programs take them: [k, B, …]."""
+        if self.mesh is None:
+            return jax.device_put(tree)
+        lie = NamedSharding(self.mesh, WINDOW)
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(lie, x), tree)
 
     def everywhere(self, tree: Any) -> Any:
         """Arrays that every device is to have."""

@@ -132,6 +132,17 @@ def test_a_fourier_transform_rounds_every_entry_by_the_size_of_all(x64):
     assert (found > 1).all()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_rounded_in_a_running_sum_or_product_is_part_of_all_that_follow(reverse, x64):
+    x = np.array([3.0, -2.9, 0.5, 2.0])
+    order = slice(None, None, -1 if reverse else 1)
+    sums, products = np.cumsum(x[order])[order], np.cumprod(x[order])[order]
+    (found,) = noise(lambda x: lax.cumsum(x, 0, reverse), x)
+    np.testing.assert_allclose(found, np.sqrt(np.cumsum(sums[order] ** 2))[order], rtol=0.2)
+    (found,) = noise(lambda x: lax.cumprod(x, 0, reverse), x)
+    np.testing.assert_allclose(found, np.abs(products) * np.sqrt(np.arange(1, 5))[order], rtol=0.2)
+
+
 def test_in_few_digits_what_they_make_equal_is_a_tie(x64):
     """1 + 0.001 is 1 in bfloat16, so the first of the three wins; of wiggles any may."""
     one_hot = lambda x: (jnp.argmax(1.0 + x) == jnp.arange(3)) * 1.0  # noqa: E731
