@@ -41,6 +41,19 @@ def keep_memory() -> bool:
     return all([mallopt(parameter, value) for parameter, value in wishes])  # noqa: C419 (set all, also after a refusal)
 
 
+def free_memory() -> int | None:
+    """Bytes that are free where arrays will lie, on the first device or in the machine; None where nobody tells."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
 def give_back_memory() -> None:
     """Return to the system what is free at the moment: a compilation leaves hundreds of MiB. Only glibc can."""
     if _is_glibc():

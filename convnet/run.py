@@ -130,9 +130,7 @@ class Trainer:
         keys, values = self.inputs([self.config] * max(replicates, 1), replicates)
         layout = self.layout(replicates)
         if self.dataset.stored and replicates:
-            raise ValueError(
-                "images are not in memory, and are read for one run at a time: expected replicates on their own"
-            )
+            raise ValueError("images are not in memory, where they serve one run: expected replicates on their own")
         lower = train.lower_streamed if self.dataset.stored else train.lower
         with layout.in_use():
             return lower(self.task, self.dataset, keys, values, layout)

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -57,6 +57,9 @@ class Train:
     have other bits now."""
     accept_changes: bool = False
     """Go on although code, versions or machine are others than they were. Bits may differ, as the manifest says."""
+    feed: Literal["auto", "resident", "streamed"] = "auto"
+    """Images are in memory, on the device; or stay in their files, from where batches are read (auto: where those of a
+    folder would take more than a quarter of the memory). Results are the same, bit for bit."""
     mesh: RunMesh = field(default_factory=RunMesh)
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
@@ -80,7 +83,7 @@ def train(settings: Train) -> int:
     if settings.resume:
         take_threads(out)
     hosts.shared(lambda: _check_directory(out, settings.resume))
-    dataset = hosts.everywhere(lambda: data.from_config(config.data))
+    dataset = hosts.everywhere(lambda: data.for_training(config.data, settings.feed))
     mesh = MeshConfig(batch=settings.mesh.batch)
     trainer = hosts.everywhere(lambda: Trainer(config, dataset, mesh=mesh, compiled=False))
     hosts.agree(trainer.common(config))

@@ -7,6 +7,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from convnet.allocator import free_memory
 from convnet.config import DataConfig
 from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
@@ -37,6 +38,7 @@ __all__ = [
     "crops",
     "epoch_order",
     "flip",
+    "for_training",
     "from_arrays",
     "from_config",
     "from_folder",
@@ -74,6 +76,25 @@ def load(name: str, *, limit: int | None = None, stored: bool = False, cache_dir
         raise ValueError(f"data.name is {name!r}: {suggestion(name, DATASETS)}")
     options = {"stored": True} if stored and name in STORED else {}
     return DATASETS[name](cache_dir=cache_dir, **options).limited(limit)
+
+
+FEEDS = ("auto", "resident", "streamed")
+SHARE = 0.25
+"""Of the memory that is free, what images may take that are there all the time."""
+
+
+def for_training(config: DataConfig, feed: str = "auto") -> Dataset:
+    """The data of `config`, in memory ("resident"), or in their files, from where batches are read ("streamed").
+
+    "auto": a folder is streamed whose images would take more than a quarter of the memory that is free.
+
+    Raises ValueError for another feed, and as `from_config` does.
+    """
+    require(feed in FEEDS, "feed", feed, f"one of {', '.join(FEEDS)}")
+    if feed != "auto" or config.folder is None:
+        return from_config(config, stored=feed == "streamed")
+    dataset, free = from_config(config, stored=True), free_memory()
+    return dataset if free is not None and dataset.nbytes > SHARE * free else from_config(config)
 
 
 def from_config(config: DataConfig, *, stored: bool = False) -> Dataset:

@@ -20,6 +20,7 @@ import numpy as np
 
 _FORMAT = 1
 _MAGIC = f"convnet array cache {_FORMAT}\n".encode()
+_PART = 2**22  # bytes read at a time
 _ALIGNMENT = 64  # of every array in the file, so that the views of it are as good as arrays of their own
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,26 @@ def load_or_build(key: str, build: Callable[[], Arrays], *, cache_dir: Path | No
     except OSError as error:
         _log.warning("cannot cache arrays in %s, going on without: %s", path, error)
     return arrays
+
+
+def mapped(key: str, *, cache_dir: Path | None = None) -> tuple[Arrays, str] | None:
+    """The arrays cached under `key`, left in their file and read where they are looked at, and that file's SHA-256;
+    None where there are none, or damaged ones. The whole file is read once, to see that."""
+    try:
+        path = cache_directory(cache_dir) / f"{key}.v{_FORMAT}.arrays"
+        with open(path, "rb") as file:
+            magic, digest, header = file.readline(), file.readline(), file.readline()
+            start = file.tell()
+            found = hashlib.sha256(header)
+            while part := file.read(_PART):
+                found.update(part)
+        fields = json.loads(header)
+        whole = magic == _MAGIC and digest == found.hexdigest().encode() + b"\n" and fields["key"] == key
+    except (OSError, ValueError, KeyError):
+        return None
+    if not whole:
+        return None
+    return _views(np.memmap(path, np.uint8, "r", offset=start), fields["arrays"]), found.hexdigest()
 
 
 def write(path: Path, key: str, arrays: Arrays) -> None:

@@ -72,14 +72,16 @@ def load_cifar10(*, stored: bool = False, cache_dir: Path | None = None) -> Data
 def load_prepared(source: Source, *, stored: bool = False, cache_dir: Path | None = None) -> Dataset:
     """The official test split as test, the official train split divided into train and a fixed stratified validation.
 
-    stored: leave the images in the prepared files, which each is read from when it is asked for; the same data. Only
-    the labels are read now, and kept for the next time.
+    stored: leave the images where they are, from where each is read when it is asked for; the same data. That is the
+    cache of decoded arrays, where an earlier load left one, else the prepared files; of these, the labels are read now,
+    and kept for the next time.
 
     Raises DatasetNotPrepared if the arrays are neither cached nor can be read from TFDS_DATA_DIR.
     """
-    if stored:
-        return _stored(source, cache_dir)
     key = f"{source.name}-{source.version}-layout{_LAYOUT}"
+    if stored:
+        decoded = cache.mapped(key, cache_dir=cache_dir)
+        return _stored(source, cache_dir) if decoded is None else _decoded(source, *decoded)
     arrays = cache.load_or_build(key, lambda: _build(source), cache_dir=cache_dir)
     splits = {name: Split(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in _SPLITS}
     return Dataset(source.name, **splits, class_names=source.class_names)
@@ -107,6 +109,33 @@ def _read_split(records: Records, bar) -> Split:
         for i, example in enumerate(examples, start):
             images[i], labels[i] = example["image"], example["label"]
     return Split(images, labels)
+
+
+def _decoded(source: Source, arrays: cache.Arrays, digest: str) -> Dataset:
+    """The same splits, whose images stay in the cache's file."""
+
+    def split(name: str) -> Split:
+        images = Decoded(arrays[f"{name}_images"], f"{digest} {name}")
+        return Split(StoredImages(images, images.pixels.shape[1:]), np.array(arrays[f"{name}_labels"]))
+
+    return Dataset(source.name, **{name: split(name) for name in _SPLITS}, class_names=source.class_names)
+
+
+class Decoded:
+    """Images [N, H, W, C] of a file that is mapped into memory, a source of `StoredImages`."""
+
+    def __init__(self, pixels: np.ndarray, fingerprint: str):
+        self.pixels, self.fingerprint = pixels, fingerprint
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return np.array(self.pixels[i])
+
+    def __getitems__(self, rows: Sequence[int]) -> np.ndarray:
+        """Several at once: [n, H, W, C]."""
+        return self.pixels[np.asarray(rows)]
 
 
 def _stored(source: Source, cache_dir: Path | None) -> Dataset:

@@ -57,7 +57,7 @@ def steps_at_once(steps: int, batch_bytes: int) -> int:
     most = max(WINDOW // max(batch_bytes, 1), 3)
     if steps <= most:
         return steps
-    return next(k for k in range(most, 1, -1) if steps % k != 1)
+    return next(k for k in (*range(most, 1, -1), *range(most + 1, steps + 1)) if steps % k != 1)
 
 
 def window_of(split: Split, steps: int, batch: int) -> int:

@@ -87,6 +87,7 @@ OPTIONS = {
     (trained, "out"): (["--out", "mine"], {"directory": Path("mine")}),
     (trained, "resume"): (["--resume"], {"resume": True}),
     (trained, "accept_changes"): (["--accept-changes"], {"accept_changes": True}),
+    (trained, "feed"): (["--feed", "streamed"], {"feed": "streamed"}),
     (trained, "mesh.batch"): (["--mesh.batch", "1"], {"devices": 1}),
     (trained, "every_epoch"): (["--every-epoch"], {"every_epoch": True}),
     (trained, "quick"): (["--quick"], {"epochs": 2}),

@@ -103,7 +103,8 @@ def compared(patch, args):
 def trained(patch, args):
     trainers, written = [], []
     patch.setattr(train, "Trainer", type("Trainer", (FakeTrainer,), {"made": trainers}))
-    patch.setattr(train.data, "from_config", lambda config: handmade.PETS)
+    fed = []
+    patch.setattr(train.data, "for_training", lambda config, feed: fed.append(feed) or handmade.PETS)
     patch.setattr(train, "take_threads", lambda path: None)
     patch.setattr(train.Family, "of", lambda *given: handmade.linear_family())
     patch.setattr(train, "write_report", lambda path, *page: written.append(path) or [])
@@ -112,7 +113,7 @@ def trained(patch, args):
     ((run,), (report,)) = trainer.runs, written
     assert report.parent == run["directory"]
     return {**run, "rate": trainer.config.optim.learning_rate, "epochs": trainer.config.train.epochs,
-            "limit": trainer.config.data.limit, "devices": trainer.mesh.batch}  # fmt: skip
+            "limit": trainer.config.data.limit, "devices": trainer.mesh.batch, "feed": only(fed)}  # fmt: skip
 
 
 def ablated(patch, args):
