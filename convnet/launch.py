@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from convnet.progress import SILENT
+from convnet.signals import HEARD, StopRequest
 from convnet.threads import VARIABLES, processors
 
 JOB = "CONVNET_JOB"
@@ -119,31 +120,40 @@ def start(jobs: Sequence[Mapping[str, Any]], command: Sequence[str]) -> list[sub
 def watch(children: Sequence[subprocess.Popen], grace: float) -> int:
     """Until all have ended: the code of the first that failed, 1 where a signal ended it; 0 where none did.
 
-    The others get so many seconds to notice by themselves. Signals to stop are handed on.
+    The others get so many seconds to notice by themselves. A signal to stop is handed on; a second one ends them.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(
-            number, lambda number, _: [child.send_signal(number) for child in children if child.poll() is None]
-        )
-    failed, since = None, 0.0
+    stop, failed, since = StopRequest(), None, 0.0
+
+    def heard(number: int, _: Any) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.kill() if stop else child.send_signal(number)
+        stop.ask(number)
+
+    for number in HEARD:
+        signal.signal(number, heard)
     while any(child.poll() is None for child in children):
-        codes = [child.returncode for child in children]
-        if failed is None and (bad := [i for i, code in enumerate(codes) if code]):
-            failed, since = bad[0], time.monotonic()
+        if failed is None and (failed := _first_failed(children)) is not None:
+            since = time.monotonic()
         if failed is not None and time.monotonic() - since > grace:
             for child in children:
                 child.kill()
         time.sleep(0.05)
-    codes = [child.returncode for child in children]
-    if failed is None and any(codes):
-        failed = next(i for i, code in enumerate(codes) if code)
-    if failed is None:
-        return 0
-    if (code := codes[failed]) > 0:
+    failed = _first_failed(children) if failed is None else failed
+    return 0 if failed is None else _told(failed, children[failed].returncode)
+
+
+def _first_failed(children: Sequence[subprocess.Popen]) -> int | None:
+    return next((i for i, child in enumerate(children) if child.poll()), None)
+
+
+def _told(process: int, code: int) -> int:
+    """The exit code for that of a process; why it ended, where a signal ended it, is printed."""
+    if code > 0:
         return code
     name = signal.Signals(-code).name
-    told = "as another process of the run died" if -code == signal.SIGABRT else f"by {name}"
-    print(f"the run ended: process {failed} was ended {told}; --resume goes on from what is saved", file=sys.stderr)
+    why = "as another process of the run died" if -code == signal.SIGABRT else f"by {name}"
+    print(f"the run ended: process {process} was ended {why}; --resume goes on from what is saved", file=sys.stderr)
     return 1
 
 
@@ -151,6 +161,7 @@ def join(job: Mapping[str, Any]) -> None:
     """Meet the other processes. Only the first one prints."""
     import jax
 
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which is ours
     # Who waits at the end for one that died waits no longer than anybody would.
     jax.distributed.initialize(**job, shutdown_timeout_seconds=job["heartbeat_timeout_seconds"])
     if jax.process_index() > 0:

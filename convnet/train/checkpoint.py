@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from convnet.settings import content_hash, describe_differences
@@ -173,7 +174,13 @@ class Checkpoints:
 
     @cached_property
     def checkpointer(self):
-        return self._orbax.Checkpointer(self._orbax.PyTreeCheckpointHandler())
+        # Of several processes one writes alone: it waits for no other, as Orbax otherwise has it.
+        own = jax.process_index()
+        alone = self._orbax.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"alone{own}"
+        )
+        handler = self._orbax.PyTreeCheckpointHandler(multiprocessing_options=alone)
+        return self._orbax.Checkpointer(handler, multiprocessing_options=alone)
 
     def write(self, arrays: dict[str, np.ndarray], facts: dict[str, Any], start: float) -> None:
         path = self.directory / f"{facts['epoch']:08d}"
