@@ -33,6 +33,9 @@ from convnet.threads import VARIABLES, processors
 JOB = "CONVNET_JOB"
 """Holds, for a process that was started here, which one it is: JSON."""
 LOCAL = "127.0.0.1"
+GRACE = 15
+"""Seconds that the others of this machine have to end by themselves where one has ended: it is known here at once, while
+they wait for its sign of life."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--process", type=int, metavar="I", help="which one this is, 0 … N − 1; without it all start here")
     own.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is; a port that is free there")
     patience = "wait so long for the others to come, and for a sign of life (default: %(default)s)"
-    own.add_argument("--patience", type=int, default=30, metavar="SECONDS", help=patience)
+    own.add_argument("--patience", type=int, default=60, metavar="SECONDS", help=patience)
     own.add_argument("command", nargs=argparse.REMAINDER, help="FILE.py or MODULE, and its arguments")
     return own
 
@@ -162,11 +165,15 @@ def join(job: Mapping[str, Any]) -> None:
     import jax
 
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which is ours
+    # What libraries below Python tell goes to standard error, and leaves standard output to the command.
+    own = os.dup(1)
+    os.dup2(2, 1)
     # Who waits at the end for one that died waits no longer than anybody would.
     jax.distributed.initialize(**job, shutdown_timeout_seconds=job["heartbeat_timeout_seconds"])
     if jax.process_index() > 0:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open to the end)
+        own = os.open(os.devnull, os.O_WRONLY)
         os.environ[SILENT] = "1"
+    sys.stdout = open(own, "w", encoding="utf-8", errors="replace", buffering=1)  # noqa: SIM115 (open to the end)
 
 
 def run(command: Sequence[str]) -> None:
@@ -192,7 +199,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return watch(start(jobs, settings.command), settings.patience)
+    return watch(start(jobs, settings.command), min(settings.patience, GRACE))
 
 
 if __name__ == "__main__":

@@ -48,11 +48,11 @@ def train(directory, epochs=3, **options):
 
 
 def long(directory):
-    train(directory, epochs=60, resume=True)
+    train(directory, epochs=20, resume=True)
 
 
 def resumed_elsewhere(directory):
-    train(directory, epochs=60, resume=True, accept_changes=True)
+    train(directory, epochs=20, resume=True, accept_changes=True)
 
 
 def other_seeds(directory):

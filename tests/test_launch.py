@@ -17,7 +17,7 @@ from convnet.record import read_manifest, read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = ROOT / "tests" / "several_processes.py"
-PATIENCE = 20
+PATIENCE = 60
 SECONDS = 240
 """Nothing here takes so long, however busy the machine."""
 
@@ -80,15 +80,15 @@ def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, tmp_path):
     (tmp_path / "whole").mkdir()
     _, whole, _ = launch(tmp_path / "whole", "long")
     running = start(tmp_path, "long", "--processes", "2")
-    wait_for_epoch(tmp_path, 5)
+    wait_for_epoch(tmp_path, 3)
     os.kill(int((tmp_path / f"pid-{victim}").read_text()), signal.SIGKILL)
     died = time.monotonic()
     code, _, told = ended(running)
-    assert time.monotonic() - died < 3 * PATIENCE
+    assert time.monotonic() - died < 2 * PATIENCE
     assert code == 1
     assert told[-1].startswith("the run ended: process ")
     assert told[-1].endswith("--resume goes on from what is saved")
-    assert 5 <= len(read_metrics(tmp_path / "run")) < 60
+    assert 3 <= len(read_metrics(tmp_path / "run")) < 20
     code, lines, _ = launch(tmp_path, "long")
     assert code == 0
     assert lines == whole  # every figure and the hash
@@ -148,7 +148,7 @@ def settings(*args):
         (["--processes", "2", "--coordinator", "a:1", "train.py"], r"^--process and --coordinator belong together"),
         (["--process", "0", "--coordinator", "a:1", "train.py"], r"^--processes is None: expected 1 or more"),
         (["--processes", "2", "--process", "2", "--coordinator", "a:1", "x"], r"^--process is 2: expected 0 to 1"),
-        (["--processes", "2", "--process", "1", "--coordinator", "a", "x"], r"^--coordinator is 'a': expected HOST:PORT"),
+        (["--processes", "2", "--process", "1", "--coordinator", "a", "x"], r"^--coordinator is 'a': expected HOST"),
         (["--processes", "2", "--patience", "0", "x"], r"^--patience is 0: expected 1 second or more"),
     ],
 )  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_port_that_is_taken_and_a_coordinator_that_is_not_there():
 
 def test_what_slurm_started_finds_its_place_by_itself():
     assert jobs_of(settings("train.py", "--epochs", "3"), {"SLURM_PROCID": "1"}) == [
-        {"initialization_timeout": 30, "heartbeat_timeout_seconds": 30}
+        {"initialization_timeout": 60, "heartbeat_timeout_seconds": 60}
     ]
 
 
