@@ -44,13 +44,14 @@ SelectTypeParameters=CR_CPU
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
-SchedulerParameters=sched_min_interval=100000
+SchedulerParameters=sched_interval=1,bf_interval=1
+FirstJobId={first}
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=5
 MailProg=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=test Nodes={host} Default=YES MaxTime=10 State=UP
+PartitionName=test Nodes={host} Default=YES State=UP
 """
 
 
@@ -99,6 +100,14 @@ class Slurm:
             time.sleep(0.1)
         return state
 
+    def end_jobs(self):
+        """None is left running; their processes are no children of the daemons."""
+        self.call("scancel", f"--user={getuser()}")
+        end = time.monotonic() + PATIENCE
+        while self.call("squeue", "--noheader"):
+            assert time.monotonic() < end, self.told()
+            time.sleep(0.1)
+
     def told(self):
         """The ends of the daemons' logs."""
         return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-2000:]}" for log in self.folder.glob("*.log"))
@@ -111,6 +120,7 @@ def slurm(folder: Path):
     ports = free_ports(2)
     host = socket.gethostname().partition(".")[0]
     names = dict(host=host, user=getuser(), folder=folder, controller=ports[0], daemon=ports[1])
+    names["first"] = 1 + secrets.randbelow(60_000)  # jobs have ports by their numbers, and other tests may run here
     (folder / "slurm.conf").write_text(CONF.format(**names))
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={'disabled' if version() >= 24 else 'cgroup/v1'}\n")
     for name in ("state", "spool"):
@@ -132,7 +142,10 @@ def slurm(folder: Path):
             if command[0] == "munged":
                 until(lambda: (folder / "munge.socket").exists(), here)
         until(lambda: here.call("sinfo", "--noheader", "--format=%T") == "idle", here)
-        yield here
+        try:
+            yield here
+        finally:
+            here.end_jobs()
     finally:
         for daemon in reversed(running):
             daemon.terminate()
