@@ -65,7 +65,7 @@ def jobs_of(settings: argparse.Namespace, environ: Mapping[str, str]) -> list[di
     times = {"initialization_timeout": patience, "heartbeat_timeout_seconds": patience}
     if n is None and own is None and settings.coordinator is None:
         if not by_srun(settings, environ):
-            raise ValueError("--processes is missing: expected how many are to compute, as no srun says so")
+            raise ValueError("--processes is missing: expected how many are to compute, as no Slurm says so")
         return [{**task_of(environ), **times}]
     if n is None or n < 1:
         raise ValueError(f"--processes is {n}: expected 1 or more")
