@@ -100,13 +100,14 @@ class Slurm:
             time.sleep(0.1)
         return state
 
+    def wait_idle(self):
+        """Until nothing of any job is left on the node."""
+        until(lambda: self.call("sinfo", "--noheader", "--format=%T") == "idle", self)
+
     def end_jobs(self):
         """None is left running; their processes are no children of the daemons."""
         self.call("scancel", f"--user={getuser()}")
-        end = time.monotonic() + PATIENCE
-        while self.call("squeue", "--noheader"):
-            assert time.monotonic() < end, self.told()
-            time.sleep(0.1)
+        self.wait_idle()
 
     def told(self):
         """The ends of the daemons' logs."""
@@ -141,7 +142,7 @@ def slurm(folder: Path):
                 running.append(subprocess.Popen(command, env=here.environ, stdout=out, stderr=out, cwd=folder))
             if command[0] == "munged":
                 until(lambda: (folder / "munge.socket").exists(), here)
-        until(lambda: here.call("sinfo", "--noheader", "--format=%T") == "idle", here)
+        here.wait_idle()
         try:
             yield here
         finally:

@@ -18,7 +18,7 @@ from tests.slurm import missing, slurm
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--model.name", "mlp", "--model.widths", "4", "--train.batch-size", "128", "--train.epochs")
-EPOCHS = 60
+EPOCHS = 40
 STEP = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_JOB_ID": "70", "SLURM_STEP_ID": "1", "SLURM_PROCID": "1"}
 
 
@@ -126,6 +126,7 @@ def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_b
         time.sleep(0.02)
     cluster.call("scancel", "--signal=TERM", job)  # as --signal does when the time is nearly over
     cluster.wait(job, "PENDING", "FAILED")
+    cluster.wait_idle()  # before that Slurm would take the end of this turn for that of the next
     stopped = read_manifest(out)
     assert stopped["status"] == "stopped", log.read_text()
     assert 0 < stopped["at_epoch"] < EPOCHS
