@@ -121,7 +121,8 @@ def reach(coordinator: str, patience: float, *, first: bool) -> None:
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(f"--coordinator is {coordinator!r}: expected HOST:PORT")
     if first:
-        return check_free(port, f"--coordinator is {coordinator!r}")
+        check_free(port, f"--coordinator is {coordinator!r}")
+        return
     end = time.monotonic() + patience
     while time.monotonic() < end:
         with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
