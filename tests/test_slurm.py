@@ -122,7 +122,8 @@ def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_b
     job = submit(cluster, log, "launch.sbatch", *TINY, EPOCHS, "--out", out)
     metrics, end = out / "metrics.jsonl", time.monotonic() + 120
     while not metrics.exists() or not metrics.read_bytes():
-        assert cluster.state(job) != "FAILED" and time.monotonic() < end, log.read_text()
+        assert cluster.state(job) in ("PENDING", "RUNNING"), log.read_text()
+        assert time.monotonic() < end, log.read_text()
     cluster.call("scancel", "--signal=TERM", job)  # as --signal does when the time is nearly over
     cluster.wait(job, "PENDING", "FAILED")
     cluster.wait_idle()  # before that Slurm would take the end of this turn for that of the next
