@@ -101,7 +101,7 @@ def submit(cluster, log, script, *arguments, options=()):
 
 
 def ended(cluster, job, log):
-    assert cluster.wait(job, "COMPLETED", "FAILED") == "COMPLETED", log.read_text()[-3000:]
+    assert cluster.wait(job, "COMPLETED", "FAILED") == "COMPLETED", log.read_text()[-3000:] + cluster.told()
     return log.read_text()
 
 
@@ -125,13 +125,14 @@ def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_b
         assert cluster.state(job) in ("PENDING", "RUNNING"), log.read_text()
         assert time.monotonic() < end, log.read_text()
     cluster.call("scancel", "--signal=TERM", job)  # as --signal does when the time is nearly over
-    cluster.wait(job, "PENDING", "FAILED")
-    cluster.wait_idle()  # before that Slurm would take the end of this turn for that of the next
+    assert cluster.wait(job, "PENDING", "FAILED") == "PENDING", log.read_text()[-3000:] + cluster.told()
+    cluster.wait_idle()
     stopped = read_manifest(out)
     assert stopped["status"] == "stopped", log.read_text()
     assert 0 < stopped["at_epoch"] < EPOCHS
     assert f"stopped after epoch {stopped['at_epoch']} of {EPOCHS}, saved" in log.read_text()
-    cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now")  # Slurm would let two minutes pass
+    time.sleep(1)  # news of the first turn's end may still be on its way, for which Slurm would wait two minutes
+    cluster.call("scontrol", "update", f"JobId={job}", "StartTime=now")
     ended(cluster, job, log)
     resumed = read_manifest(out)
     assert len(resumed["resumed"]) == 1
