@@ -18,7 +18,7 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scancel", "scont
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 """Daemons are not where users look for programs."""
 PATIENCE = 60
-"""Seconds in which a daemon answers, and a job of a test ends."""
+"""Seconds in which a daemon answers, however busy the machine; a job of a test has four times as many."""
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -92,7 +92,7 @@ class Slurm:
         told = self.call("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}")
         return " ".join(sorted(set(told.split())))
 
-    def wait(self, job, *states, patience=PATIENCE):
+    def wait(self, job, *states, patience=4 * PATIENCE):
         """Until a job is in one of `states`, which it then returns."""
         end = time.monotonic() + patience
         while (state := self.state(job)) not in states:

@@ -18,7 +18,7 @@ from tests.slurm import missing, slurm
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ("--model.name", "mlp", "--model.widths", "4", "--train.batch-size", "128", "--train.epochs")
-EPOCHS = 40
+EPOCHS = 30
 STEP = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_JOB_ID": "70", "SLURM_STEP_ID": "1", "SLURM_PROCID": "1"}
 
 
@@ -120,7 +120,7 @@ def test_a_job_of_two_tasks_computes_the_run_of_two_processes(cluster, without, 
 def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_bits(cluster, without, tmp_path):
     log, out = tmp_path / "log", tmp_path / "run"
     job = submit(cluster, log, "launch.sbatch", *TINY, EPOCHS, "--out", out)
-    metrics, end = out / "metrics.jsonl", time.monotonic() + 120
+    metrics, end = out / "metrics.jsonl", time.monotonic() + 240
     while not metrics.exists() or not metrics.read_bytes():
         assert cluster.state(job) in ("PENDING", "RUNNING"), log.read_text()
         assert time.monotonic() < end, log.read_text()
