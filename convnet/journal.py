@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ class Stopped(Exception):
     def __init__(self, epoch: int, epochs: int, *, saved: bool = False, signal: int | None = None):
         self.epoch, self.epochs, self.saved, self.signal = epoch, epochs, saved, signal
         super().__init__(f"stopped after epoch {epoch} of {epochs}, " + ("saved" if saved else "not saved"))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # by itself Python would make it anew from its text alone
+        return partial(Stopped, saved=self.saved, signal=self.signal), (self.epoch, self.epochs)
 
 
 class Journal:

@@ -30,12 +30,16 @@ from convnet.progress import SILENT
 from convnet.signals import HEARD, StopRequest
 from convnet.threads import VARIABLES, processors
 
+PORT = "JAX_COORDINATOR_PORT"
+"""Where JAX looks for the port at which a step of Slurm's meets."""
+PORTS = range(2**16 - 2**12, 2**16)
+"""Above those that systems give to whoever asks for one; JAX chooses from the same."""
 JOB = "CONVNET_JOB"
 """Holds, for a process that was started here, which one it is: JSON."""
 LOCAL = "127.0.0.1"
 GRACE = 15
-"""Seconds that the others of this machine have to end by themselves where one has ended: it is known here at once, while
-they wait for its sign of life."""
+"""Seconds that the others of this machine have to end by themselves where one has ended: here that is known at once, by
+them when its signs of life are missed."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,9 +67,9 @@ def jobs_of(settings: argparse.Namespace, environ: Mapping[str, str]) -> list[di
         raise ValueError(f"--patience is {patience}: expected 1 second or more")
     times = {"initialization_timeout": patience, "heartbeat_timeout_seconds": patience}
     if n is None and own is None and settings.coordinator is None:
-        if "SLURM_PROCID" not in environ:
+        if not by_srun(settings, environ):
             raise ValueError("--processes is missing: expected how many are to compute, as no Slurm says so")
-        return [times]
+        return [{**task_of(environ), **times}]
     if n is None or n < 1:
         raise ValueError(f"--processes is {n}: expected 1 or more")
     if (own is None) != (settings.coordinator is None):
@@ -77,6 +81,35 @@ def jobs_of(settings: argparse.Namespace, environ: Mapping[str, str]) -> list[di
         raise ValueError(f"--process is {own}: expected 0 to {n - 1}")
     reach(settings.coordinator, patience, first=own == 0)
     return [{"coordinator_address": settings.coordinator, "num_processes": n, "process_id": own, **times}]
+
+
+def by_srun(settings: argparse.Namespace, environ: Mapping[str, str]) -> bool:
+    """Whether `srun` started this process, as one of those that are to compute together."""
+    alone = settings.processes is None and settings.process is None and settings.coordinator is None
+    return alone and "SLURM_STEP_NODELIST" in environ
+
+
+def task_of(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What a task of Slurm's is told. JAX finds the others by itself, and takes the card of the task's number on its
+    node; but where Slurm shows each task only its own, that is the first.
+
+    Raises ValueError on the first task where the port is taken.
+    """
+    if environ["SLURM_PROCID"] == "0":
+        port = variables_of(environ)[PORT]
+        check_free(port, f"{PORT} is {port}")
+    shown = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return {"local_device_ids": [0]} if len(shown) == 1 and shown[0] else {}
+
+
+def variables_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that a task of Slurm's sets: the port of its step, which is not that of another step on the node, and
+    as many threads as Slurm gives it processors, if it says so."""
+    job, step = int(environ["SLURM_JOB_ID"]), int(environ["SLURM_STEP_ID"])
+    told = {PORT: environ.get(PORT) or str(PORTS[(64 * job + step) % len(PORTS)])}
+    if "SLURM_CPUS_PER_TASK" in environ and not any(environ.get(name) for name in VARIABLES):
+        told[VARIABLES[0]] = environ["SLURM_CPUS_PER_TASK"]
+    return told
 
 
 def free_port() -> int:
@@ -91,14 +124,7 @@ def reach(coordinator: str, patience: float, *, first: bool) -> None:
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(f"--coordinator is {coordinator!r}: expected HOST:PORT")
     if first:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", int(port)))
-            except OSError as error:
-                raise ValueError(
-                    f"--coordinator is {coordinator!r}: port {port} cannot be had ({error.strerror})"
-                ) from None
+        check_free(port, f"--coordinator is {coordinator!r}")
         return
     end = time.monotonic() + patience
     while time.monotonic() < end:
@@ -106,6 +132,16 @@ def reach(coordinator: str, patience: float, *, first: bool) -> None:
             return
         time.sleep(0.2)
     raise ValueError(f"--coordinator is {coordinator!r}: nobody there within {patience} s (--patience)")
+
+
+def check_free(port: str, named: str) -> None:
+    """ValueError where another program has the port here: JAX might share it without a word."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(port)))
+        except OSError as error:
+            raise ValueError(f"{named}: port {port} cannot be had ({error.strerror})") from None
 
 
 def start(jobs: Sequence[Mapping[str, Any]], command: Sequence[str]) -> list[subprocess.Popen]:
@@ -116,7 +152,9 @@ def start(jobs: Sequence[Mapping[str, Any]], command: Sequence[str]) -> list[sub
         environ = {**os.environ, JOB: json.dumps(job)}
         if len(jobs) > 1 and not any(environ.get(name) for name in VARIABLES):
             environ[VARIABLES[0]] = str(share)
-        started.append(subprocess.Popen([sys.executable, "-m", "convnet.launch", *command], env=environ))
+        # In a group of its own, as else a terminal's Ctrl-C would reach it twice: from there and from here.
+        child = subprocess.Popen([sys.executable, "-m", "convnet.launch", *command], env=environ, process_group=0)
+        started.append(child)
     return started
 
 
@@ -199,6 +237,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if by_srun(settings, os.environ):  # in this process: Slurm sends a signal to all of a task's, and the second stops
+        os.environ |= variables_of(os.environ)
+        join(jobs[0])
+        run(settings.command)
+        return 0
     return watch(start(jobs, settings.command), min(settings.patience, GRACE))
 
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import pickle
+import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -484,3 +486,10 @@ def test_the_metrics_are_on_the_disk_before_the_checkpoint_that_counts_on_them(t
         monkeypatch.setattr(Checkpoints, "save", lambda *args: calls.append("save") or save(*args))
         log.keep(now)
         assert calls[:2] == ["fsync", "save"]
+
+
+def test_that_a_run_stopped_can_be_told_to_another_process():
+    stopped = pickle.loads(pickle.dumps(Stopped(2, 5, saved=True, signal=signal.SIGTERM)))
+    assert isinstance(stopped, Stopped)
+    assert str(stopped) == "stopped after epoch 2 of 5, saved"
+    assert (stopped.epoch, stopped.epochs, stopped.saved, stopped.signal) == (2, 5, True, signal.SIGTERM)
