@@ -57,7 +57,7 @@ def of_one_process(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.sweep)])
 def test_several_processes_compute_the_run_of_one(processes, of_one_process, tmp_path):
     code, lines, told = launch(tmp_path, "train", processes)
     assert (code, told) == (0, [])
@@ -75,7 +75,7 @@ def wait_for_epoch(directory, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.sweep), 1])
 def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, tmp_path):
     (tmp_path / "whole").mkdir()
     _, whole, _ = launch(tmp_path / "whole", "long")
@@ -112,9 +112,15 @@ def test_a_run_that_was_asked_to_stop_is_saved_and_goes_on_with_fewer_processes(
 @pytest.mark.parametrize(
     ("part", "told"),
     [
-        ("other_seeds", r"error: processes differ in config\.seed: 0 on process 0 \(.*\), 1 on 1 \(.*\)"),
+        pytest.param(
+            "other_seeds",
+            r"error: processes differ in config\.seed: 0 on process 0 \(.*\), 1 on 1 \(.*\)",
+            marks=pytest.mark.sweep,
+        ),
         ("other_data", r"error: processes differ in data\.digest: '\w+' on process 0 \(.*\), '\w+' on 1 \(.*\)"),
-        ("no_data_on_one", r"error: data\.name is 'letters': .* \(process 1, on .*\)"),
+        pytest.param(
+            "no_data_on_one", r"error: data\.name is 'letters': .* \(process 1, on .*\)", marks=pytest.mark.sweep
+        ),
     ],
 )
 def test_processes_that_differ_end_before_anything_is_written(part, told, tmp_path):
@@ -124,7 +130,7 @@ def test_processes_that_differ_end_before_anything_is_written(part, told, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_another_run_is_refused_by_all_and_kept(tmp_path):
     assert launch(tmp_path, "train")[0] == 0
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()

@@ -116,7 +116,7 @@ def test_a_job_of_two_tasks_computes_the_run_of_two_processes(cluster, without, 
     assert re.findall(r"^parameter hash +(\w+)$", told, re.MULTILINE) == [here["parameter_hash"]]  # one task prints
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_bits(cluster, without, tmp_path):
     log, out = tmp_path / "log", tmp_path / "run"
     job = submit(cluster, log, "launch.sbatch", *TINY, EPOCHS, "--out", out)
@@ -140,7 +140,7 @@ def test_a_job_that_is_asked_to_end_saves_and_its_next_turn_ends_with_the_same_b
     assert resumed["metrics_hash"] == without["metrics_hash"]
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_the_jobs_of_an_array_make_one_report(cluster, tmp_path):
     log, out = tmp_path / "log", tmp_path / "out"
     arms = ("--factor", "optim.learning_rate=0.1,0.2", "--seeds", "2", *TINY, "1", "--out", out)

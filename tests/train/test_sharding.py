@@ -41,6 +41,7 @@ def test_devices_send_each_other_gradients_and_nothing_else():
     assert sum(values for _, values in found["sent"]) == found["parameters"] + loss_and_accuracy
 
 
+@pytest.mark.sweep
 def test_equal_meshes_give_equal_bits():
     first, second = on_eight_devices("equal_meshes")
     assert first == second
@@ -54,7 +55,7 @@ def test_replicates_on_devices_of_their_own_send_nothing_and_have_the_bits_of_on
     assert len(set(found["one"])) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 def test_replicates_that_have_several_devices_each():
     found = on_eight_devices("both_axes")
     np.testing.assert_allclose(found["eight"], found["one"], rtol=1e-11)
