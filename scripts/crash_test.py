@@ -2,6 +2,7 @@
 
     python -m scripts.crash_test                     50 kills, then the cost: some minutes on two cores
     python -m scripts.crash_test --kills 500 --seed 1
+    python -m scripts.crash_test --processes 2       jobs of two processes each, of which one is killed
     python -m scripts.crash_test --quick             4 kills, no cost: does it run?
 
 Each job trains a small network in a process of its own, which is killed (SIGKILL) again and again: at any time in an
@@ -14,6 +15,7 @@ the seconds) are compared bit for bit with those of a run that was left alone. E
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -24,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +59,8 @@ class CrashTest:
     """Of each job."""
     jobs: int = 2
     """Jobs under way at a time."""
+    processes: int = 1
+    """Of each job (`convnet.launch`)."""
     cost: bool = True
     """Measure what checkpoints cost, too, when nothing else is running."""
     quick: bool = False
@@ -71,8 +76,9 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-def start(directory: Path, epochs: int, *wound: object) -> subprocess.Popen:
-    command = [sys.executable, str(WORKER), str(directory), str(epochs), *map(str, wound)]
+def start(directory: Path, epochs: int, *wound: object, processes: int = 1) -> subprocess.Popen:
+    launcher = ["-m", "convnet.launch", "--processes", str(processes)] if processes > 1 else []
+    command = [sys.executable, *launcher, str(WORKER), str(directory), str(epochs), *map(str, wound)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
@@ -80,23 +86,26 @@ def epochs_done(directory: Path) -> int:
     return len(read_metrics(directory)) if (directory / "metrics.jsonl").exists() else 0
 
 
-def kill_once(directory: Path, epochs: int, chance: random.Random) -> str | None:
-    """Start or resume the job and kill it; returns where it was killed, or None if it was finished before.
+def kill_once(directory: Path, epochs: int, chance: random.Random, processes: int = 1) -> str | None:
+    """Start or resume the job and kill it, or one of its processes; returns where it was killed, or None if it was
+    finished before.
 
     Raises RuntimeError where it ended in any other way.
     """
     kind, done = chance.choice(KINDS), epochs_done(directory)
     target = min(done + chance.randint(0, EPOCHS_AHEAD), epochs)
     if kind in ("metrics", "between", "saving", "result"):
-        process = start(directory, epochs, kind, max(target, 1), round(chance.random(), 3))
+        wound = kind, max(target, 1), round(chance.random(), 3)
+        process = start(directory, epochs, *wound, processes=processes)
     else:
         # Asked to end, it must not count on a checkpoint that happens to be there.
-        process = start(directory, epochs, *(("rare", 0, 0) if kind.startswith("SIG") else ()))
+        wound = ("rare", 0, 0) if kind.startswith("SIG") else ()
+        process = start(directory, epochs, *wound, processes=processes)
         _kill_from_outside(process, kind, directory, target, chance)
     _, errors = process.communicate()
     if kind.startswith("SIG"):
         _check_stopped(process.returncode, errors, directory, kind)
-    elif process.returncode not in (0, -signal.SIGKILL):
+    elif process.returncode not in (0, -signal.SIGKILL) and "the run ended: process" not in errors:
         raise RuntimeError(f"a job ended with code {process.returncode}: {errors[-2000:]}")
     return kind if process.returncode else None
 
@@ -124,7 +133,18 @@ def _kill_from_outside(process: subprocess.Popen, kind: str, directory: Path, ta
             break
         time.sleep(0.001)
     time.sleep(delay)
-    process.send_signal(signal.Signals[kind] if kind.startswith("SIG") else signal.SIGKILL)
+    if kind.startswith("SIG"):
+        process.send_signal(signal.Signals[kind])
+    else:
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(_processes(process)), signal.SIGKILL)
+
+
+def _processes(job: subprocess.Popen) -> list[int]:
+    """Those that compute: the job's children, where it has any."""
+    with suppress(OSError):
+        return list(map(int, Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split())) or [job.pid]
+    return [job.pid]
 
 
 def differences_to(reference: Path, directory: Path) -> list[str]:
@@ -157,9 +177,9 @@ def torment(settings: CrashTest, number: int, kills: int, home: Path, on_kill: C
         where: str | None = ""
         while where is not None:
             if sum(outcome.kills.values()) < kills:
-                where = kill_once(directory, settings.epochs, chance)
+                where = kill_once(directory, settings.epochs, chance, settings.processes)
             else:
-                where = finish(directory, settings.epochs)
+                where = finish(directory, settings.epochs, settings.processes)
             if where is not None:
                 outcome.kills[where] += 1
                 on_kill()
@@ -168,22 +188,22 @@ def torment(settings: CrashTest, number: int, kills: int, home: Path, on_kill: C
     return outcome
 
 
-def finish(directory: Path, epochs: int) -> None:
+def finish(directory: Path, epochs: int, processes: int = 1) -> None:
     """Let a job run to its end. Raises RuntimeError where it does not get there."""
-    process = start(directory, epochs)
+    process = start(directory, epochs, processes=processes)
     _, errors = process.communicate()
     if process.returncode:
         raise RuntimeError(f"a job ended with code {process.returncode}: {errors[-2000:]}")
 
 
 def crash_test(settings: CrashTest) -> int:
-    for name in ("kills", "epochs", "jobs"):
+    for name in ("kills", "epochs", "jobs", "processes"):
         require(getattr(settings, name) >= 1, name, getattr(settings, name), "1 or more")
     total = min(settings.kills, 4) if settings.quick else settings.kills
     shares = [min(KILLS_PER_JOB, total - first) for first in range(0, total, KILLS_PER_JOB)]
     with tempfile.TemporaryDirectory(prefix="convnet-crash-test-") as folder:
         home = Path(folder)
-        finish(home / "reference", settings.epochs)
+        finish(home / "reference", settings.epochs, settings.processes)
         with progress(total, "kill") as bar, ThreadPoolExecutor(settings.jobs) as pool:
             tasks = [pool.submit(torment, settings, i, n, home, bar.update) for i, n in enumerate(shares)]
             outcomes = [task.result() for task in tasks]

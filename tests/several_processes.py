@@ -15,7 +15,7 @@ from convnet import data, hosts
 from convnet.architectures import CNN
 from convnet.cli import run_command
 from convnet.config import DataConfig, MeshConfig, OptimConfig, RunConfig, TrainConfig
-from convnet.data import from_arrays
+from convnet.data import Split, StoredImages, from_arrays
 from convnet.record import parameter_hash
 from convnet.run import Trainer
 from convnet.settings import apply
@@ -37,11 +37,39 @@ def config(epochs):
     )
 
 
-def train(directory, epochs=3, **options):
+class Rows:
+    """Images that are read one by one; how many this process read is written down."""
+
+    def __init__(self, images):
+        self.images, self.read = images, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        self.read += 1
+        return self.images[i]
+
+
+def streamed(directory):
+    """Prints as `train`, and leaves how many training images each process read."""
+    sources = []
+
+    def stored(split):
+        sources.append(Rows(split.images))
+        return Split(StoredImages(sources[-1], split.images.shape[1:]), split.labels)
+
+    images = dataset().mapped(stored)
+    before = [images.digest, sources[0].read][1]
+    train(directory, images=images)
+    (directory / f"read-{jax.process_index()}").write_text(str(sources[0].read - before))
+
+
+def train(directory, epochs=3, images=None, **options):
     """Prints every figure of the curve, and the hash."""
     (directory / f"pid-{jax.process_index()}").write_text(str(os.getpid()))
     run = config(epochs)
-    trainer = Trainer(run, dataset(), mesh=MeshConfig(batch=jax.device_count()))
+    trainer = Trainer(run, images or dataset(), mesh=MeshConfig(batch=jax.device_count()))
     result = trainer.run(directory=directory / "run", every_epoch=True, **options)
     print(*(x for r in result.records for x in (r.train_loss, r.grad_norm, r.validation_loss)), result.test_loss)
     print(parameter_hash(result.variables))
@@ -74,10 +102,6 @@ def no_data_on_one(directory):
 def another_run_is_there(directory):
     run = apply(config(3), {"seed": 7})
     Trainer(run, dataset(), mesh=MeshConfig(batch=jax.device_count())).run(directory=directory / "run", resume=True)
-
-
-def uneven(directory):
-    Trainer(apply(config(3), {"train.batch_size": 15}), dataset(), mesh=MeshConfig()).run(directory=directory / "run")
 
 
 def crash_on_one(directory):

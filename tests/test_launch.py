@@ -67,6 +67,15 @@ def test_several_processes_compute_the_run_of_one(processes, of_one_process, tmp
     assert len(read_metrics(tmp_path / "run")) == 3
 
 
+@pytest.mark.sweep
+def test_each_process_reads_its_share_of_the_images(of_one_process, tmp_path):
+    code, lines, told = launch(tmp_path, "streamed")
+    assert (code, told) == (0, [])
+    np.testing.assert_allclose(curve(lines), curve(of_one_process), rtol=1e-11)
+    epochs, examples = 3, 112  # of the 112 training images, in batches of 16
+    assert [(tmp_path / f"read-{i}").read_text() for i in range(2)] == [str(epochs * examples // 2)] * 2
+
+
 def wait_for_epoch(directory, number):
     metrics, end = directory / "run" / "metrics.jsonl", time.monotonic() + SECONDS
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < number:
@@ -138,6 +147,15 @@ def test_another_run_is_refused_by_all_and_kept(tmp_path):
     assert code == 2
     assert "holds another run: config.seed (0 then, 7 now)" in error
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.sweep
+def test_where_one_process_fails_all_end_with_its_code(tmp_path):
+    began = time.monotonic()
+    code, lines, told = launch(tmp_path, "crash_on_one")
+    assert (code, lines) == (1, [])
+    assert told == ["Traceback (most recent call last):"]
+    assert time.monotonic() - began < SECONDS / 2
 
 
 def settings(*args):
