@@ -16,6 +16,12 @@ COMMANDS = {
     "attribution": ("benchmarks.commands.attribution", "integrated gradients and occlusion beside captum"),
     "replicates": ("benchmarks.commands.replicates", "many seeds of one config beside as many single runs"),
     "units": ("benchmarks.commands.units", "images that excite many units, in one program and one by one"),
+    "parallel": (
+        "benchmarks.commands.parallel",
+        "a training step of 1 to 8 devices and 1 to 4 processes, and its sums",
+    ),
+    "streaming": ("benchmarks.commands.streaming", "epochs of images that are read beside those in memory"),
+    "memory": ("benchmarks.commands.memory", "a run's memory while its data grow eightfold"),
     "tables": ("benchmarks.commands.tables", "the page and its figures again, from the results that are there"),
     "device": ("benchmarks.device.__main__", "one check of a whole accelerator, within eight minutes"),
 }

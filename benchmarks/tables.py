@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import charts
+from benchmarks import charts, scale_tables
 from benchmarks.cells import Result, against, compile_time, first_loss, memory, milliseconds, quotient, rate, samples_of
 from benchmarks.device import summary
 from benchmarks.device import tables as device_tables
@@ -34,8 +34,14 @@ BENCHMARKS = {
     "formulations": "Formulations of convolutions",
     "formulations-pairs": "Formulations of pairs of images and kernels",
     "scaling": "Scaling",
+    "parallel": "Devices and processes",
+    "streaming": "Images that are read",
+    "memory": "Memory while data grow",
 }
-ON_CPUS = ("ops", "ops-bfloat16", "formulations", "train", "attribution", "scaling", "replicates")
+ON_CPUS = (
+    *("ops", "ops-bfloat16", "formulations", "train", "attribution", "scaling", "replicates"),
+    *("parallel", "streaming", "memory"),
+)
 ON_ACCELERATORS = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
 """Those that say "not measured" where they were not; the others are left out."""
 
@@ -77,6 +83,9 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         "audit": device_tables.audit_tables,
         "determinism": device_tables.determinism_tables,
         "mnist": device_tables.mnist_tables,
+        "parallel": scale_tables.parallel_tables,
+        "streaming": scale_tables.streaming_tables,
+        "memory": scale_tables.memory_tables,
     }.get(name, op_tables)
     tables = [f"{title}\n\n{markdown(table)}" for title, table in write(document) if len(table) > 1]
     pictures = charts.draw(document, out / "results" / device / "figures")

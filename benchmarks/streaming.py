@@ -1,0 +1,88 @@
+"""Epochs of images in memory beside the same epochs of images that are read while they are trained on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks.made import made
+from convnet import data
+from convnet.config import MeshConfig, RunConfig, TrainConfig
+from convnet.data import Dataset
+from convnet.data.batching import epoch_order
+from convnet.data.feed import windows
+from convnet.recipes import RECIPES
+from convnet.run import Trainer
+from convnet.train.feeding import window_of
+
+WAYS = ("resident", "from the cache", "from the records")
+"""In memory; from the file of decoded arrays that the first load leaves; each image decoded from the prepared records,
+as before there is such a file."""
+READ = "only read"
+CASES = ("mnist", "cifar10")
+QUICK_IMAGES = 600
+
+
+def config_of(name: str) -> RunConfig:
+    """The comparison's CNN, on one device."""
+    if name == "made":
+        return RunConfig(train=TrainConfig(epochs=1, batch_size=32))
+    return RECIPES[name].runs["cnn"]
+
+
+def datasets(name: str, stack: ExitStack) -> dict[str, Dataset]:
+    """The same images by way. Raises DatasetNotPrepared (a ValueError) where there are none."""
+    if name == "made":
+        shape = 8, 8, 1
+        return {way: made(QUICK_IMAGES, shape, stored=way != "resident") for way in WAYS[:2]}
+    empty = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    loaded = data.load(name), data.load(name, stored=True), data.load(name, stored=True, cache_dir=empty)
+    return dict(zip(WAYS, loaded, strict=True))
+
+
+def epochs(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
+    """Each call trains an epoch more, the first one after all is compiled."""
+    trainer = Trainer(config, dataset, mesh=MeshConfig(batch=1))
+    key, values = trainer.inputs([trainer.config])
+    feed, state = trainer.feed(), trainer.programs().init(key, values)
+
+    def epoch() -> None:
+        nonlocal state
+        state, _ = jax.block_until_ready(feed.epoch(state, values))
+
+    return epoch
+
+
+def reading(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
+    """Each call reads an epoch's windows, and does nothing with them."""
+    split, batch = dataset.train, config.train.batch_size
+    order = np.asarray(epoch_order(jax.random.key(0), len(split), batch))
+    per_window = window_of(split, *order.shape)
+
+    def read() -> None:
+        for _ in windows(split.images, split.labels, order, per_window=per_window):
+            pass
+
+    return read
+
+
+def ways(name: str, found: dict[str, Dataset]) -> dict[str, Callable[[], None]]:
+    """Way -> an epoch; and the reading alone of those that read."""
+    config = config_of(name)
+    trained = {way: epochs(config, dataset) for way, dataset in found.items()}
+    read = {f"{way}, {READ}": reading(config, dataset) for way, dataset in found.items() if dataset.stored}
+    return trained | read
+
+
+def facts(name: str, dataset: Dataset) -> dict[str, Any]:
+    """What an epoch is: images, steps, and windows of how many steps."""
+    batch = config_of(name).train.batch_size
+    steps = len(dataset.train) // batch
+    window = window_of(dataset.train, steps, batch)
+    return dict(images=steps * batch, batch=batch, steps=steps, windows=-(-steps // window))
