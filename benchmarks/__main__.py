@@ -22,6 +22,10 @@ COMMANDS = {
     ),
     "streaming": ("benchmarks.commands.streaming", "epochs of images that are read beside those in memory"),
     "memory": ("benchmarks.commands.memory", "a run's memory while its data grow eightfold"),
+    "scale": (
+        "benchmarks.commands.scale",
+        "docs/scale.md again, from what the last three measured, and a model of a step",
+    ),
     "tables": ("benchmarks.commands.tables", "the page and its figures again, from the results that are there"),
     "device": ("benchmarks.device.__main__", "one check of a whole accelerator, within eight minutes"),
 }

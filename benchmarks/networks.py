@@ -6,6 +6,7 @@ same first loss.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -89,7 +90,12 @@ def synthetic_data(network: Network, n: int, seed: int = 0) -> tuple[np.ndarray,
 def step_flops(network: Network, batch: int) -> int:
     """Of convolutions and dense layers, two for a product and its addition: forward and both gradients, the first layer
     without dL/dx."""
-    first, *rest = (count for placed in network.placed if (count := shapes.multiply_adds(placed)))
+    return flops_of(network.placed, batch)
+
+
+def flops_of(placed: Sequence[shapes.Placed], batch: int) -> int:
+    """The same of layers where they stand."""
+    first, *rest = (count for layer in placed if (count := shapes.multiply_adds(layer)))
     return 2 * batch * (2 * first + 3 * sum(rest))
 
 

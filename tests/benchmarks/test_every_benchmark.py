@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import COMMANDS, main
+from benchmarks.parallel import QUICK
+from benchmarks.step_cost import STATISTICS
+from convnet.architectures.layers import BatchNorm
+from convnet.architectures.shapes import parameter_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {"ops": (3 + 2) * 3, "train": 2 * 3, "scaling": 2 * 2, "attribution": 2}
@@ -49,7 +53,8 @@ def test_commands_are_listed_each_in_a_line(args, here):
 
 def test_every_command_has_a_module():
     measuring = ["ops", "formulations", "train", "scaling", "attribution", "replicates", "units"]
-    assert list(COMMANDS) == [*measuring, "tables", "device"]
+    of_scale = ["parallel", "streaming", "memory", "scale"]
+    assert list(COMMANDS) == [*measuring, *of_scale, "tables", "device"]
     assert all(find_spec(module) for module, _ in COMMANDS.values())
 
 
@@ -179,6 +184,69 @@ def test_units_that_cannot_be_timed_are_refused(args, told, here):
     code, _, errors = here("units", *args)
     assert code == 2
     assert told in errors
+
+
+@pytest.mark.sweep
+def test_devices_and_processes_run_quickly(tmp_path):
+    done = run("parallel", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = json.loads((tmp_path / "out" / "results" / "cpu" / "parallel.json").read_text())["results"]
+    assert [r["gap"] for r in results] == [None] * (2 + 2 * 4 + 2 + 1)
+    assert all(r["seconds"] for r in results if r["case"] != "resnet18")
+    sums = {(r["crew"]["processes"], r["crew"]["devices"], r["program"]): r["sums"] for r in results}
+    assert sums[1, 1, "whole step"] == sums[1, 2, "nothing summed"] == sums[2, 1, "nothing summed"] == []
+    layers = QUICK.counted.placed
+    arrays = sum(len(parameter_shapes(layer)) for layer in layers)
+    normalisations = sum(isinstance(layer.layer, BatchNorm) for layer in layers)
+    loss_and_accuracy = 2
+    assert len(results[-1]["sums"]) == arrays + STATISTICS * normalisations + loss_and_accuracy
+    assert "| 2 processes | 4 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_streaming_runs_quickly(tmp_path):
+    done = run("streaming", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = json.loads((tmp_path / "out" / "results" / "cpu" / "streaming.json").read_text())["results"]
+    assert [(r["way"], len(r["seconds"]), len(r["read"])) for r in results] == [
+        ("resident", 1, 0), ("from the cache", 1, 1)]  # fmt: skip
+    assert "| made | from the cache |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_streaming_without_the_data_says_so(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("CONVNET_CACHE_DIR", str(tmp_path / "empty"))
+    code, output, errors = here("streaming", "--cases", "mnist", "--out", "out")
+    assert code == 0, errors
+    assert "not measured: mnist: mnist 3.0.1 is not prepared in " in output + errors
+    assert "| mnist | resident | not measured |" in output
+
+
+@pytest.mark.sweep
+def test_memory_is_measured_quickly(tmp_path):
+    done = run("memory", "--quick", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    results = json.loads((tmp_path / "out" / "results" / "cpu" / "memory.json").read_text())["results"]
+    assert [(r["case"], r["images"], r["gap"]) for r in results] == [
+        (way, images, None) for way in ("streamed", "resident") for images in (512, 1024)]  # fmt: skip
+    assert all(r["peak_bytes"] > r["idle_bytes"] > 0 for r in results)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("parallel", "--cases", "nobody"), "cases is 'nobody': expected one of devices, split, resnet18"),
+        (("parallel", "--rounds", "0"), "rounds is 0: expected more than 0"),
+        (("streaming", "--cases", "nobody"), "cases is 'nobody': expected one of mnist, cifar10"),
+        (("streaming", "--rounds", "0"), "rounds is 0: expected 1 or more"),
+        (("memory", "--images", "255"), "images is 255: expected 256 or more"),
+    ],
+)
+def test_what_cannot_be_measured_of_scale_is_refused(args, told, here, tmp_path):
+    code, _, errors = here(*args)
+    assert code == 2
+    assert told in errors
+    assert not list(tmp_path.iterdir())
 
 
 def test_formulations_of_unknown_layers_are_refused(here):
