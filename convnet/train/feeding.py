@@ -105,6 +105,12 @@ def rows_of(n: int, wanted: int, multiple_of: int) -> np.ndarray:
     return np.minimum(np.arange(-(-n // batch) * batch, dtype=np.int32), n - 1).reshape(-1, batch)
 
 
+def computed(results: list[Any]) -> None:
+    """Wait for the last of `results`, so that a window is computed and one waits. JAX would take them as fast as they
+    are read, and hold all that are not computed yet, in the end all data."""
+    jax.block_until_ready(results[-1:])
+
+
 def streamed(programs: Any, dataset: Dataset, layout: Layout, batch: int, evaluation_batch: int) -> Feed:
     """Of images that are read while others are computed with; each process reads its share of every batch.
 
@@ -124,6 +130,7 @@ def streamed(programs: Any, dataset: Dataset, layout: Layout, batch: int, evalua
         key, number = jax.random.wrap_key_data(np.asarray(jax.random.key_data(state.key))), int(state.step)
         order = order_of(stream(key, "order", number // num_batches(n, batch)), n, batch)
         for images, labels in read(dataset.train, np.asarray(order)):
+            computed(infos)
             state, info = programs.epoch[len(images)](state, values, images, labels)
             infos.append(info)
         return state, jax.tree.map(lambda *parts: np.concatenate(list(map(np.asarray, parts))), *infos)
@@ -133,7 +140,10 @@ def streamed(programs: Any, dataset: Dataset, layout: Layout, batch: int, evalua
         order = rows_of(len(split), evaluation_batch, layout.batch)
 
         def evaluated(variables: Any, values: Any) -> tuple[Info, Array]:
-            parts = [programs.classify[images.shape[:2]](variables, values, images) for images, _ in read(split, order)]
+            parts: list[Array] = []
+            for images, _ in read(split, order):
+                computed(parts)
+                parts.append(programs.classify[images.shape[:2]](variables, values, images))
             logits = np.concatenate([np.asarray(part).reshape(-1, part.shape[-1]) for part in parts])[: len(split)]
             return programs.score[name](values, logits, split.labels), logits
 

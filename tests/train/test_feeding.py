@@ -1,5 +1,9 @@
 """Images that are read in windows of batches are trained on to the bits of those that lie on the device."""
 
+from collections import defaultdict
+from types import SimpleNamespace
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.data import Split, StoredImages, batched_map, from_arrays
 from convnet.record import parameter_hash
 from convnet.run import Trainer
-from convnet.train import feeding
+from convnet.train import Layout, feeding
 from tests.data.test_stored import Source
 
 pytest.importorskip("grain", reason="grain is not installed")
@@ -117,3 +121,40 @@ def test_which_feed_is_chosen(tmp_path, monkeypatch):
     assert not data.for_training(DataConfig()).stored
     with pytest.raises(ValueError, match="feed is 'stream': expected one of auto, resident, streamed"):
         data.for_training(folder, "stream")
+
+
+class Unfinished:
+    """What a program gives back before it has computed it; `log` is told when somebody waits."""
+
+    shape = 1, 4
+
+    def __init__(self, log):
+        self.log = log
+
+    def block_until_ready(self):
+        self.log.append("waited")
+
+    def __array__(self, dtype=None, copy=None):
+        return np.zeros(self.shape)
+
+
+def test_reading_does_not_run_ahead_of_computing(dataset, monkeypatch):
+    """Or data larger than memory would all be in memory, waiting."""
+    monkeypatch.setattr(feeding, "WINDOW", 3 * 10 * IMAGE)
+    data, log = dataset.mapped(stored), []
+
+    def begun(*_):
+        log.append("began")
+        return Unfinished(log)
+
+    programs = SimpleNamespace(
+        epoch=defaultdict(lambda: lambda state, *_: (state, begun())),
+        classify=defaultdict(lambda: begun),
+        score={"test": lambda *_: None},
+    )
+    feed = feeding.streamed(programs, data, Layout(), 10, 10)
+    feed.epoch(SimpleNamespace(key=jax.random.key(0), step=0), {})
+    assert log == ["began"] + ["waited", "began"] * 6  # 21 steps in windows of 3
+    log.clear()
+    feed.test({}, {})
+    assert log == ["began", "waited", "began"]  # 6 batches
