@@ -95,13 +95,13 @@ def predictions(results: list[Result], rate: float, fabrics: Mapping[str, Fabric
 
 def input_predictions(results: list[Result]) -> str:
     """Epochs of images that are read: compute is the epoch in memory, input is reading alone."""
-    resident = {r["case"]: float(np.median(r["seconds"])) for r in results if r["way"] == "resident" and r["seconds"]}
+    resident = {r["case"]: seconds_of(r) for r in results if r["way"] == "resident" and r["seconds"]}
     head = ["", "images", "compute s", "input s", "max s (model)", "sum s (model)", "epoch s measured"]
     table = [head]
     for r in results:
         if r["way"] != "resident" and r["seconds"]:
             compute, read = resident[r["case"]], float(np.median(r["read"]))
-            times = compute, read, max(compute, read), compute + read, float(np.median(r["seconds"]))
+            times = compute, read, max(compute, read), compute + read, seconds_of(r)
             table.append([r["case"], r["way"], *(f"{t:.3g}" for t in times)])
     return markdown(table) if len(table) > 1 else f"{NOT_MEASURED.capitalize()}."
 

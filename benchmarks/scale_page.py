@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import scale_model, scale_tables
+from benchmarks.cells import samples_of
 from benchmarks.messages import NOT_MEASURED
-from benchmarks.ratios import Sample, ratio
+from benchmarks.ratios import ratio
 from benchmarks.tables import circumstances, markdown
 
 TEMPLATE = Path(__file__).with_name("scale.md").read_text(encoding="utf-8")
@@ -62,18 +63,18 @@ def answers(documents: Documents) -> dict[str, str]:
 
 
 def split(results: list[dict[str, Any]]) -> str:
-    pair = [scale_tables.samples_of(r) for r in results if r["case"] == "split"]
+    pair = [samples_of(r) for r in results if r["case"] == "split"]
     if len(pair) < 2 or not all(pair):
         return NOT_MEASURED
     return judged(ratio(pair[1], pair[0]).value, SPLIT_GOAL)
 
 
 def read(results: list[dict[str, Any]], way: str) -> str:
-    resident = {r["case"]: r["seconds"] for r in results if r["way"] == "resident"}
+    resident = {r["case"]: r for r in results if r["way"] == "resident"}
     found = []
     for r in results:
         if r["way"] == way and r["seconds"]:
-            value = ratio(*([Sample(s) for s in seconds] for seconds in (r["seconds"], resident[r["case"]]))).value
+            value = ratio(samples_of(r), samples_of(resident[r["case"]])).value
             found.append(f"{r['case']}: {judged(value, READ_GOAL)}")
     return "; ".join(found) or NOT_MEASURED
 

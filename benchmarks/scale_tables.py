@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.cells import Result, against, milliseconds, samples_of
 from benchmarks.messages import NOT_MEASURED
 from benchmarks.parallel import ALONE, SUM, WHOLE, Crew
-from benchmarks.ratios import Sample, median, ratio
+from benchmarks.ratios import median, ratio
 
 Row = list[str]
 Tables = list[tuple[str, list[Row]]]
@@ -105,11 +105,12 @@ def streaming_tables(document: dict) -> Tables:
         if not r["seconds"]:
             table.append([r["case"], r["way"], NOT_MEASURED, "", "", "", ""])
             continue
-        found = ratio(*([Sample(s) for s in x["seconds"]] for x in (r, resident[r["case"]])))
-        seconds, read = float(np.median(r["seconds"])), float(np.median(r["read"])) if r["read"] else None
+        samples, base = samples_of(r), samples_of(resident[r["case"]])
+        found, read = ratio(samples, base), float(np.median(r["read"])) if r["read"] else None
+        star = "*" if all(sample.disturbed for sample in samples) else ""
         alone = [f"{read:.3g}", f"{r['images'] / read:,.0f}", f"{r['windows']}"] if read else ["", "", ""]
         beside = "" if r["way"] == "resident" else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
-        table.append([r["case"], r["way"], f"{seconds:.3g}", beside, *alone])
+        table.append([r["case"], r["way"], f"{median(samples):.3g}{star}", beside, *alone])
     return [("One epoch of the comparison's CNN; a window is what is read at a time:", table)]
 
 

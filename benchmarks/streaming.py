@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.made import made
+from benchmarks.ratios import Sample
 from convnet import data
 from convnet.config import MeshConfig, RunConfig, TrainConfig
 from convnet.data import Dataset
@@ -47,7 +49,7 @@ def datasets(name: str, stack: ExitStack) -> dict[str, Dataset]:
 
 
 def epochs(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
-    """Each call trains an epoch more, the first one after all is compiled."""
+    """Each call trains an epoch more; all is compiled before the first."""
     trainer = Trainer(config, dataset, mesh=MeshConfig(batch=1))
     key, values = trainer.inputs([trainer.config])
     feed, state = trainer.feed(), trainer.programs().init(key, values)
@@ -78,6 +80,22 @@ def ways(name: str, found: dict[str, Dataset]) -> dict[str, Callable[[], None]]:
     trained = {way: epochs(config, dataset) for way, dataset in found.items()}
     read = {f"{way}, {READ}": reading(config, dataset) for way, dataset in found.items() if dataset.stored}
     return trained | read
+
+
+def turns(
+    found: Mapping[str, Callable[[], None]], rounds: int, on_run: Callable[[str], Any] = lambda way: None
+) -> dict[str, list[Sample]]:
+    """Each way once a round. A sample is disturbed where other processes were busy. on_run: called before each."""
+    samples: dict[str, list[Sample]] = {way: [] for way in found}
+    for _ in range(rounds):
+        for way, run in found.items():
+            on_run(way)
+            start = machine.now()
+            run()
+            end = machine.now()
+            foreign = machine.foreign_cores(start, end) or 0.0
+            samples[way].append(Sample(end.wall - start.wall, disturbed=foreign > machine.FOREIGN_LIMIT))
+    return samples
 
 
 def facts(name: str, dataset: Dataset) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from typing import Any
 
 from benchmarks import scale_tables, session, tables
 from benchmarks.command import Output, own_document
-from benchmarks.replicates import timed
 from benchmarks.session import chosen
-from benchmarks.streaming import CASES, READ, datasets, facts, ways
+from benchmarks.streaming import CASES, READ, datasets, facts, turns, ways
 from convnet.cli import run_command
 from convnet.data import DatasetNotPrepared
 from convnet.progress import progress
@@ -46,17 +45,24 @@ def measure(name: str, rounds: int, bar: Any) -> list[dict[str, Any]]:
             found = datasets(name, stack)
         except DatasetNotPrepared as error:
             bar.write(f"not measured: {name}: {str(error).splitlines()[0]}")
-            return [dict(case=name, way="resident", seconds=[], gap=str(error).splitlines()[0])]
+            return [dict(case=name, way="resident", seconds=[], disturbed=[], gap=str(error).splitlines()[0])]
 
         def on_run(way: str) -> None:
             bar.set_postfix_str(f"{name}, {way}")
             bar.update()
 
-        samples = timed(ways(name, found), rounds, on_run)
+        samples = turns(ways(name, found), rounds, on_run)
         shared = dict(case=name, gap=None, **facts(name, found["resident"]))
     return [
-        dict(**shared, way=way, read=samples.get(f"{way}, {READ}", []), seconds=samples[way]) for way in found
-    ]  # fmt: skip
+        dict(
+            **shared,
+            way=way,
+            read=[sample.seconds for sample in samples.get(f"{way}, {READ}", [])],
+            seconds=[sample.seconds for sample in samples[way]],
+            disturbed=[sample.disturbed for sample in samples[way]],
+        )
+        for way in found
+    ]
 
 
 def bench_streaming(settings: BenchStreaming) -> None:
@@ -65,7 +71,7 @@ def bench_streaming(settings: BenchStreaming) -> None:
     check_writable(settings.folder)
     rounds = 1 if settings.quick else settings.rounds
     document = own_document(rounds)
-    with progress(5 * len(cases) * (1 + rounds), "sample") as bar:
+    with progress((3 if settings.quick else 5) * len(cases) * rounds, "sample") as bar:
         for name in cases:
             document["results"] += measure(name, rounds, bar)
             path = session.store(document, "streaming", settings.folder, settings.device_name)
