@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ class Team:
         self.crew, self._timeout, self._asked = crew, timeout, 0
         self._folder = tempfile.TemporaryDirectory()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the processes run)
-        settings = dict(processes=crew.processes, devices=crew.devices, steps=steps, network=encode(network))
+        settings = dict(processes=crew.processes, devices=crew.devices, steps=steps)
+        settings |= dict(network=encode(network), asker=os.getpid())
         (self._path / "plan.json").write_text(json.dumps(settings), encoding="utf-8")
         together = ["-m", "convnet.launch", "--processes", str(crew.processes)] if crew.processes > 1 else ["-m"]
         command = [sys.executable, *together, "benchmarks.parallel_worker", self._folder.name]

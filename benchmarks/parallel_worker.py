@@ -36,8 +36,7 @@ def worker(folder: Path) -> None:
 
     keep_memory()  # as in training
     process, number, programs = jax.process_index(), 0, {}
-    parent = os.getppid()
-    while (question := awaited(folder / f"{number}.json", parent))["do"] != "end":
+    while (question := awaited(folder / f"{number}.json", settings["asker"]))["do"] != "end":
         try:
             answer = answered(question, settings, programs)
         except Exception as error:  # the others go on without it
@@ -46,10 +45,12 @@ def worker(folder: Path) -> None:
         number += 1
 
 
-def awaited(path: Path, parent: int) -> dict[str, Any]:
-    """The question in `path`, once it is there; the end where whoever asks has ended."""
+def awaited(path: Path, asker: int) -> dict[str, Any]:
+    """The question in `path`, once it is there; the end where the process that asks has ended."""
     while not path.exists():
-        if os.getppid() != parent:
+        try:
+            os.kill(asker, 0)  # sends nothing: is it there?
+        except ProcessLookupError:
             return {"do": "end"}
         time.sleep(0.002)
     return json.loads(path.read_text(encoding="utf-8"))
