@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.cells import Result
 from benchmarks.messages import NOT_MEASURED
 from benchmarks.networks import Network
-from benchmarks.parallel import RESNET18, SUM, WHOLE
+from benchmarks.parallel import ALONE, RESNET18, SUM, WHOLE
 from benchmarks.scale_tables import crew_of, seconds_of
 from benchmarks.step_cost import (
     H100_PEAK,
@@ -51,21 +51,22 @@ def parts(documents: Documents, trained: dict[str, Any] | None) -> dict[str, str
 
 def cpu_parts(results: list[Result]) -> dict[str, str]:
     one = [r for r in results if r["program"] == WHOLE and crew_of(r).count == 1]
-    sums = [r for r in results if r["program"] == SUM]
-    if not one or not sums:
+    alone, sums = ([r for r in results if r["program"] == program] for program in (ALONE, SUM))
+    if not (one and alone and sums):
         return dict.fromkeys(("constants", "predictions", "errors"), f"{NOT_MEASURED.capitalize()}.")
-    rate = float(np.exp(np.mean([np.log(r["flops"] / seconds_of(r)) for r in one])))
+    rates = {False: rate_of_steps(one), True: rate_of_steps(alone)}
     fabrics = {
         way: fitted([(crew_of(r).count, r["bytes"], seconds_of(r)) for r in sums if kind_of(r) == way])
         for way in dict.fromkeys(map(kind_of, sums))
     }
     table = [["", "fitted to", "constant"]]
-    table.append(["FLOP/s of all processors together", "steps of one device", f"{rate / 1e9:.0f} GFLOP/s"])
+    table.append(["arithmetic, one device", "its steps", f"{rates[False] / 1e9:.0f} GFLOP/s"])
+    table.append(["arithmetic, several together", "steps with nothing summed", f"{rates[True] / 1e9:.0f} GFLOP/s"])
     for way, fabric in fabrics.items():
         table.append([f"latency of a hop, {way}", "sums alone", f"{1e6 * fabric.near_hop:,.0f} µs"])
         bandwidth = f"{fabric.near_bandwidth / 1e9:.2f} GB/s" if np.isfinite(fabric.near_bandwidth) else "no bound"
         table.append([f"bandwidth, {way}", "sums alone", bandwidth])
-    predicted, errors = predictions([r for r in results if r["program"] == WHOLE], rate, fabrics)
+    predicted, errors = predictions([r for r in results if r["program"] == WHOLE], rates, fabrics)
     several = list(errors.values())
     typical = 100 * float(np.expm1(np.mean(np.abs(np.log1p(several)))))
     told = f"Steps of several devices are off by {typical:.0f} % (geometric mean of {len(several)}"
@@ -73,18 +74,26 @@ def cpu_parts(results: list[Result]) -> dict[str, str]:
     return {"constants": markdown(table), "predictions": markdown(predicted), "errors": told}
 
 
+def rate_of_steps(results: list[Result]) -> float:
+    """FLOP/s, the geometric mean."""
+    return float(np.exp(np.mean([np.log(r["flops"] / seconds_of(r)) for r in results])))
+
+
 def kind_of(result: Result) -> str:
     return "devices of one process" if crew_of(result).processes == 1 else "processes"
 
 
-def predictions(results: list[Result], rate: float, fabrics: Mapping[str, Fabric]) -> tuple[list[Row], dict]:
-    """A line per crew and batch, and the relative errors of those that were not fitted."""
+def predictions(
+    results: list[Result], rates: Mapping[bool, float], fabrics: Mapping[str, Fabric]
+) -> tuple[list[Row], dict]:
+    """A line per crew and batch, and the relative errors of those that were not fitted. rates: FLOP/s of one device,
+    and (True) of several together."""
     head = ["", "images", "compute ms (model)", "sums ms (model)", "step ms (model)", "step ms measured", "error"]
     table, errors = [head], {}
     for r in results:
         crew = crew_of(r)
         sent = sum(sum_seconds(fabrics[kind_of(r)], crew.count, size) for size in r["sums"]) if crew.count > 1 else 0.0
-        predicted = Step(crew.count, r["flops"] / rate, gradients=sent)
+        predicted = Step(crew.count, r["flops"] / rates[crew.count > 1], gradients=sent)
         error = predicted.exposed / seconds_of(r) - 1
         if crew.count > 1:
             errors[crew, r["batch"]] = error

@@ -38,14 +38,14 @@ def config_of(name: str) -> RunConfig:
     return RECIPES[name].runs["cnn"]
 
 
-def datasets(name: str, stack: ExitStack) -> dict[str, Dataset]:
-    """The same images by way. Raises DatasetNotPrepared (a ValueError) where there are none."""
+def datasets(name: str, limit: int | None, stack: ExitStack) -> dict[str, Dataset]:
+    """The same images by way, so many to train on. Raises DatasetNotPrepared (a ValueError) where there are none."""
     if name == "made":
         shape = 8, 8, 1
         return {way: made(QUICK_IMAGES, shape, stored=way != "resident") for way in WAYS[:2]}
     empty = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    loaded = data.load(name), data.load(name, stored=True), data.load(name, stored=True, cache_dir=empty)
-    return dict(zip(WAYS, loaded, strict=True))
+    places = dict(stored=False), dict(stored=True), dict(stored=True, cache_dir=empty)
+    return {way: data.load(name, limit=limit, **place) for way, place in zip(WAYS, places, strict=True)}
 
 
 def epochs(config: RunConfig, dataset: Dataset) -> Callable[[], None]:

@@ -7,8 +7,8 @@
 Steps of the small VGG on random images, as runs make them: a scan of the compiled step, whose batch is divided among
 1 to 8 devices that XLA makes of one process, and among 1, 2 and 4 processes that `python -m convnet.launch` starts, on
 this machine, by gloo on the loopback interface. Beside each, the same step with nothing summed up over the devices, and
-sums alone. Every crew has all the processors there are: more devices than processors cannot be faster, and show what
-they cost. All take turns. Writes results/cpu/parallel.json and README.md under benchmarks/.
+sums alone. Every crew has all the processors there are, so that its devices cannot scale, and show what dividing the
+work costs. All take turns. Writes results/cpu/parallel.json and README.md under benchmarks/.
 """
 
 from __future__ import annotations
