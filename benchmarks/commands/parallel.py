@@ -1,6 +1,6 @@
 """What do several devices gain, and what of a training step is their sum?
 
-    python -m benchmarks parallel                    some five minutes on two cores
+    python -m benchmarks parallel                    some ten minutes on two cores
     python -m benchmarks parallel --cases split      two processes of a thread each beside one of two threads
     python -m benchmarks parallel --quick            tiny networks: does everything run?
 

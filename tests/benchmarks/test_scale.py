@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import scale_tables
+from benchmarks import scale_model, scale_tables
 from benchmarks.made import made
 from benchmarks.parallel import PLAN, Crew, sums_in
 from benchmarks.scale_model import resnet18
@@ -115,6 +115,27 @@ def result(crew, program="whole step", batch=16, seconds=(1.0, 1.0), **facts):
         case="devices", label="net", crew=crew, program=program, batch=batch, bytes=0, sums=[], flops=1e9, gap=None
     )
     return {**known, "seconds": list(seconds), "disturbed": [False] * len(seconds), **facts}
+
+
+def test_steps_that_follow_the_model_are_predicted_without_an_error():
+    ring = Fabric(start=0, near_hop=1e-3, near_bandwidth=1e9)
+    size, results = 10**6, []
+    for n in (1, 2, 4):
+        crew, batch = (1, n, 2), 16 * n
+        own = dict(batch=batch, flops=batch * 1e9)
+        sent = 3 * sum_seconds(ring, n, size)
+        results.append(result(crew, seconds=(batch / 100 + sent,), sums=[size] * 3, **own))
+        if n > 1:
+            results.append(result(crew, "nothing summed", seconds=(batch / 100,), **own))
+            results += [
+                result(crew, "sum alone", batch=0, bytes=b, seconds=(sum_seconds(ring, n, b),)) for b in (4, 10**6)
+            ]
+    parts = scale_model.cpu_parts(results)
+    assert "Steps of several devices are off by 0 %" in parts["errors"]
+    assert "| 1 process, 4 devices | 64 |" in parts["predictions"]
+    assert "| latency of a hop, devices of one process | sums alone | 1,000 µs |" in parts["constants"]
+    assert "| bandwidth, devices of one process | sums alone | 1.00 GB/s |" in parts["constants"]
+    assert "| arithmetic, one device | its steps | 100 GFLOP/s |" in parts["constants"]
 
 
 def test_a_device_more_beside_one():
