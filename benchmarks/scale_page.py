@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import scale_model, scale_tables
 from benchmarks.cells import samples_of
 from benchmarks.messages import NOT_MEASURED
-from benchmarks.ratios import ratio
+from benchmarks.ratios import Sample, ratio
 from benchmarks.tables import circumstances, markdown
 
 TEMPLATE = Path(__file__).with_name("scale.md").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def split(results: list[dict[str, Any]]) -> str:
     pair = [samples_of(r) for r in results if r["case"] == "split"]
     if len(pair) < 2 or not all(pair):
         return NOT_MEASURED
-    return judged(ratio(pair[1], pair[0]).value, SPLIT_GOAL)
+    return judged(pair[1], pair[0], SPLIT_GOAL)
 
 
 def read(results: list[dict[str, Any]], way: str) -> str:
@@ -74,13 +74,17 @@ def read(results: list[dict[str, Any]], way: str) -> str:
     found = []
     for r in results:
         if r["way"] == way and r["seconds"]:
-            value = ratio(samples_of(r), samples_of(resident[r["case"]])).value
-            found.append(f"{r['case']}: {judged(value, READ_GOAL)}")
+            told = judged(samples_of(r), samples_of(resident[r["case"]]), READ_GOAL)
+            found.append(f"{r['case']}: {told}")
     return "; ".join(found) or NOT_MEASURED
 
 
-def judged(value: float, goal: float) -> str:
-    return f"{value:.2f} times as long ({'meets' if value <= goal else 'misses'} the goal, {goal:.2f} at most)"
+def judged(samples: Sequence[Sample], reference: Sequence[Sample], goal: float) -> str:
+    """A ratio with its quartiles, whether it meets the goal, and a star where all samples of either were disturbed."""
+    found = ratio(samples, reference)
+    star = "*" if any(all(sample.disturbed for sample in own) for own in (samples, reference)) else ""
+    told = f"{found.value:.2f}{star} ({found.low:.2f}–{found.high:.2f}) times as long"
+    return f"{told}: {'meets' if found.value <= goal else 'misses'} the goal, {goal:.2f} at most"
 
 
 def memory(results: list[dict[str, Any]]) -> str:

@@ -111,7 +111,8 @@ def streaming_tables(document: dict) -> Tables:
         alone = [f"{read:.3g}", f"{r['images'] / read:,.0f}", f"{r['windows']}"] if read else ["", "", ""]
         beside = "" if r["way"] == "resident" else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
         table.append([r["case"], r["way"], f"{median(samples):.3g}{star}", beside, *alone])
-    return [("One epoch of the comparison's CNN; a window is what is read at a time:", table)]
+    images = " and ".join(dict.fromkeys(f"{r['images']:,}" for r in document["results"] if r["seconds"]))
+    return [(f"An epoch of {images or 'no'} images, CNN of the comparison; a window is read at a time:", table)]
 
 
 def memory_tables(document: dict) -> Tables:
