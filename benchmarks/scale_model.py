@@ -30,6 +30,8 @@ from benchmarks.tables import Row, markdown
 from convnet.architectures import shapes
 
 IMAGES, IMAGE_CLASSES = 256, 1000
+BYTES = 224 * 224 * 3
+"""Of an image, uint8."""
 ACCELERATORS = (1, 8, 64, 1024)
 BESIDE = "ResNet-18 64-128-256-512 at 32²"
 """The stored steps of an accelerator whose rate stands for ResNet-18 at 224²."""
@@ -156,7 +158,7 @@ def rate_of(trained: dict[str, Any] | None) -> tuple[float, str]:
 
 def accelerator_table(load: Load, rate: float) -> list[Row]:
     """One line for each number of accelerators."""
-    head = ["accelerators", "compute ms", "gradients ms, ring", "gradients ms, ring or tree", "statistics ms"]
+    head = ["accelerators (model)", "compute ms", "gradients ms, ring", "gradients ms, ring or tree", "statistics ms"]
     table = [[*head, "step ms, nothing hidden", "step ms, hidden", "images / s", "of n times one", "of it, apart"]]
     for n in ACCELERATORS:
         found, ring = step(load, n, rate, LARGE, SMALL), step(load, n, rate, LARGE[:1], SMALL[:1])
@@ -189,8 +191,9 @@ def input_said(needed: float, streaming: list[Result]) -> str:
     if not found:
         return f"How many a processor decodes at 224² is {NOT_MEASURED}."
     rate = found[0]["images"] / float(np.median(found[0]["read"]))
-    times = needed / rate
+    times, bandwidth = needed / rate, needed * BYTES / 1e9
     return (
         f"This machine's two processors decode {rate:,.0f} of CIFAR-10's small ones: {times:,.0f} such machines for an "
-        f"accelerator, and more at 224², so images have to lie decoded (3.8 GB/s for each), or be decoded elsewhere."
+        f"accelerator, and more at 224². So images have to lie decoded ({bandwidth:.1f} GB/s for each), or be decoded "
+        f"elsewhere."
     )

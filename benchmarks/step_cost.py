@@ -147,8 +147,8 @@ LARGE = tuple(
     Fabric(start, near, 0.92 * NVLINK, far, 0.92 * NETWORK, tree=tree, **_SHAPE)
     for start, near, far, tree in ((14e-6, 1.9e-6, 4e-6, False), (14e-6, 1.25e-6, 8.5e-6, True))
 )
-"""Ring and tree by NCCL's protocol LL128: what NCCL itself expects of it (src/graph/tuning.cc, 2.2x: baseLat, hwLat,
-and 0.92 of the bandwidth)."""
+"""Ring and tree by NCCL's protocol LL128: what NCCL itself expects of it (src/graph/tuning.cc at b6475625fb:
+baseLat, hwLat, and 0.92 of the bandwidth)."""
 SMALL = tuple(
     Fabric(start, near, 0.25 * NVLINK, far, 0.25 * NETWORK, tree=tree, **_SHAPE)
     for start, near, far, tree in ((6.6e-6, 0.6e-6, 2.7e-6, False), (6.8e-6, 0.6e-6, 5e-6, True))
