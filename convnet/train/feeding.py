@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a task brings models, and those Flax
     from convnet.data import Dataset
     from convnet.data.dataset import Split
 
-WINDOW = 2**26
+WINDOW = 2**24
 """Bytes of images that go to the devices at a time: two more windows are read ahead of it."""
 
 
