@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from convnet import data, journal, run
+from convnet import data, journal, run, train
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
 from convnet.config import RunConfig
@@ -182,8 +182,8 @@ GRID = [
 def test_a_grid_of_traced_settings_is_one_program(vmapped, monkeypatch):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
     compiled, expected = [], {asked: alone(asked, 0) for asked in GRID}
-    compile_ = programs.Programs.compiled
-    monkeypatch.setattr(programs.Programs, "compiled", lambda self: compiled.append(self) or compile_(self))
+    compile_ = train.compiled
+    monkeypatch.setattr(train, "compiled", lambda lowered: compiled.append(lowered) or compile_(lowered))
     for asked, outcome in Replicates(MLP, dataset(), traced=TRACEABLE, vmapped=vmapped).run_all(GRID):
         assert_close(outcome, expected[asked])
     assert len(compiled) == 1
