@@ -20,6 +20,7 @@ from benchmarks.messages import encode
 from benchmarks.networks import Network
 from benchmarks.parallel import Crew, Question
 from benchmarks.ratios import Sample
+from convnet.record import write_json
 
 
 class Team:
@@ -57,7 +58,7 @@ class Team:
         return Sample(slowest["seconds"], disturbed=foreign > machine.FOREIGN_LIMIT)
 
     def _ask(self, question: dict[str, Any]) -> list[dict[str, Any]]:
-        write_whole(self._path / f"{self._asked}.json", question)
+        write_json(self._path / f"{self._asked}.json", question)
         paths = [self._path / f"{self._asked}-{process}.json" for process in range(self.crew.processes)]
         self._asked += 1
         end = time.monotonic() + self._timeout
@@ -79,7 +80,7 @@ class Team:
 
     def close(self) -> None:
         if self._process.poll() is None:
-            write_whole(self._path / f"{self._asked}.json", {"do": "end"})
+            write_json(self._path / f"{self._asked}.json", {"do": "end"})
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
             self._process.terminate()
@@ -92,11 +93,6 @@ class Team:
 
     def __exit__(self, *exception) -> None:
         self.close()
-
-
-def write_whole(path: Path, content: Any) -> None:
-    path.with_suffix(".part").write_text(json.dumps(content), encoding="utf-8")
-    path.with_suffix(".part").rename(path)
 
 
 @dataclass

@@ -58,11 +58,12 @@ def everywhere(act: Callable[[], T]) -> T:
     return found
 
 
-def agree(facts: Mapping[str, Any]) -> None:
-    """ValueError on all processes unless `facts`, plain JSON values, are the same on all: it names what differs."""
+def agree(facts: Callable[[], Mapping[str, Any]]) -> None:
+    """ValueError on all processes unless `facts`, plain JSON values, are the same on all: it names what differs. They
+    are asked for where there are several processes."""
     if not several():
         return
-    told = [json.loads(text) for text in _from_all(json.dumps([socket.gethostname(), facts]).encode())]
+    told = [json.loads(text) for text in _from_all(json.dumps([socket.gethostname(), facts()]).encode())]
     (first_host, first), *others = told
     for process, (host, own) in enumerate(others, 1):
         for name, (there, here) in differences(first, own).items():

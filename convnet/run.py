@@ -196,7 +196,7 @@ class Trainer:
         if directory is None:
             return self._fit(config, on_epoch)
         directory = Path(directory)
-        hosts.agree(self.common(config))
+        hosts.agree(lambda: self.common(config))
         finished = partial(self._finished, config, directory, accept_changes)
         if resume and (result := hosts.shared(finished)) is not None:
             for record in result.records:
@@ -204,7 +204,7 @@ class Trainer:
             return result
         options = dict(resume=resume, accept_changes=accept_changes, every_epoch=every_epoch)
         listening = nullcontext(stop) if stop is not None else stop_requests()
-        opened = lambda stop: self.journal(directory, config, stop=stop, **options)  # noqa: E731
+        opened = partial(self.journal, directory, config, **options)
         with listening as stop, SharedJournal(opened, stop) as journal:
             result = self._fit(config, on_epoch, journal)
             journal.write(partial(conclude, result=result))
@@ -247,7 +247,7 @@ class Trainer:
         """What has to be the same in all processes that compute a run of `config` together."""
         return {
             "config": self.deciding(config),
-            "data": self.dataset.description if hosts.several() else None,
+            "data": self.dataset.description,
             "computes": self.task.computes(),
             "mesh": self.layout().description,
             **versions(),

@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 class SharedJournal:
-    """What a run asks of its `Journal`, which `opened` opens on the first process. In a single process it is that.
+    """What a run asks of its `Journal`, which the first process opens by `opened(stop=…)`. A process alone has that.
 
     stop: of this process; a wish of any is granted by all.
     """
 
-    def __init__(self, opened: Callable[[StopRequest], Journal], stop: StopRequest):
+    def __init__(self, opened: Callable[..., Journal], stop: StopRequest):
         self._stop, self._journal = stop, None
 
         def open_() -> None:
-            self._journal = opened(stop)
+            self._journal = opened(stop=stop)
 
         hosts.shared(open_)
 

@@ -86,7 +86,7 @@ def train(settings: Train) -> int:
     dataset = hosts.everywhere(lambda: data.for_training(config.data, settings.feed))
     mesh = MeshConfig(batch=settings.mesh.batch)
     trainer = hosts.everywhere(lambda: Trainer(config, dataset, mesh=mesh, compiled=False))
-    hosts.agree(trainer.common(config))
+    hosts.agree(lambda: trainer.common(config))
     trainer.programs()
     try:
         with progress(config.train.epochs, "epoch") as bar:

@@ -249,7 +249,7 @@ def test_a_trainer_compiles_its_four_programs_once_and_seeds_nothing():
 
 def test_an_epoch_consumes_the_state_it_is_given_and_nothing_else():
     """So that there is room for one state and not for two."""
-    programs, (training, _, _) = trainer().programs(), tiny_dataset().on_device
+    programs, (training, _, _) = trainer().programs(), trainer().placed()
     key, values = trainer().inputs([BASE])
     state = programs.init(key, values)
     programs.epoch(state, values, *training)

@@ -151,13 +151,6 @@ class Dataset:
         """(images, labels) of the training, validation and test split."""
         return tuple((split.images, split.labels) for split in self.splits.values())
 
-    @property
-    def on_device(self) -> tuple[tuple[Any, Any], ...]:
-        """The same on JAX's default device."""
-        import jax
-
-        return self.placed(None, jax.device_put)
-
     def placed(self, where: Hashable, place: Callable[[Any], Any]) -> tuple[tuple[Any, Any], ...]:
         """The arrays as `place` puts them on devices: there once for each `where`, however many runs read them. Stored
         images are read into memory for it."""

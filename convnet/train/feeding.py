@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # a task brings models, and those Flax
     from convnet.data import Dataset
     from convnet.data.dataset import Split
 
+_order = jax.jit(epoch_order, static_argnums=(1, 2))  # once for all runs of a process
 WINDOW = 2**24
 """Bytes of images that go to the devices at a time: two more windows are read ahead of it."""
 
@@ -117,7 +118,6 @@ def streamed(programs: Any, dataset: Dataset, layout: Layout, batch: int, evalua
     programs: as `lower_streamed` makes them.
     """
     require_grain()  # not in the first epoch's time
-    order_of = jax.jit(epoch_order, static_argnums=(1, 2))
 
     def read(split: Split, order: np.ndarray) -> Iterator[tuple[Array, Array]]:
         shared = dict(per_window=window_of(split, *order.shape), rows=layout.share(order.shape[1]))
@@ -128,7 +128,7 @@ def streamed(programs: Any, dataset: Dataset, layout: Layout, batch: int, evalua
     def epoch(state: TrainState, values: Any) -> tuple[TrainState, Info]:
         n, infos = len(dataset.train), []
         key, number = jax.random.wrap_key_data(np.asarray(jax.random.key_data(state.key))), int(state.step)
-        order = order_of(stream(key, "order", number // num_batches(n, batch)), n, batch)
+        order = _order(stream(key, "order", number // num_batches(n, batch)), n, batch)
         for images, labels in read(dataset.train, np.asarray(order)):
             computed(infos)
             state, info = programs.epoch[len(images)](state, values, images, labels)
