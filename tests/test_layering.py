@@ -23,7 +23,7 @@ ROWS = (
     ("journal",),
     ("shared_journal", "result"),
     ("run", "trained"),
-    ("ablation", "analysis", "cli"),
+    ("ablation", "analysis", "board", "cli"),
     ("report",),
     ("trial", "claims", "exercises"),
     ("benchmarks",),
@@ -43,6 +43,8 @@ HOMES = {
     "matplotlib": "convnet.report",
     "jinja2": "convnet.report",
     "hypothesis": "convnet.gradcheck",
+    "mpmath": "convnet.board",
+    "pebble": "convnet.board",
 }
 OPS_MAY_USE = {"jax", "numpy"} | sys.stdlib_module_names
 NOBODYS_HOME = {"utils", "util", "helpers", "helper", "misc", "common"}

@@ -1,0 +1,1 @@
+"""The referee goes out: public functions of the JAX ecosystem beside their mathematics, and what is found."""

@@ -1,0 +1,1 @@
+"""What is audited: a table for each part of the ecosystem."""

@@ -1,0 +1,194 @@
+"""A derivative as it is defined: the limit of difference quotients, from both sides, with as many digits as it takes.
+
+Nobody types a formula for it, so none can be wrong. What is differenced is the function in mathematics, in mpmath; the
+quotients are taken with steps of 1e-20 of an argument at 160 digits, and once more at twice the digits: where the two
+disagree the digits are doubled until they do not. That a slope is exactly 0, or does not exist, is believed only with
+640 digits: 1 − tanh(300)² is 1e-260. Left and right quotients tell a kink from a slope: where they differ there is no
+derivative, and what a library returns is its convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+from mpmath import mp, mpf
+
+DIGITS = (160, 320, 640, 1280)
+ENOUGH = 640
+"""Digits with which whatever a float can hold is more than 0, beside 1."""
+AGREE = mpf(10) ** -20
+"""Two computations agree if their relative difference is below this."""
+SMOOTH = mpf(10) ** -12
+"""The sides of a derivative agree below this, relatively: their quotients err by about the step."""
+
+GROWTH = 1.05
+"""Quotients that grow by more, over steps 10⁴ times as small, grow without bound: logarithms do so by 1.2."""
+
+NOTHING = mpf(10) ** -28
+"""A slope is 0 beside that of the other side below this part of it."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Of a function at a point, along one direction: the limits of its quotients from the left and from the right.
+
+    nan: there is none, because the function has no real value on that side, or the quotients do not converge.
+    """
+
+    left: mpf
+    right: mpf
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a derivative, a finite one."""
+        return bool(
+            mpmath.isfinite(self.left) and mpmath.isfinite(self.right) and _close(self.left, self.right, SMOOTH)
+        )
+
+    @property
+    def value(self) -> mpf:
+        """The derivative; nan where there is none."""
+        return (self.left + self.right) / 2 if self.exists else mpf("nan")
+
+    @property
+    def infinite(self) -> bool:
+        """Whether the quotients grow without bound from both sides, or from the only one, with one sign."""
+        sides = [side for side in (self.left, self.right) if not mpmath.isnan(side)]
+        return bool(sides) and all(mpmath.isinf(side) for side in sides) and len({side > 0 for side in sides}) == 1
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Of φ at a point with n entries: its value, its n slopes, and for each direction u the n slopes of its gradient
+    along u."""
+
+    value: mpf
+    first: tuple[Slope, ...]
+    second: tuple[tuple[Slope, ...], ...]
+    digits: int
+
+
+class Unknown(ArithmeticError):
+    """No number of digits that was tried settled the value."""
+
+
+def truth(phi: Callable[[list[mpf]], Any], point: Sequence[float], directions: np.ndarray) -> Truth:
+    """Value and derivatives of φ, a function of n mpmath numbers to one, at the floats `point`.
+
+    directions: [m, n], for second derivatives. Raises Unknown where more digits change the result again and again.
+    """
+    before = None
+    for digits in DIGITS:
+        with mp.workdps(digits):
+            try:
+                found = _at(phi, [mpf(x) for x in point], [[mpf(float(u)) for u in row] for row in directions], digits)
+            except mpmath.libmp.NoConvergence:
+                continue
+            settled = before is not None and _same(before, found)
+            if settled and (digits >= ENOUGH or not _special(found)):
+                return found
+        before = found
+    raise Unknown(f"its value is not settled by {DIGITS[-1]} digits")
+
+
+def _at(phi, point: list[mpf], directions: list[list[mpf]], digits: int) -> Truth:
+    first = tuple(_slope(lambda t, i=i: phi(_moved(point, i, t)), _step(point[i])) for i in range(len(point)))
+    second = tuple(
+        tuple(
+            _along(phi, point, i, row) if slope.exists else Slope(mpf("nan"), mpf("nan"))
+            for i, slope in enumerate(first)
+        )
+        for row in directions
+    )
+    return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, digits)
+
+
+def _along(phi, point: list[mpf], i: int, direction: list[mpf]) -> Slope:
+    """Of ∂φ/∂xᵢ along the direction: entries move by steps of their own size."""
+    sizes = [abs(x) for x, u in zip(point, direction, strict=True) if u and x]
+    outer = (min(sizes) if sizes else mpf(1)) * mpf(10) ** -20
+    inner = min(outer, _step(point[i])) * mpf(10) ** -40  # much smaller, or it would see across a kink of the gradient
+
+    def partial(t: mpf) -> mpf:
+        moved = [x + t * u for x, u in zip(point, direction, strict=True)]
+        below, above = _real(phi, _moved(moved, i, -inner)), _real(phi, _moved(moved, i, inner))
+        return (above - below) / (2 * inner)
+
+    return _slope(partial, outer)
+
+
+def _slope(f: Callable[[mpf], mpf], h: mpf) -> Slope:
+    """Of f at 0, by quotients over h and h / 10⁴."""
+    at = _value(f, mpf(0))
+    left, right = (tuple(_quotient(f, at, step) for step in (h, h / 10**4)) for h in (-h, h))
+    return Slope(_limit(*left, *right), _limit(*right, *left))
+
+
+def _quotient(f: Callable[[mpf], mpf], at: mpf, h: mpf) -> mpf:
+    """Of second order, from one side; nan where f has no real value."""
+    return (4 * _value(f, h) - _value(f, 2 * h) - 3 * at) / (2 * h)
+
+
+def _limit(wide: mpf, narrow: mpf, *others: mpf) -> mpf:
+    """Of quotients over a wide and a narrow step: they converge, vanish (also beside the `others`, those of the other
+    side), grow, or do none of these (nan)."""
+    if mpmath.isnan(wide) or mpmath.isnan(narrow) or mpmath.isinf(narrow):
+        return mpf("nan")
+    if abs(narrow) < NOTHING * max((abs(other) for other in others if mpmath.isfinite(other)), default=0):
+        return mpf(0)
+    if _close(wide, narrow, SMOOTH):
+        return narrow
+    if abs(narrow) < abs(wide) / 2:
+        return mpf(0)
+    grows = abs(narrow) > GROWTH * abs(wide)
+    return mpmath.sign(narrow) * mpf("inf") if grows else mpf("nan")
+
+
+def _value(f: Callable[[mpf], mpf], t: mpf) -> mpf:
+    """nan where f has no real value."""
+    try:
+        return _real(lambda values: f(values[0]), [t])
+    except mpmath.libmp.NoConvergence:
+        raise
+    except (ValueError, ArithmeticError, RecursionError):
+        return mpf("nan")
+
+
+def _real(phi, point: list[mpf]) -> mpf:
+    value = phi(point)
+    if isinstance(value, mpmath.mpc):
+        return value.real if value.imag == 0 else mpf("nan")
+    return mpf(value)
+
+
+def _moved(point: list[mpf], i: int, t: mpf) -> list[mpf]:
+    return [x + t if j == i else x for j, x in enumerate(point)]
+
+
+def _step(x: mpf) -> mpf:
+    """Of its own size, so that no other point of interest is passed on the way."""
+    return (abs(x) if x and mpmath.isfinite(x) else mpf(1)) * mpf(10) ** -20
+
+
+def _close(a: mpf, b: mpf, tolerance: mpf) -> bool:
+    if a == b or (mpmath.isnan(a) and mpmath.isnan(b)):
+        return True
+    return bool(abs(a - b) <= tolerance * max(abs(a), abs(b)))
+
+
+def _special(found: Truth) -> bool:
+    """Whether a slope is 0, or none: too few digits look the same."""
+    slopes = [*found.first, *(slope for row in found.second for slope in row)]
+    return any(side == 0 or not mpmath.isfinite(side) for slope in slopes for side in (slope.left, slope.right))
+
+
+def _same(a: Truth, b: Truth) -> bool:
+    pairs = [(a.value, b.value)]
+    slopes = [*zip(a.first, b.first, strict=True)]
+    slopes += [pair for rows in zip(a.second, b.second, strict=True) for pair in zip(*rows, strict=True)]
+    pairs += [(s.left, t.left) for s, t in slopes] + [(s.right, t.right) for s, t in slopes]
+    return all(_close(x, y, AGREE) for x, y in pairs)
