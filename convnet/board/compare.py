@@ -1,0 +1,112 @@
+"""One number of a library's beside the truth, and the worst of many.
+
+The yardstick is what rounding does. An argument is a float, and moving it by a unit roundoff u moves the truth by
+u |x f″|; an error within a thousand times that, and u |f′|, is no more than a long computation's. Beyond it digits are
+lost; a derivative that has not three of them left, and is off by something beside the function itself, is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
+from mpmath import mpf
+
+from convnet.board.case import Case
+from convnet.board.truth import Slope, Truth
+
+LONG = 1000
+"""Unit roundoffs that a long computation may lose."""
+WRONG = {"float64": 1e-3, "float32": 1e-2, "bfloat16": 0.5}
+"""Relative errors of what has no right digits left. Of the two or three that bfloat16 has, any may be lost."""
+STATUS = ("right", "none", "digits", "wrong", "not finite")
+"""Rising. none: there is no derivative."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On one number: the `entry` of a gradient, in second order along a `direction`. ulps: its error in units of what
+    one rounding does to it."""
+
+    status: str
+    entry: int
+    got: float
+    slope: Slope
+    ulps: float = 0.0
+    direction: int | None = None
+
+    @property
+    def bad(self) -> bool:
+        return self.status in ("wrong", "not finite")
+
+    def __lt__(self, other: Verdict) -> bool:
+        return (STATUS.index(self.status), self.ulps) < (STATUS.index(other.status), other.ulps)
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """At one point in one dtype. natural: an error that is nothing beside the function itself."""
+
+    dtype: str
+    natural: float
+    overflows: bool
+
+    def verdict(self, entry: int, slope: Slope, got: float, size: float, conditioning: float) -> Verdict:
+        """size: of the truth; conditioning: how much it moves with its arguments, relatively."""
+        if not slope.exists:
+            return Verdict("right" if slope.infinite and np.isinf(got) else "none", entry, got, slope)
+        info = jnp.finfo(self.dtype)
+        u, tiny, most = float(info.eps) / 2, float(info.tiny), float(info.max)
+        if not np.isfinite(got):
+            due = abs(slope.value) > most / 2 or self.overflows
+            return Verdict("right" if due else "not finite", entry, got, slope, np.inf)
+        error = float(abs(mpf(got) - slope.value))
+        ulps = error / (u * (size + conditioning) + LONG * tiny)
+        if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny):
+            return Verdict("right", entry, got, slope, ulps)
+        wrong = error > WRONG[self.dtype] * size and error > np.sqrt(u) * self.natural
+        return Verdict("wrong" if wrong else "digits", entry, got, slope, ulps)
+
+
+def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str, got: np.ndarray) -> Verdict:
+    """The worst number of a gradient `got` [n] at the numbers `x` [n]. like: the truth close by, with second
+    derivatives, which say how far rounding the arguments moves it."""
+    moved = np.array([[_size(slope) for slope in row] for row in like.second])
+    sizes = np.abs(x)
+    conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
+    natural = abs(float(true.value)) / max(1.0, _most(sizes))
+    return _worst(case, true.first, got, conditioning, Yardstick(dtype, natural, _overflows(true, dtype)))
+
+
+def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray) -> Verdict:
+    """The worst number of second derivatives `got` [m, n], in float64."""
+    size, value = max(1.0, _most(np.abs(x))), abs(float(true.value))
+    natural = max(value / size**2, max(map(_size, true.first), default=0.0) / size)
+    yardstick = Yardstick("float64", natural, _overflows(true, "float64"))
+    rows = [_worst(case, row, own, np.zeros(x.size), yardstick) for row, own in zip(true.second, got, strict=True)]
+    return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))
+
+
+def _worst(case: Case, slopes: Sequence[Slope], got: np.ndarray, conditioning, yardstick: Yardstick) -> Verdict:
+    """Entries of an elementwise case are numbers for themselves; those of a gradient of arrays are one vector."""
+    sizes = np.array(list(map(_size, slopes)))
+    if not case.elementwise:
+        sizes = np.full(sizes.size, _most(sizes))
+    numbers = zip(slopes, got.tolist(), sizes, conditioning, strict=True)
+    verdicts = [yardstick.verdict(entry, *number) for entry, number in enumerate(numbers)]
+    return max(verdicts, default=Verdict("right", 0, 0.0, Slope(mpf(0), mpf(0))))
+
+
+def _size(slope: Slope) -> float:
+    return abs(float(slope.value)) if slope.exists else 0.0
+
+
+def _most(values: np.ndarray) -> float:
+    return float(np.max(values, initial=0.0))
+
+
+def _overflows(true: Truth, dtype: str) -> bool:
+    """Whether the function's value does, and its derivative may with it."""
+    return bool(abs(true.value) > float(jnp.finfo(dtype).max))

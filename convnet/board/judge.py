@@ -1,0 +1,171 @@
+"""One case beside its mathematics: every number that a library returns, and what those that are not right come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+
+from convnet.board.case import Case, Point
+from convnet.board.compare import Verdict, first_order, second_order
+from convnet.board.confirm import confirmed
+from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
+from convnet.board.oracle import differentiated, truth_of
+from convnet.board.reproduction import reproduction
+from convnet.board.truth import Unknown, digits
+from convnet.board.verdict import SPECIAL, Finding
+
+LOWER = 1e-11
+"""Relative errors of float64 above this at every generic point: computed in fewer bits."""
+WITHOUT = ("generic", "tail")
+"""Labels of points that any user meets."""
+
+
+@dataclass
+class Outcome:
+    """What came of a case. compared: numbers beside the truth; missing: ways that the library does not offer, and what
+    it says; unknown: points whose truth was not to be had, and why."""
+
+    function: str
+    call: str
+    points: int = 0
+    compared: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def judge(case: Case) -> Outcome:
+    """Raises what the function raises at all of its points, in the first of its dtypes."""
+    start, outcome, known = time.perf_counter(), Outcome(case.function, case.call), {}
+    for dtype in case.dtypes:
+        points = [point for point in case.points if holds(case, point, dtype)]
+        try:
+            measured = measure(case, points, dtype) if points else None
+        except Exception as error:
+            if dtype == case.dtypes[0]:
+                raise
+            outcome.missing[dtype] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            continue
+        if measured is None:
+            continue
+        outcome.points = max(outcome.points, len(points))
+        outcome.missing |= {f"{way}, {dtype}": why for way, why in measured.missing.items()}
+        for i, point in enumerate(points):
+            if measured.value[i] is not None:
+                _judge_point(outcome, case, point, dtype, _at(measured, i), known)
+        if dtype == "float64":
+            _judge_precision(outcome, case, points, measured, known)
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def holds(case: Case, point: Point, dtype: str) -> bool:
+    """Whether the dtype can hold the point: nothing becomes infinite, or 0."""
+    for given, own in zip(point.args, cast(case, point, dtype), strict=True):
+        given, own = np.asarray(given, np.float64), np.asarray(own, np.float64)
+        if not np.isfinite(own).all() or ((given != 0) & (own == 0)).any():
+            return False
+    return True
+
+
+Ways = Mapping[str, np.ndarray]
+
+
+def _at(measured: Measured, i: int) -> tuple[Ways, Ways]:
+    """Of point number i, by way, where that is there: gradients [n], and second derivatives [m, n]."""
+    pair = measured.first, measured.second
+    return tuple({way: rows[i] for way, rows in ways.items() if rows[i] is not None} for ways in pair)
+
+
+def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tuple[Ways, Ways], known: dict) -> None:
+    try:
+        true, like = (truth_of(case, point, kind, known) for kind in (dtype, "float64"))
+    except (Unknown, RecursionError) as error:
+        outcome.unknown.append(f"{point}, {dtype}: {error}")
+        return
+    x = differentiated(case, point, dtype)
+    first = {way: first_order(case, true, like, x, dtype, own) for way, own in got[0].items()}
+    second = {way: second_order(case, true, x, own) for way, own in got[1].items()}
+    outcome.compared += sum(np.size(own) for ways in got for own in ways.values())
+    for kind, order, ways, verdict in _kinds(point, dtype, first, second):
+        outcome.findings.append(_finding(case, point, dtype, kind, order, ways, verdict))
+
+
+def _kinds(
+    point: Point, dtype: str, first: Mapping[str, Verdict], second: Mapping[str, Verdict]
+) -> Iterator[tuple[str, int, list[str], Verdict]]:
+    """(kind, order, ways, the worst number) of a point: its defect if there is one, else what there is to say."""
+    wrong = [way for way in FIRST if way in first and first[way].bad]
+    if wrong:
+        worst = max(first[way] for way in wrong)
+        yield _kind(point, worst, some=len(wrong) < len(first)), 1, wrong, worst
+        return
+    if wrong := [way for way in SECOND if way in second and second[way].bad]:
+        yield "higher order", 2, wrong, max(second[way] for way in wrong)
+    told = {"digits": "digits"} if dtype != "bfloat16" else {}  # which has few to lose
+    told |= {"none": "convention"} if dtype == "float64" else {}
+    for status, kind in told.items():
+        if ways := [way for way in FIRST if way in first and first[way].status == status]:
+            yield kind, 1, ways, max(first[way] for way in ways)
+
+
+def _kind(point: Point, worst: Verdict, *, some: bool) -> str:
+    if point.label == "subnormal" and worst.status == "wrong":
+        return "convention"  # a processor may count such numbers as 0
+    if some:
+        return "transform"
+    if worst.status == "not finite":
+        return "not finite"
+    return "special points" if point.label in SPECIAL else "wrong"
+
+
+def _judge_precision(outcome: Outcome, case: Case, points: Sequence[Point], measured: Measured, known: dict) -> None:
+    """Few bits show at every generic point, and in the program."""
+    found = []
+    for i, point in enumerate(points):
+        gradients = [own for way, own in _at(measured, i)[0].items() if way in ("reverse", "vmap")]
+        if point.label == "generic" and gradients:
+            try:
+                true = truth_of(case, point, "float64", known)
+            except (Unknown, RecursionError):
+                return
+            x = differentiated(case, point, "float64")
+            found.append((first_order(case, true, true, x, "float64", gradients[0]), point))
+    u = float(jnp.finfo("float64").eps) / 2
+    if not found or any(v.status not in ("right", "digits") or v.ulps * u < LOWER for v, _ in found):
+        return
+    worst, point = max(found, key=lambda pair: pair[0])
+    if seen := list(narrower(case, point)):
+        outcome.findings = [f for f in outcome.findings if f.kind != "digits" or f.dtype != "float64"]
+        told = _finding(case, point, "float64", "precision", 1, ["reverse"], worst)
+        told.confirmed.append(f"its program goes through {', '.join(seen)}")
+        outcome.findings.append(told)
+
+
+def _finding(case: Case, point: Point, dtype: str, kind: str, order: int, ways: list[str], v: Verdict) -> Finding:
+    sides = {} if v.slope.exists else {"left": digits(v.slope.left), "right": digits(v.slope.right)}
+    found = Finding(
+        kind=kind,
+        function=case.function,
+        call=case.call,
+        label=point.label,
+        args=[np.asarray(a, np.float64).tolist() for a in cast(case, point, dtype)],
+        dtype=dtype,
+        order=order,
+        ways=ways,
+        entry=v.entry,
+        got=v.got,
+        truth=digits(v.slope.value) if v.slope.exists else "",
+        direction=v.direction,
+        ulps=None if kind == "convention" or not np.isfinite(v.ulps) else v.ulps,
+        reproduction=reproduction(case, point, dtype, ways[0], v),
+        **sides,
+    )
+    if found.defect:
+        found.confirmed.extend(confirmed(case, point, found, v))
+    return found

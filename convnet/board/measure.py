@@ -1,0 +1,263 @@
+"""What a library says of a case: value and derivatives by every way to ask for them, in every dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend import core
+
+from convnet.board.case import Case, Point
+
+FIRST = ("reverse", "forward", "vmap", "scan", "eager")
+"""Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
+SECOND = ("forward over reverse", "reverse over reverse")
+PERIOD, OFFSET = 8, 3.5
+TURNS = 2
+"""Points that a scan goes over, or vmap, where they are arrays."""
+
+
+@dataclass
+class Measured:
+    """Of some points in one dtype. value: [points], of φ; first: way -> [points, n]; second: way -> [points, m, n]. A
+    point that the function refuses has None instead.
+
+    missing: ways that the library does not offer, and what it says.
+    """
+
+    value: Sequence[float | None]
+    first: dict[str, Any] = field(default_factory=dict)
+    second: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def weights(start: int, stop: int) -> np.ndarray:
+    """Fixed factors, no two neighbours alike, that every dtype holds exactly."""
+    return ((5 * np.arange(start, stop) + 3) % PERIOD - OFFSET) / 4
+
+
+def contracted(result: Any) -> Array:
+    """A pytree of arrays as one number: the sum of all entries, real and imaginary parts, times `weights`."""
+    total, start = jnp.zeros(()), 0
+    for leaf in jax.tree.leaves(result):
+        parts = [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
+        for part in parts:
+            if jnp.issubdtype(jnp.result_type(part), jnp.floating):
+                factors = jnp.asarray(weights(start, start + part.size), part.dtype)
+                total, start = total + (factors * jnp.ravel(part)).sum(), start + part.size
+    return total
+
+
+def direction(n: int) -> np.ndarray:
+    """Along which second derivatives of arrays are taken."""
+    return ((3 * np.arange(n) + 1) % 5 - 2) / 2 + 0.25
+
+
+def directions(case: Case, n: int) -> np.ndarray:
+    """[m, n]: all unit vectors where the case is elementwise, else one `direction`."""
+    return np.eye(n) if case.elementwise else direction(n)[None]
+
+
+def precision(dtype: str) -> AbstractContextManager:
+    """64-bit numbers only where they are asked for, as users have it."""
+    return jax.enable_x64(dtype == "float64")
+
+
+def cast(case: Case, point: Point, dtype: str) -> tuple[Any, ...]:
+    """The arguments as the function is given them; integers and booleans stay what they are."""
+    return tuple(_cast(value, dtype) for value in point.args)
+
+
+def _cast(value: Any, dtype: str) -> np.ndarray:
+    array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.int32) if array.dtype == np.int64 else array
+    with np.errstate(all="ignore"):
+        return array.astype(jnp.dtype(dtype))
+
+
+def measure(case: Case, points: Sequence[Point], dtype: str) -> Measured:
+    """Everything in float64, value and reverse mode in narrower dtypes. Raises what the function raises."""
+    with precision(dtype), np.errstate(all="ignore"):
+        return (_elementwise if case.elementwise else _arrays)(case, points, dtype)
+
+
+# --- elementwise: all points in one call ------------------------------------------------------------------------------
+
+
+def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
+    columns = zip(*(cast(case, point, dtype) for point in points), strict=True)
+    args = tuple(jnp.asarray(np.stack(column)) for column in columns)
+    wrt, scalar = case.wrt, lambda *args: case.fn(*args).astype(dtype)
+    gradient = jax.grad(scalar, wrt)
+    found = Measured(_flat(jax.jit(jax.vmap(scalar))(*args)))
+    ways = {"vmap": lambda: jax.jit(jax.vmap(gradient))(*args)}
+    if dtype == "float64":
+        alone = jax.jit(gradient)
+        ways |= {
+            "reverse": lambda: _stacked([alone(*(a[i] for a in args)) for i in range(len(points))]),
+            "forward": lambda: jax.jit(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
+            "scan": lambda: jax.jit(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
+            "eager": lambda: _eager(case, args),
+        }
+        outer = {"forward over reverse": jax.jacfwd, "reverse over reverse": jax.jacrev}
+        second = {way: partial(_hessians, jax.vmap(take(gradient, wrt)), args) for way, take in outer.items()}
+        _collect(found, found.second, second)
+    _collect(found, found.first, {way: partial(_columns, call) for way, call in ways.items()})
+    return found
+
+
+def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Each entry of the result sees its own entries alone, so a cotangent of ones gives all gradients."""
+    result, pull = jax.vjp(lambda *own: case.fn(*_with(args, case.wrt, own)), *(args[i] for i in case.wrt))
+    return pull(jnp.ones_like(result))
+
+
+def _hessians(f: Callable, args: tuple[Array, ...]) -> Array:
+    """[points, m, n] of rows, one for each gradient, of its derivatives."""
+    return jax.jit(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)
+
+
+def _columns(call: Callable[[], tuple[Array, ...]]) -> Array:
+    return jnp.stack(call(), -1)
+
+
+def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+
+
+# --- arrays: point by point -------------------------------------------------------------------------------------------
+
+
+def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
+    phi = _phi(case, dtype)
+    value, gradient = programs(case, dtype)
+    every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
+    found = Measured([])
+    ways = {"reverse": gradient}
+    if dtype == "float64":
+        own = _gradient(phi, case)
+        ways |= {
+            "forward": jax.jit(lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args))),
+            "vmap": jax.jit(lambda *args: jax.vmap(own)(*_repeated(args))[-1]),
+            "scan": jax.jit(lambda *args: lax.map(lambda one: own(*one), _repeated(args))[-1]),
+            "eager": own,
+        }
+        second = {"forward over reverse": _forward_along(own, case), "reverse over reverse": _reverse_along(own, case)}
+        _collect(found, found.second, {way: partial(_each, f, every, (1, -1)) for way, f in second.items()})
+    _collect(found, found.first, {way: partial(_each, f, every) for way, f in ways.items()})
+    values: dict[str, Any] = {}
+    _collect(found, values, {"value": partial(_each, value, every)})
+    found.value = [None if v is None else v[0] for v in values.get("value", [None] * len(every))]
+    return found
+
+
+def programs(case: Case, dtype: str) -> tuple[Callable, Callable]:
+    """φ and its gradient [n], compiled, of one point."""
+    phi = _phi(case, dtype)
+    return jax.jit(phi), jax.jit(_gradient(phi, case))
+
+
+def _phi(case: Case, dtype: str) -> Callable[..., Array]:
+    if case.elementwise:
+        return lambda *args: case.fn(*args).astype(dtype)
+    return lambda *args: contracted(case.fn(*args)).astype(dtype)
+
+
+def _gradient(phi: Callable, case: Case) -> Callable[..., Array]:
+    return lambda *args: _flattened(jax.grad(phi, case.wrt)(*args))
+
+
+def _forward_along(gradient: Callable, case: Case) -> Callable[..., Array]:
+    def along(*args):
+        own = tuple(args[i] for i in case.wrt)
+        of_own = lambda *own: gradient(*_with(args, case.wrt, own))  # noqa: E731
+        return jax.jvp(of_own, own, _tangents(own))[1]
+
+    return jax.jit(along)
+
+
+def _reverse_along(gradient: Callable, case: Case) -> Callable[..., Array]:
+    def along(*args):
+        slope = lambda *args: gradient(*args) @ _flattened(_tangents([args[i] for i in case.wrt]))  # noqa: E731
+        return _flattened(jax.grad(slope, case.wrt)(*args))
+
+    return jax.jit(along)
+
+
+def _tangents(own: Sequence[Array]) -> tuple[Array, ...]:
+    sizes = np.cumsum([0, *(np.size(a) for a in own)])
+    whole = direction(int(sizes[-1]))
+    return tuple(
+        jnp.asarray(whole[i:j], a.dtype).reshape(np.shape(a))
+        for a, i, j in zip(own, sizes[:-1], sizes[1:], strict=True)
+    )
+
+
+def _each(f: Callable, every: Sequence[tuple], shape: tuple[int, ...] = (-1,)) -> list[np.ndarray | None]:
+    """None where the function refuses a point, as `max` does an empty array; raises what it says if it refuses all."""
+    found, refused = [], None
+    for args in every:
+        try:
+            found.append(_flat(f(*args)).reshape(shape))
+        except Exception as error:
+            found.append(None)
+            refused = error
+    if refused is not None and all(result is None for result in found):
+        raise refused
+    return found
+
+
+def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(jnp.stack([a] * TURNS) for a in args)
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:
+    """What does not work is noted, with the first line of what was said."""
+    for way, call in calls.items():
+        try:
+            result = call()
+        except Exception as error:
+            found.missing[way] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+        else:
+            results[way] = result if isinstance(result, list) else np.asarray(result, np.float64)
+
+
+def _flat(x: Array) -> np.ndarray:
+    return np.asarray(x, np.float64).ravel()
+
+
+def _flattened(leaves: Sequence[Array]) -> Array:
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) if leaves else jnp.zeros(0)
+
+
+def _with(args: Sequence[Any], wrt: Sequence[int], own: Sequence[Any]) -> list[Any]:
+    found = list(args)
+    for i, value in zip(wrt, own, strict=True):
+        found[i] = value
+    return found
+
+
+def narrower(case: Case, point: Point) -> Iterator[str]:
+    """Floating dtypes below float64 that the function goes through when it is given float64."""
+    with precision("float64"):
+        program = jax.make_jaxpr(_phi(case, "float64"))(*(jnp.asarray(a) for a in cast(case, point, "float64")))
+    seen = {str(var.aval.dtype) for var in _variables(program.jaxpr) if hasattr(var.aval, "dtype")}
+    yield from sorted(seen & {"float32", "bfloat16", "float16"})
+
+
+def _variables(jaxpr: Any) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        yield from equation.outvars
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from _variables(inner)
