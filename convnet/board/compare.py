@@ -83,7 +83,7 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
 def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray) -> Verdict:
     """The worst number of second derivatives `got` [m, n], in float64."""
     size, value = max(1.0, _most(np.abs(x))), abs(float(true.value))
-    natural = max(value / size**2, max(map(_size, true.first), default=0.0) / size)
+    natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
     yardstick = Yardstick("float64", natural, _overflows(true, "float64"))
     rows = [_worst(case, row, own, np.zeros(x.size), yardstick) for row, own in zip(true.second, got, strict=True)]
     return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))

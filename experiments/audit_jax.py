@@ -1,0 +1,161 @@
+"""What is wrong with the derivatives of the JAX that is installed here?
+
+    python experiments/audit_jax.py                          everything, in some 20 minutes on two cores
+    python experiments/audit_jax.py --only jax.nn digamma    functions by name, or by the module that they are of
+    python experiments/audit_jax.py --quick                  a few functions: does everything run?
+    python experiments/audit_jax.py --compare then.json now.json     what a release broke, and what it mended
+    python experiments/audit_jax.py --document docs/board.md --boards docs/results/board/*.json
+
+Public functions of jax.nn, jax.numpy, jax.lax, jax.scipy, jax.image, optax and Flax beside their mathematics, computed
+with 160 digits and more, at points where formulas break: tails, ties, zeros, branches, ends of the domain, repeated
+eigenvalues. Every defect is confirmed by a second witness, and comes with a few lines that show it. The same command
+again goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from convnet.report.board_page import board_document, board_page, change_table, count_table, entry_table
+
+import convnet
+from convnet.board import board as boards
+from convnet.board.board import Board
+from convnet.board.case import Case
+from convnet.board.cases import CASES, NOT_COVERED
+from convnet.board.inventory import inventory
+from convnet.board.run import LIMIT, Settings, rows
+from convnet.cli import run_command
+from convnet.identity import code_hash, environment, versions
+from convnet.progress import progress
+from convnet.report import study, text_table, write_report
+from convnet.settings import content_hash, require, suggestion
+from convnet.threads import processors
+
+LINES = "rows.jsonl"
+JUDGES = ("convnet.board.run", "convnet.board.cases")
+"""What judges, and what is judged: after a change of either, cases are judged again."""
+QUICK = ("jax.scipy.special.digamma", "jax.nn.relu", "jax.numpy.prod")
+
+
+@dataclass(frozen=True)
+class AuditJax:
+    """Judge the derivatives of the installed JAX ecosystem. Writes board.json and report.html. Exit code 0 whatever is
+    found; 1 where a function could not be judged."""
+
+    only: tuple[str, ...] = ()
+    """Functions (jax.scipy.special.digamma, or digamma), or modules (jax.nn). Default: all."""
+    jobs: int = field(default_factory=processors)
+    """Processes. Default: the processors that this one may use."""
+    limit: float = LIMIT
+    """Seconds for one case; what takes longer is ended, and is a row that says so."""
+    audits: bool = True
+    """Whether each function is also given to the library's referee, which knows nothing of its mathematics."""
+    out: Path | None = None
+    """Directory of the results; one that holds those of other settings is refused. Default: runs/audit_jax, and for
+    other settings than the usual a directory of their own beside it."""
+    quick: bool = False
+    """Three functions (unless --only names others), without the referee: a check that everything runs."""
+    compare: tuple[Path, Path] | None = None
+    """Two boards (board.json, then and now): print what changed, and do nothing else."""
+    document: Path | None = None
+    """Write the page of --boards there, and do nothing else."""
+    boards: tuple[Path, ...] = ()
+    """Boards of the --document, one for each release."""
+
+    def resolved(self) -> AuditJax:
+        """With what `quick` stands for."""
+        return replace(self, only=self.only or QUICK, audits=False) if self.quick else self
+
+    def asked(self) -> dict[str, Any]:
+        """What decides the results."""
+        resolved = self.resolved()
+        return {"only": sorted(set(resolved.only)), "audits": resolved.audits, "limit": resolved.limit}
+
+    def directory(self) -> Path:
+        usual = Path("runs", "audit_jax-quick" if self.quick else "audit_jax")
+        return self.out or study.directory(usual, self.asked(), AuditJax(quick=self.quick).asked())
+
+
+def chosen(only: Sequence[str]) -> list[Case]:
+    """Raises ValueError for a name that nothing has."""
+    names = {name for case in CASES for name in _names(case)}
+    for name in only:
+        if name not in names:
+            raise ValueError(f"only holds {name!r}: {suggestion(name, names)}")
+    return [case for case in CASES if not only or not set(only).isdisjoint(_names(case))]
+
+
+def _names(case: Case) -> list[str]:
+    """The full name, all modules above it, and the last part."""
+    parts = case.function.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))] + [parts[-1]]
+
+
+def stored(path: Path, code: str) -> list[dict[str, Any]]:
+    """Rows that were judged by this `code`; a last line that was torn is none."""
+    if not path.exists():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    found = [json.loads(line) for line in lines if line.endswith("}")]
+    return [line["row"] for line in found if line["code"] == code]
+
+
+def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
+    """All rows of these settings; the new ones are appended to rows.jsonl."""
+    code = content_hash({"code": code_hash(Path(convnet.__file__).parent, JUDGES), **versions()["packages"]})
+    found = stored(out / LINES, code)
+    done = {row["call"] for row in found}
+    cases = [case for case in chosen(settings.only) if case.call not in done]
+    with progress(len(done) + len(cases), "case") as bar, (out / LINES).open("a", encoding="utf-8") as file:
+        bar.update(len(done))
+        for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):
+            found.append(boards.plain_row(row))
+            file.write(json.dumps({"code": code, "row": found[-1]}) + "\n")
+            file.flush()
+            bar.set_postfix_str(row.function[:40])
+            bar.update()
+    return found
+
+
+def audit_jax(settings: AuditJax) -> int:
+    """Raises ValueError for bad input, before anything is written."""
+    if settings.compare:
+        then, now = map(boards.read, settings.compare)
+        print(text_table(change_table(then, now)))
+        return 0
+    if settings.document:
+        require(bool(settings.boards), "boards", settings.boards, "some boards beside --document")
+        board_document(settings.document, list(map(boards.read, settings.boards)))
+        return 0
+    require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
+    require(settings.limit > 0, "limit", settings.limit, "a positive number of seconds")
+    chosen(settings.only)
+    out = settings.directory()
+    study.reserve(out, "audit_jax", settings.asked())
+    start = time.perf_counter()
+    found = judged(settings.resolved(), out)
+    asked = settings.asked() | {"jobs": settings.jobs}
+    board = boards.board_of(found, inventory(CASES, NOT_COVERED), environment(), asked, time.perf_counter() - start)
+    boards.write(out / "board.json", board)
+    missing = write_report(out / "report.html", *board_page(board, study.circumstances(board.environment)))
+    text = "\n\n".join(text_table(table) for table in (count_table(board), entry_table(board)) if len(table) > 1)
+    return max(study.conclude(out, text, missing), 1 if _unjudged(board) else 0)
+
+
+def _unjudged(board: Board) -> bool:
+    return any(row["status"] != "judged" for row in board.rows)
+
+
+def main(args: list[str] | None = None) -> int:
+    return run_command(AuditJax, audit_jax, args, going_on="the same command")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
