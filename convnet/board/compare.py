@@ -21,6 +21,9 @@ LONG = 1000
 """Unit roundoffs that a long computation may lose."""
 WRONG = {"float64": 1e-3, "float32": 1e-2, "bfloat16": 0.5}
 """Relative errors of what has no right digits left. Of the two or three that bfloat16 has, any may be lost."""
+SMALL = 0.75
+"""Below this power of the smallest normal number (1e-231 in float64) intermediate results underflow, and digits are
+lost."""
 STATUS = ("right", "none", "digits", "wrong", "not finite")
 """Rising. none: there is no derivative."""
 
@@ -66,7 +69,7 @@ class Yardstick:
         ulps = error / (u * (size + conditioning) + LONG * tiny)
         if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny):
             return Verdict("right", entry, got, slope, ulps)
-        wrong = error > WRONG[self.dtype] * size and error > np.sqrt(u) * self.natural
+        wrong = error > WRONG[self.dtype] * size and error > np.sqrt(u) * self.natural and size > tiny**SMALL
         return Verdict("wrong" if wrong else "digits", entry, got, slope, ulps)
 
 

@@ -20,21 +20,19 @@ from convnet.board.verdict import SPECIAL, Finding
 
 LOWER = 1e-11
 """Relative errors of float64 above this at every generic point: computed in fewer bits."""
-WITHOUT = ("generic", "tail")
-"""Labels of points that any user meets."""
 
 
 @dataclass
 class Outcome:
-    """What came of a case. compared: numbers beside the truth; missing: ways that the library does not offer, and what
-    it says; unknown: points whose truth was not to be had, and why."""
+    """What came of a case. compared: numbers beside the truth; missing: what the library says of ways that it does not
+    offer, and these ways; unknown: points whose truth was not to be had, and why."""
 
     function: str
     call: str
     points: int = 0
     compared: int = 0
     findings: list[Finding] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -49,12 +47,14 @@ def judge(case: Case) -> Outcome:
         except Exception as error:
             if dtype == case.dtypes[0]:
                 raise
-            outcome.missing[dtype] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            outcome.missing.setdefault(said, []).append(dtype)
             continue
         if measured is None:
             continue
         outcome.points = max(outcome.points, len(points))
-        outcome.missing |= {f"{way}, {dtype}": why for way, why in measured.missing.items()}
+        for way, why in measured.missing.items():
+            outcome.missing.setdefault(why, []).append(f"{way}, {dtype}")
         for i, point in enumerate(points):
             if measured.value[i] is not None:
                 _judge_point(outcome, case, point, dtype, _at(measured, i), known)
@@ -103,11 +103,13 @@ def _kinds(
     wrong = [way for way in FIRST if way in first and first[way].bad]
     if wrong:
         worst = max(first[way] for way in wrong)
-        yield _kind(point, worst, some=len(wrong) < len(first)), 1, wrong, worst
+        usual = [way for way in first if way != "forward"] or list(first)
+        yield _kind(point, worst, some=any(way not in wrong for way in usual)), 1, wrong, worst
         return
     if wrong := [way for way in SECOND if way in second and second[way].bad]:
         yield "higher order", 2, wrong, max(second[way] for way in wrong)
-    told = {"digits": "digits"} if dtype != "bfloat16" else {}  # which has few to lose
+    losing = dtype != "bfloat16" and point.label != "subnormal"  # which have few digits to lose
+    told = {"digits": "digits"} if losing else {}
     told |= {"none": "convention"} if dtype == "float64" else {}
     for status, kind in told.items():
         if ways := [way for way in FIRST if way in first and first[way].status == status]:
@@ -115,6 +117,7 @@ def _kinds(
 
 
 def _kind(point: Point, worst: Verdict, *, some: bool) -> str:
+    """some: whether only some ways to reverse mode, or forward mode alone, are wrong."""
     if point.label == "subnormal" and worst.status == "wrong":
         return "convention"  # a processor may count such numbers as 0
     if some:

@@ -17,7 +17,7 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
-DIGITS = (160, 320, 480, 960)
+DIGITS = (160, 320, 480, 960, 1920)
 ENOUGH = 480
 """Digits with which whatever a float can hold is more than 0, beside 1."""
 AGREE = mpf(10) ** -20
@@ -39,10 +39,12 @@ class Slope:
     """Of a function at a point, along one direction: the limits of its quotients from the left and from the right.
 
     nan: there is none, because the function has no real value on that side, or the quotients do not converge.
+    quotients: over the narrowest steps. What is noise of rounding in them is another with other digits.
     """
 
     left: mpf
     right: mpf
+    quotients: tuple[mpf, mpf] = (mpf("nan"), mpf("nan"))
 
     @property
     def exists(self) -> bool:
@@ -127,7 +129,7 @@ def _slope(f: Callable[[mpf], mpf], h: mpf) -> Slope:
     """Of f at 0, by quotients over h and h / 10⁴."""
     at = _value(f, mpf(0))
     left, right = (tuple(_quotient(f, at, step) for step in (h, h / 10**4)) for h in (-h, h))
-    return Slope(_limit(*left, *right), _limit(*right, *left))
+    return Slope(_limit(*left, *right), _limit(*right, *left), (left[1], right[1]))
 
 
 def _quotient(f: Callable[[mpf], mpf], at: mpf, h: mpf) -> mpf:
@@ -140,7 +142,9 @@ def _limit(wide: mpf, narrow: mpf, *others: mpf) -> mpf:
     side), grow, or do none of these (nan)."""
     if mpmath.isnan(wide) or mpmath.isnan(narrow) or mpmath.isinf(narrow):
         return mpf("nan")
-    if abs(narrow) < NOTHING * max((abs(other) for other in others if mpmath.isfinite(other)), default=0):
+    if abs(narrow) < BELOW or abs(narrow) < NOTHING * max(
+        (abs(other) for other in others if mpmath.isfinite(other)), default=0
+    ):
         return mpf(0)
     if _close(wide, narrow, SMOOTH):
         return narrow
@@ -192,7 +196,7 @@ def _same(a: Truth, b: Truth) -> bool:
     pairs = [(a.value, b.value)]
     slopes = [*zip(a.first, b.first, strict=True)]
     slopes += [pair for rows in zip(a.second, b.second, strict=True) for pair in zip(*rows, strict=True)]
-    pairs += [(s.left, t.left) for s, t in slopes] + [(s.right, t.right) for s, t in slopes]
+    pairs += [pair for s, t in slopes for pair in zip(s.quotients, t.quotients, strict=True)]
     return all(_close(x, y, AGREE) or max(abs(x), abs(y)) < BELOW for x, y in pairs)
 
 

@@ -1,0 +1,169 @@
+"""What the board says of functions that are wrong in one known way each, and of right ones."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+from convnet.board import exact
+from convnet.board.case import Case, at, case
+from convnet.board.judge import judge
+
+USUAL = at("generic", 0.4, 1.3)
+
+
+def planted(fn, oracle=mp.sin, points=USUAL, **options) -> Case:
+    """A case of `fn`, which stands for a public function: its call looks it up where this puts it."""
+    jax.numpy.planted = fn
+    return case("jax.numpy.planted", oracle, points, call="jnp.planted(x)", **options)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays():
+    yield
+    del jax.numpy.planted
+
+
+def with_tangent(fn, tangent):
+    """fn with a rule: tangent(x) times what comes in."""
+    rule = jax.custom_jvp(fn)
+    rule.defjvp(lambda primals, tangents: (fn(*primals), tangent(*primals) * tangents[0]))
+    return rule
+
+
+def kinds(outcome):
+    return {(found.kind, found.dtype) for found in outcome.findings}
+
+
+def test_a_right_function_has_no_findings():
+    points = (*at("generic", 0.4, 1.3), *at("zero", 0.0), *at("tail", 30.0))
+    outcome = judge(planted(jnp.sin, points=points))
+    assert not outcome.findings
+    assert not outcome.missing
+    assert outcome.points == 4
+    # value apart: five ways to a gradient, two to a second derivative, and one way in each of two dtypes
+    assert outcome.compared == 4 * (5 + 2 + 1 + 1)
+
+
+def test_a_wrong_slope_is_wrong_and_two_witnesses_say_so():
+    outcome = judge(planted(with_tangent(jnp.sin, lambda x: 1.1 * jnp.cos(x)), scipy=np.sin, dtypes=("float64",)))
+    assert kinds(outcome) == {("wrong", "float64")}
+    found = outcome.findings[0]
+    assert float(found.truth) == pytest.approx(np.cos(0.4), rel=1e-14)
+    assert found.got == pytest.approx(1.1 * np.cos(0.4))
+    assert found.confirmed == ["differences of its own values", "differences of SciPy's values"]
+    assert found.ways == ["reverse", "forward", "vmap", "scan", "eager"]
+
+
+def test_nan_where_the_derivative_is_finite():
+    where = lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)  # noqa: E731
+    points = (*at("generic", 0.4), *at("zero", 0.0))
+    outcome = judge(planted(where, lambda x: mp.sin(x) / x if x else mpf(1), points))
+    assert kinds(outcome) == {("not finite", dtype) for dtype in ("float64", "float32", "bfloat16")}
+    assert all(found.label == "zero" and float(found.truth) == 0 and found.confirmed for found in outcome.findings)
+    assert "forward" not in outcome.findings[0].ways  # which does not go through the branch that is not taken
+
+
+def test_wrong_at_special_points_only():
+    off = with_tangent(jnp.sin, lambda x: jnp.where(x == 0, 0.5, jnp.cos(x)))
+    outcome = judge(planted(off, points=(*at("generic", 0.4), *at("zero", 0.0)), dtypes=("float64",)))
+    assert kinds(outcome) == {("special points", "float64")}
+
+
+def test_wrong_in_second_order_only():
+    slope = with_tangent(jnp.cos, lambda x: -0.9 * jnp.sin(x))
+    outcome = judge(planted(with_tangent(jnp.sin, slope), dtypes=("float64",)))
+    assert kinds(outcome) == {("higher order", "float64")}
+    assert outcome.findings[0].confirmed == ["differences of its own gradient"]
+
+
+def test_wrong_in_one_mode_only():
+    rule = jax.custom_vjp(jnp.sin)
+    rule.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
+    outcome = judge(planted(rule, dtypes=("float64",)))
+    assert not outcome.findings
+    assert [ways for ways in outcome.missing.values() if "forward, float64" in ways]
+    batched = jax.custom_batching.custom_vmap(jnp.cos)
+    batched.def_vmap(lambda size, batched_, x: (0.9 * jnp.cos(x), True))
+    rule = jax.custom_vjp(jnp.sin)
+    rule.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * batched(x),))
+    outcome = judge(planted(rule, dtypes=("float64",)))
+    assert [(found.kind, found.ways) for found in outcome.findings] == [("transform", ["vmap"])] * 2
+
+
+def test_fewer_bits_than_given():
+    outcome = judge(planted(lambda x: jnp.sin(x.astype("float32")).astype(x.dtype), dtypes=("float64",)))
+    assert kinds(outcome) == {("precision", "float64")}
+    assert outcome.findings[0].confirmed == ["its program goes through float32"]
+
+
+def test_lost_digits_are_no_defect():
+    outcome = judge(planted(with_tangent(jnp.sin, lambda x: jnp.cos(x) * (1 + 1e-9)), dtypes=("float64",)))
+    assert kinds(outcome) == {("digits", "float64")}
+    assert outcome.findings[0].ulps == pytest.approx(1e-9 * 2**53, rel=0.5)
+
+
+def test_saturation_is_no_defect():
+    points = (*at("generic", 0.4), *at("tail", 40.0, 800.0, -800.0))
+    sigmoid = lambda x: 1 / (1 + jnp.exp(-x))  # noqa: E731 - 1 / inf is 0, and so is its slope
+    outcome = judge(planted(jax.nn.sigmoid, lambda x: 1 / (1 + mp.exp(-x)), points))
+    assert {found.kind for found in outcome.findings} <= {"digits"}
+    assert {found.kind for found in judge(planted(sigmoid, lambda x: 1 / (1 + mp.exp(-x)), points)).findings} >= {
+        "not finite"
+    }
+
+
+def test_a_kink_is_a_convention():
+    outcome = judge(planted(jnp.abs, abs, (*at("generic", 0.4), *at("zero", 0.0))))
+    assert [(f.kind, f.left, f.right, f.got) for f in outcome.findings] == [("convention", "-1.0", "1.0", 1.0)]
+
+
+def test_of_arrays():
+    points = at("generic", np.array([[1.0, 2.0], [3.0, 5.0]]))
+    det = lambda a: a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]  # noqa: E731
+    right = planted(jnp.linalg.det, det, points, elementwise=False, dtypes=("float64", "float32"))
+    assert not judge(right).findings
+    wrong = planted(with_tangents(jnp.linalg.det), det, points, elementwise=False, dtypes=("float64",))
+    (found,) = judge(wrong).findings
+    assert (found.kind, found.confirmed) == ("wrong", ["differences of its own values"])
+
+
+def with_tangents(fn):
+    """fn with a rule that forgets one entry."""
+    rule = jax.custom_jvp(fn)
+
+    @rule.defjvp
+    def tangent(primals, tangents):
+        return jax.jvp(fn, primals, (tangents[0].at[0, 0].set(0.0),))
+
+    return rule
+
+
+def test_a_function_that_refuses_raises_what_it_says():
+    def refuses(x):
+        raise TypeError("no such thing")
+
+    with pytest.raises(TypeError, match="no such thing"):
+        judge(planted(refuses))
+
+
+@pytest.mark.parametrize("of_arrays", [False, True])
+def test_a_reproduction_prints_what_was_found(of_arrays):
+    """In a process of its own, of a function that is wrong on every release: of the lines, the function is replaced."""
+    if of_arrays:
+        points = at("generic", np.array([[0.5, 2.0], [3.0, 5.0]]))
+        fn = with_tangent(jnp.sin, lambda x: 1.1 * jnp.cos(x))
+        (found,) = judge(planted(fn, exact.sin, points, elementwise=False, dtypes=("float64",))).findings
+    else:
+        fn = with_tangent(jnp.sin, lambda x: 1.1 * jnp.cos(x))
+        found = judge(planted(fn, dtypes=("float64",))).findings[0]
+    planting = (
+        "import jax\nimport jax.numpy\nfn = jax.custom_jvp(jax.numpy.sin)\n"
+        "fn.defjvp(lambda p, t: (jax.numpy.sin(*p), 1.1 * jax.numpy.cos(*p) * t[0]))\njax.numpy.planted = fn\n"
+    )
+    done = subprocess.run([sys.executable, "-c", planting + found.reproduction], capture_output=True, text=True)
+    assert float(done.stdout) == pytest.approx(found.got, rel=1e-12), done.stderr
