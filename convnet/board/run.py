@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import resource
 import sys
@@ -45,11 +46,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, too."""
+    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, too; table: the module whose
+    CASES the processes look the cases up in, as functions of oracles cannot be sent."""
 
     jobs: int = 1
     limit: float = LIMIT
     audits: bool = True
+    table: str = "convnet.board.cases"
 
 
 def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
@@ -57,7 +60,7 @@ def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
     with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, context=context) as pool:
         waiting = {
-            pool.schedule(row_of, (case.function, case.call, settings.audits), timeout=settings.limit): case
+            pool.schedule(row_of, (settings.table, case.call, settings.audits), timeout=settings.limit): case
             for case in cases
         }
         try:
@@ -79,11 +82,9 @@ def _row(future: Any, case: Case) -> Row:
         return Row(case.function, case.call, "crashed", "its process could not be started")
 
 
-def row_of(function: str, call: str, audits: bool) -> Row:
-    """In a process of the pool, which finds the case by its names: functions of oracles cannot be sent."""
-    from convnet.board.cases import CASES
-
-    case = next(case for case in CASES if (case.function, case.call) == (function, call))
+def row_of(table: str, call: str, audits: bool) -> Row:
+    """In a process of the pool."""
+    (case,) = (case for case in importlib.import_module(table).CASES if case.call == call)
     return judged(case, audits=audits)
 
 

@@ -1,0 +1,35 @@
+"""Whatever a function does to its process, it is a row."""
+
+import pytest
+
+from convnet.board.run import Settings, judged, rows
+from tests.board import trouble
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A row of each, by the function's last name."""
+    settings = Settings(jobs=1, limit=25, audits=False, table="tests.board.trouble")
+    return {row.function.split(".")[-1]: row for row in rows(trouble.CASES, settings)}
+
+
+def test_one_that_hangs_is_ended(found):
+    assert (found["hangs"].status, found["hangs"].said) == ("out of time", "ended after 25 s")
+
+
+def test_one_that_crashes_takes_no_other_with_it(found):
+    assert found["crashes"].status == "crashed"
+    assert found["crashes"].said.startswith("its process ended with code")
+    assert found["sin"].status == "judged"
+    assert found["sin"].outcome.points == 1
+
+
+def test_one_that_refuses_says_why(found):
+    assert (found["refuses"].status, found["refuses"].said) == ("refused", "TypeError: not of this kind")
+
+
+def test_the_referee_is_asked_too():
+    (case,) = (case for case in trouble.CASES if case.function == "jax.numpy.sin")
+    row = judged(case)
+    assert row.referee.verdict == "passed"
+    assert row.peak > 2**20
