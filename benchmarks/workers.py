@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -38,24 +39,45 @@ class Variant:
 class Worker:
     """A `Measurer` in a process of its own, which starts when it is first asked, and again after a crash.
 
-    seconds: length of a sample; timeout: seconds after which a question counts as unanswered.
+    seconds: length of a sample; timeout: seconds after which a question counts as unanswered, or what tells them anew
+    for each. What could not be prepared is not tried again.
     """
 
-    def __init__(self, variant: Variant, *, seconds: float, timeout: float, threads: int | None = None):
-        self.variant, self._seconds, self._timeout, self._threads = variant, seconds, timeout, threads
+    def __init__(
+        self,
+        variant: Variant,
+        *,
+        seconds: float,
+        timeout: float | Callable[[], float],
+        threads: int | None = None,
+    ):
+        self.variant, self._seconds, self._threads = variant, seconds, threads
+        self._timeout = timeout if callable(timeout) else lambda: timeout
         self.hello: dict[str, Any] = {}
         self.process: subprocess.Popen | None = None
         self._prepared: dict[Task, dict[str, Any]] = {}
+        self._failed: dict[Task, str] = {}
         self._absent: str | None = None
         self._pending = b""
 
     def prepare(self, task: Task) -> dict[str, Any]:
         if not (task.dispatched or PEERS[self.variant.peer].programs):
             raise Gap("dispatches every step")
+        if task in self._failed:
+            raise Gap(self._failed[task])
         if task not in self._prepared:
             self.start()
-            self._prepared[task] = self._ask({"do": "prepare", "task": encode(task), "seconds": self._seconds})
+            try:
+                self._prepared[task] = self._ask({"do": "prepare", "task": encode(task), "seconds": self._seconds})
+            except Gap as gap:
+                self._failed[task] = str(gap)
+                raise
         return self._prepared[task]
+
+    def skip(self, task: Task, reason: str) -> None:
+        """Not to be prepared: that would end in a restart, which loses what is prepared."""
+        if task not in self._prepared:
+            self._failed.setdefault(task, reason)
 
     def sample(self, task: Task) -> Sample:
         if task not in self._prepared:  # it was, in a process that another task has brought down
@@ -66,7 +88,7 @@ class Worker:
 
     def forget(self) -> None:
         """Let go of all tasks, and the memory that they take."""
-        self._prepared = {}
+        self._prepared, self._failed = {}, {}
         if self.process:
             with suppress(Gap):
                 self._ask({"do": "forget"})
@@ -125,14 +147,14 @@ class Worker:
             self.process.stdin.flush()
         except BrokenPipeError:
             raise Gap(self._crash()) from None
-        return self._answer(self._timeout)
+        return self._answer(self._timeout())
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         deadline, pipe = monotonic() + timeout, self.process.stdout.fileno()
         while b"\n" not in self._pending:
             if not select.select([pipe], [], [], max(deadline - monotonic(), 0))[0]:
                 self.close()
-                raise Gap(f"no answer within {timeout:g} s")
+                raise Gap(f"no answer within {timeout:.4g} s")
             if not (data := os.read(pipe, 1 << 16)):
                 raise Gap(self._crash())
             self._pending += data

@@ -71,6 +71,26 @@ def test_a_task_that_fails_is_a_gap_and_the_worker_lives_on(started):
     assert worker.sample(GEMM).seconds > 0
 
 
+def test_what_could_not_be_prepared_is_not_tried_again_until_all_is_forgotten(started):
+    limits = iter([0.001])
+    worker = started("ours", timeout=lambda: next(limits, 600.0))
+    for _ in range(2):
+        with pytest.raises(Gap, match=r"no answer within 0\.001 s"):
+            worker.prepare(GEMM)
+    assert worker.process is None
+    worker.forget()
+    worker.prepare(GEMM)
+    assert worker.sample(GEMM).seconds > 0
+
+
+def test_what_is_skipped_is_a_gap_unless_it_is_prepared(started):
+    worker = started("ours")
+    worker.skip(GEMM, "no time")
+    with pytest.raises(Gap, match="no time"):
+        worker.prepare(GEMM)
+    assert worker.process is None
+
+
 @pytest.mark.parametrize("peer", ["torch", "keras"])
 def test_frameworks_that_dispatch_every_step_are_not_even_started(peer, started):
     worker = started(peer)
