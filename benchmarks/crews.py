@@ -31,7 +31,7 @@ class Team:
         self._folder = tempfile.TemporaryDirectory()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the processes run)
         settings = dict(processes=crew.processes, devices=crew.devices, steps=steps)
-        settings |= dict(network=encode(network), asker=os.getpid())
+        settings |= dict(network=encode(network), precision="float32", asker=os.getpid())
         (self._path / "plan.json").write_text(json.dumps(settings), encoding="utf-8")
         together = ["-m", "convnet.launch", "--processes", str(crew.processes)] if crew.processes > 1 else ["-m"]
         command = [sys.executable, *together, "benchmarks.parallel_worker", self._folder.name]

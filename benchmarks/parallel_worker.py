@@ -1,4 +1,4 @@
-"""One of the processes that make training steps together for `python -m benchmarks parallel`.
+"""One of the processes that make training steps together for `python -m benchmarks parallel`, and their programs.
 
     python -m benchmarks.parallel_worker FOLDER
 
@@ -88,25 +88,31 @@ def answered(question: dict[str, Any], settings: dict[str, Any], programs: dict[
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
-def program_of(about: Question, settings: dict[str, Any]) -> tuple[Callable[[], None], dict[str, Any]]:
-    """A call that waits for the result, and what the compiled program sums up over devices."""
+def program_of(about: Question, settings: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
+    """A call that waits for the result (of steps it gives their infos), and what the compiled program sums up over
+    devices.
+
+    settings: processes and devices of each, steps of a program, the encoded network, and the precision it has.
+    """
+    from convnet.train.programs import compiler_options
     from convnet.train.sharding import Layout
 
     layout = Layout(batch=settings["processes"] * settings["devices"])
     make = sums if about.program == SUM else partial(steps, alone=about.program == ALONE)
     program, state, rest = make(about, settings, layout)
     with layout.in_use():
-        compiled = program.lower(state, *rest).compile()
+        compiled = program.lower(state, *rest).compile(compiler_options())
     return carried(compiled, state, rest), {"sums": sums_in(compiled.as_text())}
 
 
-def carried(compiled: Callable, state: Any, rest: tuple) -> Callable[[], None]:
+def carried(compiled: Callable, state: Any, rest: tuple) -> Callable[[], Any]:
     """A call that takes the state where the last one has left it, as training does."""
     import jax
 
-    def call() -> None:
+    def call() -> Any:
         nonlocal state
-        state, _ = jax.block_until_ready(compiled(state, *rest))
+        state, beside = jax.block_until_ready(compiled(state, *rest))
+        return beside
 
     return call
 
@@ -124,7 +130,7 @@ def steps(about: Question, settings: dict[str, Any], layout: Any, *, alone: bool
     from convnet.train.sharding import put
 
     network, k = decode(settings["network"]), settings["steps"]
-    model = models.build(network.architecture, num_classes=CLASSES, ops=HAND)
+    model = models.build(network.architecture, num_classes=CLASSES, ops=HAND, precision=settings["precision"])
     optimizer = optax.sgd(LEARNING_RATE, momentum=MOMENTUM)
     step = train.make_train_step(model, optimizer, HAND.softmax_cross_entropy, pixels)
     state = jax.jit(partial(train.init_state, model, optimizer, image_shape=network.image_shape))(jax.random.key(0))

@@ -22,6 +22,7 @@ from convnet.data.feed import windows
 from convnet.recipes import RECIPES
 from convnet.run import Trainer
 from convnet.train.feeding import window_of
+from convnet.train.state import TrainState
 
 WAYS = ("resident", "from the cache", "from the records")
 """In memory; from the file of decoded arrays that the first load leaves; each image decoded from the prepared records,
@@ -48,15 +49,16 @@ def datasets(name: str, limit: int | None, stack: ExitStack) -> dict[str, Datase
     return {way: data.load(name, limit=limit, **place) for way, place in zip(WAYS, places, strict=True)}
 
 
-def epochs(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
-    """Each call trains an epoch more; all is compiled before the first."""
+def epochs(config: RunConfig, dataset: Dataset) -> Callable[[], TrainState]:
+    """Each call trains an epoch more, up to the state that it gives; all is compiled before the first."""
     trainer = Trainer(config, dataset, mesh=MeshConfig(batch=1))
     key, values = trainer.inputs([trainer.config])
     feed, state = trainer.feed(), trainer.programs().init(key, values)
 
-    def epoch() -> None:
+    def epoch() -> TrainState:
         nonlocal state
         state, _ = jax.block_until_ready(feed.epoch(state, values))
+        return state
 
     return epoch
 
@@ -74,16 +76,15 @@ def reading(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
     return read
 
 
-def ways(name: str, found: dict[str, Dataset]) -> dict[str, Callable[[], None]]:
+def ways(config: RunConfig, found: Mapping[str, Dataset]) -> dict[str, Callable[[], Any]]:
     """Way -> an epoch; and the reading alone of those that read."""
-    config = config_of(name)
     trained = {way: epochs(config, dataset) for way, dataset in found.items()}
     read = {f"{way}, {READ}": reading(config, dataset) for way, dataset in found.items() if dataset.stored}
     return trained | read
 
 
 def turns(
-    found: Mapping[str, Callable[[], None]], rounds: int, on_run: Callable[[str], Any] = lambda way: None
+    found: Mapping[str, Callable[[], Any]], rounds: int, on_run: Callable[[str], Any] = lambda way: None
 ) -> dict[str, list[Sample]]:
     """Each way once a round. A sample is disturbed where other processes were busy. on_run: called before each."""
     samples: dict[str, list[Sample]] = {way: [] for way in found}
@@ -98,9 +99,24 @@ def turns(
     return samples
 
 
-def facts(name: str, dataset: Dataset) -> dict[str, Any]:
+def facts(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
     """What an epoch is: images, steps, and windows of how many steps."""
-    batch = config_of(name).train.batch_size
+    batch = config.train.batch_size
     steps = len(dataset.train) // batch
     window = window_of(dataset.train, steps, batch)
     return dict(images=steps * batch, batch=batch, steps=steps, windows=-(-steps // window))
+
+
+def results_of(samples: Mapping[str, list[Sample]], **shared: Any) -> list[dict[str, Any]]:
+    """One entry per way: seconds of an epoch by round, and of reading its images alone. shared: what all have."""
+    return [
+        dict(
+            **shared,
+            way=way,
+            read=[sample.seconds for sample in samples.get(f"{way}, {READ}", [])],
+            seconds=[sample.seconds for sample in taken],
+            disturbed=[sample.disturbed for sample in taken],
+        )
+        for way, taken in samples.items()
+        if not way.endswith(READ)
+    ]

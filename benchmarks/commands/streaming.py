@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import scale_tables, session, tables
 from benchmarks.command import Output, own_document
 from benchmarks.session import chosen
-from benchmarks.streaming import CASES, READ, datasets, facts, turns, ways
+from benchmarks.streaming import CASES, config_of, datasets, facts, results_of, turns, ways
 from convnet.cli import run_command
 from convnet.data import DatasetNotPrepared
 from convnet.progress import progress
@@ -41,7 +41,7 @@ class BenchStreaming(Output):
 
 
 def measure(name: str, limit: int | None, rounds: int, bar: Any) -> list[dict[str, Any]]:
-    """One entry per way: seconds of an epoch by round, and of reading its images alone."""
+    """As `results_of`."""
     with ExitStack() as stack:
         try:
             found = datasets(name, limit, stack)
@@ -53,18 +53,9 @@ def measure(name: str, limit: int | None, rounds: int, bar: Any) -> list[dict[st
             bar.set_postfix_str(f"{name}, {way}")
             bar.update()
 
-        samples = turns(ways(name, found), rounds, on_run)
-        shared = dict(case=name, gap=None, **facts(name, found["resident"]))
-    return [
-        dict(
-            **shared,
-            way=way,
-            read=[sample.seconds for sample in samples.get(f"{way}, {READ}", [])],
-            seconds=[sample.seconds for sample in samples[way]],
-            disturbed=[sample.disturbed for sample in samples[way]],
-        )
-        for way in found
-    ]
+        config = config_of(name)
+        samples = turns(ways(config, found), rounds, on_run)
+        return results_of(samples, case=name, gap=None, **facts(config, found["resident"]))
 
 
 def bench_streaming(settings: BenchStreaming) -> None:
