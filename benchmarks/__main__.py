@@ -27,7 +27,7 @@ COMMANDS = {
         "docs/scale.md again, from what the last three measured, and a model of a step",
     ),
     "tables": ("benchmarks.commands.tables", "the page and its figures again, from the results that are there"),
-    "device": ("benchmarks.device.__main__", "one check of a whole accelerator, within eight minutes"),
+    "device": ("benchmarks.device.__main__", "one check of a machine's accelerators, within eight minutes"),
 }
 """Name -> module with `main(args)`, imported when it is asked for, and what it measures."""
 

@@ -112,7 +112,8 @@ def streaming_tables(document: dict) -> Tables:
         beside = "" if r["way"] == "resident" else f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})"
         table.append([r["case"], r["way"], f"{median(samples):.3g}{star}", beside, *alone])
     images = " and ".join(dict.fromkeys(f"{r['images']:,}" for r in document["results"] if r["seconds"]))
-    return [(f"An epoch of {images or 'no'} images, CNN of the comparison; a window is read at a time:", table)]
+    networks = " and ".join(dict.fromkeys(r.get("label", "CNN of the comparison") for r in document["results"]))
+    return [(f"An epoch of {images or 'no'} images, {networks}; a window is read at a time:", table)]
 
 
 def memory_tables(document: dict) -> Tables:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import charts, scale_tables
 from benchmarks.cells import Result, against, compile_time, first_loss, memory, milliseconds, quotient, rate, samples_of
-from benchmarks.device import summary
+from benchmarks.device import several, summary
 from benchmarks.device import tables as device_tables
 from benchmarks.messages import NOT_MEASURED, kind
 from benchmarks.peers import PEERS
@@ -22,7 +22,10 @@ DEVICES = ("cpu", "h200")
 """Those that always have a section, measured or not."""
 BENCHMARKS = {
     "audit": "Gradients",
+    "devices": "Steps of several accelerators",
+    "resume": "Runs that go on on other devices",
     "train": "Training steps",
+    "resnet224": "Training steps at 224²",
     "attribution": "Attributions",
     "replicates": "Replicates of whole runs",
     "units": "Images that excite units",
@@ -42,7 +45,10 @@ ON_CPUS = (
     *("ops", "ops-bfloat16", "formulations", "train", "attribution", "scaling", "replicates"),
     *("parallel", "streaming", "memory"),
 )
-ON_ACCELERATORS = ("audit", "train", "replicates", "ops", "determinism", "mnist", "formulations")
+ON_ACCELERATORS = (
+    *("audit", "devices", "resume", "train", "resnet224", "streaming", "determinism", "replicates", "ops", "mnist"),
+    "formulations",
+)
 """Those that say "not measured" where they were not; the others are left out."""
 
 INTRODUCTION = Path(__file__).with_name("introduction.md").read_text(encoding="utf-8")
@@ -74,6 +80,7 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         return NOT_MEASURED.capitalize() + "."
     write = {
         "train": train_tables,
+        "resnet224": train_tables,
         "attribution": attribution_tables,
         "scaling": scaling_tables,
         "replicates": replicate_tables,
@@ -83,6 +90,8 @@ def _section(device: str, name: str, document: dict | None, out: Path) -> str:
         "audit": device_tables.audit_tables,
         "determinism": device_tables.determinism_tables,
         "mnist": device_tables.mnist_tables,
+        "devices": several.devices_tables,
+        "resume": several.resume_tables,
         "parallel": scale_tables.parallel_tables,
         "streaming": scale_tables.streaming_tables,
         "memory": scale_tables.memory_tables,
@@ -108,9 +117,10 @@ def circumstances(document: dict) -> str:
     cut = f"; no time for {len(document['cut'])} more" if document.get("cut") else ""
     rates = [f"{rate:,.0f}" for rate in gemm_rates(document)]
     gemm = f"; matrix product {rates[0]} to {rates[-1]} GFLOP/s" if rates else ""
+    gap = f". {NOT_MEASURED.capitalize()}: {document['gap']}" if document.get("gap") else ""
     return (
         f"`{_command(where['command'])}`: {where['device']}, {where['cpus']} CPU cores{threads}; {named}, "
-        f"Python {where['python']}{rounds}, {where['started'][:10]}{commit}{gemm}{cut}."
+        f"Python {where['python']}{rounds}, {where['started'][:10]}{commit}{gemm}{cut}{gap}."
     )
 
 

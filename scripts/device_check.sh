@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# One check of a whole accelerator, within eight minutes: gradients, training steps, replicates, ops, determinism, MNIST.
+# One check of a machine's accelerators, one or several, within eight minutes: gradients; steps of several devices, and
+# runs that go on on others; training steps, ResNet-18 at 224² too; images that are read; equal bits; replicates; ops;
+# MNIST; formulations.
 #   bash scripts/device_check.sh                     results in $OUT, or benchmarks/results/<device>/
-#   bash scripts/device_check.sh --parts audit ops   some of it
+#   bash scripts/device_check.sh --parts audit ops   some of it; --help tells what each part is
 #   bash scripts/device_check.sh --tiny --out /tmp/x --budget 60    does everything run?
 # It takes the python of $PYTHON, else of .venv, else python3: with JAX for the device, and torch to compare with.
 set -euo pipefail

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
 from benchmarks.device.summary import lines_of
@@ -29,33 +30,55 @@ LEAST = 3.0
 
 @dataclass(frozen=True)
 class Part:
-    """A module of this package with `measure(document)`, the file of its results, its share of the budget, and the
-    packages without which nothing of it can be measured."""
+    """A module of this package with `measure(document)`, the file of its results, its share of the budget, what it
+    measures, and the packages without which nothing of it can be. several: whether it sees all accelerators; the others
+    have the first one, so that their figures mean the same on every machine."""
 
     module: str
     file: str
     share: float
+    what: str
     needs: tuple[str, ...] = ()
+    several: bool = False
 
 
+STEPS = ("flax", "optax")
+RUNS = (*STEPS, "orbax")
 PARTS = {
-    "audit": Part("audit", "audit", 40, needs=("hypothesis", "scipy")),
-    "train": Part("steps", "train", 200, needs=("optax",)),
-    "replicates": Part("replicates", "replicates", 55, needs=("flax", "optax", "orbax", "sklearn")),
-    "ops": Part("ops", "ops", 85),
-    "determinism": Part("determinism", "determinism", 55, needs=("flax", "optax", "orbax")),
-    "mnist": Part("mnist", "mnist", 25, needs=("flax", "optax", "orbax")),
-    "formulations": Part("formulations", "formulations", 30),
+    "audit": Part("audit", "audit", 40, "every gradient, by the referee at level quick", needs=("hypothesis", "scipy")),
+    "devices": Part(
+        "devices", "devices", 80, "steps of 1, 2, 4, … all devices, and the sum over them", RUNS, several=True
+    ),
+    "resume": Part(
+        "resume", "resume", 45, "runs saved on all devices and resumed on one, and the reverse", RUNS, several=True
+    ),
+    "train": Part("steps", "train", 200, "training steps beside autodiff, torch and torch.compile", STEPS),
+    "resnet224": Part("resnet224", "resnet224", 100, "the same of ResNet-18 at 224², batch 256, bfloat16", STEPS),
+    "streaming": Part(
+        "streaming", "streaming", 35, "epochs of images that are read beside those in memory", (*RUNS, "grain")
+    ),
+    "determinism": Part("determinism", "determinism", 60, "equal bits, run after run, and after an interruption", RUNS),
+    "replicates": Part(
+        "replicates", "replicates", 45, "64 seeds in one program beside one seed, and 64", (*RUNS, "sklearn")
+    ),
+    "ops": Part("ops", "ops", 60, "single ops and a matrix product beside autodiff and torch"),
+    "mnist": Part("mnist", "mnist", 15, "seconds until 99 % of MNIST's validation images are recognised", RUNS),
+    "formulations": Part("formulations", "formulations", 20, "every form of a convolution beside the table's"),
 }
-"""The most telling first."""
+"""The most telling first; but first of all what ends at once on a machine with one accelerator, and so gives its share
+to the others there."""
 
 
 def parser() -> argparse.ArgumentParser:
     # argparse, where the other commands use tyro: a machine with an accelerator has JAX, and often nothing else.
+    lines = [f"  {name:<14}{part.what}" for name, part in PARTS.items()]
     found = argparse.ArgumentParser(
-        prog="scripts/device_check.sh",
-        description="Gradients, speed, replicates, determinism and memory of this device, within a budget of time. "
-        "Needs no network and installs nothing; what a part lacks is said, and the others go on.",
+        prog="bash scripts/device_check.sh",
+        description="One check of this machine's accelerators, within a budget of time: gradients,\n"
+        "speed, memory, several devices, images that are read, equal bits. Needs no network\n"
+        "and installs nothing; what a part lacks is said, and the others go on.",
+        epilog="\n".join(["parts:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument(
         "--out",
@@ -65,7 +88,12 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--budget", type=float, default=460.0, help="seconds in all (default: %(default)g)")
     found.add_argument(
-        "--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="in the order given (default: all)"
+        "--parts",
+        nargs="+",
+        choices=list(PARTS),
+        default=list(PARTS),
+        metavar="PART",
+        help="in the order given (default: all, in the order below)",
     )
     found.add_argument(
         "--mnist",
@@ -87,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{where['device']} (JAX {where['jax']} on {where['backend']}), results in {folder}", flush=True)
+    several = f"{where['devices']} × " if where["devices"] > 1 else ""
+    print(f"{several}{where['device']} (JAX {where['jax']} on {where['backend']}), results in {folder}", flush=True)
     if where["backend"] == "cpu":
         print("JAX sees no accelerator: this checks the check, and the processor", flush=True)
     if find_spec("torch") is None:
@@ -98,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for i, name in enumerate(settings.parts):
         shares = [PARTS[other].share for other in settings.parts[i:]]
         left = begin + settings.budget - time.monotonic()
-        if note := _run(name, folder, left * shares[0] / sum(shares), left, settings):
+        environment = environment_of(PARTS[name], where)
+        if note := _run(name, folder, left * shares[0] / sum(shares), left, environment, settings):
             notes[PARTS[name].file] = note
             print(f"{name}: {note}", flush=True)
     print("\n" + "\n".join(lines_of(folder, [PARTS[name].file for name in settings.parts], notes)))
@@ -115,7 +145,17 @@ def _check(settings: argparse.Namespace) -> None:
         check_writable(settings.out)
 
 
-def _device() -> dict[str, str]:
+def environment_of(part: Part, where: dict[str, Any]) -> dict[str, str]:
+    """Variables of a part's process. The one that names devices is read by NVIDIA's libraries and AMD's, below JAX and
+    torch alike."""
+    found = machine.worker_environment(threads=None, tuned=False)
+    if where["backend"] == "gpu" and where["devices"] > 1 and not part.several:
+        first, *_ = found.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        found["CUDA_VISIBLE_DEVICES"] = first or "0"
+    return found
+
+
+def _device() -> dict[str, Any]:
     """What JAX computes on, as a process that ends again is told: this one takes none of the device's memory."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.device.part", "probe"],
@@ -129,7 +169,9 @@ def _device() -> dict[str, str]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _run(name: str, folder: Path, seconds: float, left: float, settings: argparse.Namespace) -> str | None:
+def _run(
+    name: str, folder: Path, seconds: float, left: float, environment: dict[str, str], settings: argparse.Namespace
+) -> str | None:
     """Run one part; why there is nothing, or not all, of it."""
     part = PARTS[name]
     if missing := [package for package in part.needs if find_spec(package) is None]:
@@ -150,7 +192,7 @@ def _run(name: str, folder: Path, seconds: float, left: float, settings: argpars
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=machine.worker_environment(threads=None, tuned=False),
+            env=environment,
             start_new_session=True,
         )
         try:

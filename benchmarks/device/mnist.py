@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.device.document import Document
+from benchmarks.interleave import Gap
 from convnet import data
 from convnet.architectures import CNN, Linear
 from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
@@ -43,7 +44,7 @@ def measure(document: Document) -> None:
 
 
 def _dataset(document: Document) -> Dataset:
-    """Raises LookupError, in a line, where there is no MNIST."""
+    """Raises Gap where there is no MNIST."""
     if document.mnist is not None:
         with np.load(document.mnist) as arrays:
             found = {name: arrays[name] for name in ("images", "labels", "test_images", "test_labels")}
@@ -54,6 +55,6 @@ def _dataset(document: Document) -> Dataset:
         try:
             return data.load("mnist")
         except (DatasetNotPrepared, ImportError) as error:
-            raise LookupError(f"no MNIST: {str(error).splitlines()[0]}") from None
+            raise Gap(f"no MNIST: {str(error).splitlines()[0]}") from None
     images, labels = found.pop("images"), found.pop("labels")
     return data.from_arrays("mnist", images, labels, **found)

@@ -8,21 +8,26 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from benchmarks.device.document import Document
+from benchmarks.interleave import Gap
 
 
-def probe() -> dict[str, str]:
+def probe() -> dict[str, Any]:
     """What JAX computes on."""
     import jax
 
-    return {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind, "jax": jax.__version__}
+    kind, count = jax.devices()[0].device_kind, jax.device_count()
+    return {"backend": jax.default_backend(), "device": kind, "devices": count, "jax": jax.__version__}
 
 
 def run(name: str, document: Document) -> str | None:
     """Measure part `name`; why it could not be, in a line, where that is so."""
     try:
         import_module(f"benchmarks.device.{name}").measure(document)
+    except Gap as gap:
+        return str(gap)
     except Exception as error:  # what was measured before stands, and the other parts go on
         traceback.print_exc()
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -15,16 +15,20 @@ from benchmarks.workers import Variant, Worker
 
 ROUNDS, SECONDS = 5, 0.04
 TINY_ROUNDS, TINY_SECONDS = 2, 1e-3
+RESERVE = 4.0
+"""Seconds kept for the samples of what was prepared in time, where something else was not."""
 
 
 @contextmanager
 def team(document: Document, peers: Sequence[str]) -> Iterator[dict[str, Worker]]:
     """Workers that are all started at once; those that cannot be have that as their gap. Each has the time that is
-    left for an answer."""
+    left when it is asked, but for `RESERVE`, to answer."""
     seconds = TINY_SECONDS if document.tiny else SECONDS
     with ExitStack() as stack:
         workers = {
-            peer: stack.enter_context(Worker(Variant(peer), seconds=seconds, timeout=max(document.left, 1.0)))
+            peer: stack.enter_context(
+                Worker(Variant(peer), seconds=seconds, timeout=lambda: max(document.left - RESERVE, 1.0))
+            )
             for peer in peers
         }
         with ThreadPoolExecutor(len(workers)) as pool:

@@ -5,43 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
 
 from benchmarks.device.document import Document
-from benchmarks.device.peers import asked, team
+from benchmarks.device.peers import RESERVE, asked, team
 from benchmarks.interleave import Gap
 from benchmarks.messages import Task
-from benchmarks.networks import LARGE_NETWORKS, NETWORKS, QUICK_NETWORKS, StepTask
+from benchmarks.networks import LARGE_NETWORKS, NETWORKS, QUICK_NETWORKS, Network, StepTask
 from benchmarks.workers import Worker
 
-PEERS = ("ours", "ours-repeatable", "autodiff", "torch", "torch-compile")
-TINY_PEERS = ("ours",)
 COMPILED = "torch-compile"
-BATCH, STEPS = 512, 16
-TINY_BATCH, TINY_STEPS = 4, 2
-CASES = ("mnist_cnn", "small_vgg", "resnet18")
-PRECISIONS = ("bfloat16", "tf32")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which networks are timed, in which precisions, each in batches of so many images. steps: of a scanned program."""
+
+    networks: tuple[Network, ...]
+    precisions: tuple[str, ...]
+    batch: int
+    steps: int
+    peers: tuple[str, ...] = ("ours", "ours-repeatable", "autodiff", "torch", COMPILED)
+
+
+PLAN = Plan(
+    (NETWORKS["mnist_cnn"], NETWORKS["small_vgg"], LARGE_NETWORKS["resnet18"]), ("bfloat16", "tf32"), 512, 16
+)  # fmt: skip
+TINY = Plan((QUICK_NETWORKS["tiny_cnn"],), ("bfloat16",), 4, 2, peers=("ours",))
 
 
 def measure(document: Document) -> None:
-    networks = QUICK_NETWORKS if document.tiny else NETWORKS | LARGE_NETWORKS
-    names, precisions = (tuple(networks)[:1], ("bfloat16",)) if document.tiny else (CASES, PRECISIONS)
-    batch, steps = (TINY_BATCH, TINY_STEPS) if document.tiny else (BATCH, STEPS)
-    peers = TINY_PEERS if document.tiny else PEERS
-    with team(document, peers) as workers:
-        for precision in precisions:
-            for name in names:
-                tasks = [
-                    StepTask(networks[name], mode, batch, repeats, precision)
-                    for mode, repeats in (("single", 1), ("scanned", steps))
-                ]
-                if not document.left:
-                    document.cut(f"{networks[name].label}, {precision}")
-                    continue
-                document.add(_together(document, networks[name].label, tasks, workers))
+    plan = TINY if document.tiny else PLAN
+    with team(document, plan.peers) as workers:
+        measure_plan(document, plan, workers)
+
+
+def measure_plan(document: Document, plan: Plan, workers: Mapping[str, Worker]) -> None:
+    for precision in plan.precisions:
+        for network in plan.networks:
+            tasks = [
+                StepTask(network, mode, plan.batch, repeats, precision)
+                for mode, repeats in (("single", 1), ("scanned", plan.steps))
+            ]
+            if not document.left:
+                document.cut(f"{network.label}, {precision}")
+                continue
+            document.add(_together(document, network.label, tasks, workers))
 
 
 def _together(document: Document, case: str, tasks: Sequence[Task], workers: Mapping[str, Worker]) -> list[dict]:
-    """torch.compile compiles while the others are prepared: that keeps processors busy, and hardly the device."""
+    """torch.compile compiles while the others are prepared: that keeps processors busy, and hardly the device.
+
+    A peer is not asked for a scanned program in less time than the dispatched one took it: an answer that comes too
+    late costs what it has prepared before.
+    """
+    took: dict[str, float] = {}
 
     def compiled() -> None:
         with suppress(Gap):
@@ -54,6 +73,10 @@ def _together(document: Document, case: str, tasks: Sequence[Task], workers: Map
         for task in tasks:
             for peer, worker in workers.items():
                 if peer != COMPILED:
+                    start = monotonic()
+                    if document.left - RESERVE <= took.get(peer, 0.0):
+                        worker.skip(task, "no time")
                     with suppress(Gap):
                         worker.prepare(task)
+                    took[peer] = monotonic() - start
     return asked(document, case, tasks, workers)

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.cases import PRECISIONS
+from benchmarks.device import several
+from benchmarks.device.lines import Document, Line, equality, product_rates, seconds_of, verdict
 from benchmarks.messages import NOT_MEASURED
-from benchmarks.ratios import Sample, median
 
-Document = dict[str, Any]
 NEAR = 0.98
 """Of the faster peer's speed: as fast, but for what two measurements of one thing may differ."""
-
-
-class Line(NamedTuple):
-    """`reached`: yes, no, or empty where nothing is aimed at."""
-
-    what: str
-    measured: str
-    aim: str = ""
-    reached: str = ""
 
 
 def lines_of(folder: Path, files: Sequence[str], notes: Mapping[str, str]) -> list[str]:
@@ -58,22 +49,10 @@ def _unrun(notes: Mapping[str, str]) -> set[str]:
     return {name for name, note in notes.items() if note.startswith("not run")}
 
 
-def _verdict(good: bool) -> str:
-    return "yes" if good else "no"
-
-
-def _median(result: Mapping[str, Any] | None) -> float | None:
-    """Seconds, of the undisturbed samples where there are any, as in the tables."""
-    if not (result and result["seconds"]):
-        return None
-    disturbed = result.get("disturbed") or [False] * len(result["seconds"])
-    return median([Sample(*pair) for pair in zip(result["seconds"], disturbed, strict=True)])
-
-
 def audit(document: Document) -> Iterator[Line]:
     results = document["results"]
     wrong = [r["op"] for r in results if not r["passed"]]
-    yield Line("gradients that pass", f"{len(results) - len(wrong)} of {len(results)} ops", "all", _verdict(not wrong))
+    yield Line("gradients that pass", f"{len(results) - len(wrong)} of {len(results)} ops", "all", verdict(not wrong))
     for r in results:
         if not r["passed"]:
             stages = [stage for stage, status in r.get("stages", {}).items() if status == "failed"]
@@ -82,9 +61,7 @@ def audit(document: Document) -> Iterator[Line]:
 
 def ops(document: Document) -> Iterator[Line]:
     results = document["results"]
-    rates = {
-        r["task"]["precision"]: r["flops"] / _median(r) for r in document["gemm"] if r["peer"] == "ours" and _median(r)
-    }
+    rates = product_rates(document)
     times = {(r["case"], r["task"]["precision"], r["task"]["direction"], r["peer"]): r for r in results}
     for precision in reversed(PRECISIONS):
         if precision in rates:
@@ -93,7 +70,7 @@ def ops(document: Document) -> Iterator[Line]:
         ratios, shares = {}, []
         for case, direction in maps:
             own, *others = (
-                _median(times.get((case, precision, direction, peer))) for peer in ("ours", "autodiff", "torch")
+                seconds_of(times.get((case, precision, direction, peer))) for peer in ("ours", "autodiff", "torch")
             )
             others = [seconds for seconds in others if seconds]
             if own and others:
@@ -104,7 +81,7 @@ def ops(document: Document) -> Iterator[Line]:
         if ratios:
             good = sum(value >= NEAR for value in ratios.values())
             aim = f"{NEAR} of the faster peer"
-            yield Line(f"ops, {precision}", f"{good} of {len(ratios)} maps", aim, _verdict(good == len(ratios)))
+            yield Line(f"ops, {precision}", f"{good} of {len(ratios)} maps", aim, verdict(good == len(ratios)))
             for name in sorted(ratios, key=ratios.get)[: min(len(ratios) - good, 6)]:
                 yield Line(f"  {name}", f"{ratios[name]:.2f}")
         if shares:
@@ -115,34 +92,62 @@ def train(document: Document) -> Iterator[Line]:
     times = {(r["case"], r["task"]["precision"], r["task"]["mode"], r["peer"]): r for r in document["results"]}
     for case, precision in dict.fromkeys(key[:2] for key in times):
         at = lambda mode, peer, of=(case, precision): times.get((*of, mode, peer))  # noqa: E731
-        own, scanned = _median(at("single", "ours")), _median(at("scanned", "ours"))
+        own, scanned = seconds_of(at("single", "ours")), seconds_of(at("scanned", "ours"))
         if own is None:
             gap = (at("single", "ours") or {}).get("gap") or ""
             yield Line(f"{case}, {precision}", f"{NOT_MEASURED} {gap}".strip())
             continue
         yield Line(f"{case}, {precision}", f"{1e3 * own:.2f} ms a step, {_rate(at('single', 'ours'))}")
         for peer, aim in (("torch-compile", 1.0), ("torch", None), ("autodiff", None), ("ours-repeatable", None)):
-            if other := _median(at("single", peer)):
-                told = (f"{aim} or more", _verdict(other / own >= aim)) if aim else ("", "")
+            if other := seconds_of(at("single", peer)):
+                told = (f"{aim} or more", verdict(other / own >= aim)) if aim else ("", "")
                 yield Line(f"  {peer} ÷ ours", f"{other / own:.2f}", *told)
         if scanned:
-            yield Line("  scanned ÷ dispatched", f"{scanned / own:.2f}", "1.0 or less", _verdict(scanned <= own))
+            yield Line("  scanned ÷ dispatched", f"{scanned / own:.2f}", "1.0 or less", verdict(scanned <= own))
         memory = [(peer, (at("single", peer) or {}).get("device_bytes")) for peer in ("ours", "autodiff", "torch")]
         if told := ", ".join(f"{peer} {size / 2**20:,.0f}" for peer, size in memory if size):
             yield Line("  memory, MiB", told)
 
 
 def _rate(result: Mapping[str, Any]) -> str:
-    return f"{result['flops'] / _median(result) / 1e12:.1f} TFLOP/s"
+    return f"{result['flops'] / seconds_of(result) / 1e12:.1f} TFLOP/s"
+
+
+def resnet224(document: Document) -> Iterator[Line]:
+    """As `train`, with images per second, and the arithmetic beside a matrix product's."""
+    yield from train(document)
+    rates = product_rates(document)
+    for r in document["results"]:
+        task, seconds = r["task"], seconds_of(r)
+        if seconds:
+            how = "dispatched" if task["mode"] == "single" else task["mode"]
+            told = f"{task['batch'] / seconds:,.0f} images/s"
+            if rate := rates.get(task["precision"]):
+                told += f", {r['flops'] / seconds / rate:.0%} of the matrix product"
+            yield Line(f"  {r['peer']}, {how}", told)
+
+
+def streaming(document: Document) -> Iterator[Line]:
+    """Epochs of images that are read beside those of images in memory."""
+    resident = {r["case"]: r for r in document["results"] if r["way"] == "resident"}
+    for r in document["results"]:
+        base = resident.get(r["case"], {})
+        if r["way"] == "resident" or not (seconds_of(r) and seconds_of(base)):
+            continue
+        told = f"{seconds_of(r) / seconds_of(base):.2f}, {r['images'] / seconds_of(r):,.0f} images/s"
+        yield Line(f"{r['images']:,} images {r['way']} ÷ in memory", told)
+        if r.get("digest"):
+            equal = r["digest"] == base.get("digest")
+            yield Line("  bits of the parameters", equality(equal), "equal", verdict(equal))
 
 
 def replicates(document: Document) -> Iterator[Line]:
     found = {(r["case"], r["way"]): r for r in document["results"]}
     for case in dict.fromkeys(key[0] for key in found):
-        one, many, row = (_median(found.get((case, way))) for way in ("one", "vmapped", "single"))
+        one, many, row = (seconds_of(found.get((case, way))) for way in ("one", "vmapped", "single"))
         first = found[case, "one"]
         if one and many:
-            aim = ("4 or less", _verdict(many / one <= 4)) if case == "digits" else ()
+            aim = ("4 or less", verdict(many / one <= 4)) if case == "digits" else ()
             count = first["replicates"]
             yield Line(f"{count} × {first['label']} in one program ÷ one run", f"{many / one:.2f}", *aim)
             if row:
@@ -158,11 +163,18 @@ def determinism(document: Document) -> Iterator[Line]:
         within = all(len(set(r["digests"])) == 1 for r in runs)
         across = len({digest for r in runs for digest in r["digests"]}) == 1
         seconds = [s for r in runs if r["alone"] for s in r["seconds"][1:]]
-        told = f"{'equal' if within else 'not equal'} in one process"
-        told += f", {'equal' if across else 'not equal'} in {len(runs)}" if len(runs) > 1 else ""
-        aim = ("equal", _verdict(within and across)) if kind == "deterministic" else ()
+        told = f"{equality(within)} in one process"
+        told += f", {equality(across)} in {len(runs)}" if len(runs) > 1 else ""
+        aim = ("equal", verdict(within and across)) if kind == "deterministic" else ()
         told += f"; {1e3 * np.median(seconds):.1f} ms a run" if seconds else ""
         yield Line(f"bits, {kind}", told, *aim)
+    told = {name: fact for r in document["results"] for name, fact in r.get("interruption", {}).items()}
+    if "resumed" in told and "whole" in told:
+        equal = told["resumed"] == told["whole"]
+        what = f"{equality(equal)}, in another process"
+        yield Line("  interrupted after an epoch and resumed", what, "equal", verdict(equal))
+    elif "failed" in told:
+        yield Line("  interrupted after an epoch and resumed", told["failed"][:80], "equal", "no")
 
 
 def mnist(document: Document) -> Iterator[Line]:
@@ -180,8 +192,8 @@ def formulations(document: Document) -> Iterator[Line]:
         groups.setdefault((r["label"], r["direction"], r["precision"], r["pairs"]), []).append(r)
     slow = []
     for (label, direction, precision, pairs), forms in groups.items():
-        timed = {(f["formulation"], f["way"]): _median(f) for f in forms if _median(f)}
-        own = next((_median(f) for f in forms if f["chosen"]), None)
+        timed = {(f["formulation"], f["way"]): seconds_of(f) for f in forms if seconds_of(f)}
+        own = next((seconds_of(f) for f in forms if f["chosen"]), None)
         if own and timed and own > 1.1 * min(timed.values()):
             best = min(timed, key=timed.get)
             what = f"  {label} {direction}, {precision}" + (f", {pairs} pairs" if pairs else "")
@@ -192,10 +204,14 @@ def formulations(document: Document) -> Iterator[Line]:
 
 SUMMARIES: dict[str, Callable[[Document], Iterator[Line]]] = {
     "audit": audit,
+    "devices": several.devices_lines,
+    "resume": several.resume_lines,
     "train": train,
+    "resnet224": resnet224,
+    "streaming": streaming,
+    "determinism": determinism,
     "replicates": replicates,
     "ops": ops,
-    "determinism": determinism,
     "mnist": mnist,
     "formulations": formulations,
 }

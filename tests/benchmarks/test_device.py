@@ -5,20 +5,26 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from math import lcm
 from pathlib import Path
 
+import jax
 import pytest
 
-from benchmarks.device import formulations, summary, tables
-from benchmarks.device.__main__ import PARTS, main
+from benchmarks.device import devices, formulations, several, steps, summary, tables
+from benchmarks.device.__main__ import PARTS, environment_of, main
 from benchmarks.device.document import Document
 from benchmarks.device.part import main as run_part
+from benchmarks.device.peers import RESERVE
+from benchmarks.interleave import Gap
+from benchmarks.ratios import Sample
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-IN_THEIR_OWN = ("audit",)
-"""Parts that are begun as users begin them: one that starts processes. One that does not has a test below."""
+IN_THEIR_OWN = ("audit", "devices", "resume")
+"""Parts that are begun as users begin them: those that start processes, or need two devices. One that does not has a
+test below."""
 
 
 @pytest.mark.slow
@@ -27,10 +33,12 @@ def test_the_whole_check_runs(tmp_path):
     out = tmp_path / "an odd name"
     environment = os.environ | {"OUT": str(out), "PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"}
     environment.pop("TFDS_DATA_DIR", None)
+    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     command = ["bash", str(ROOT / "scripts" / "device_check.sh"), "--tiny"]
     command += ["--budget", "5000", "--parts", *IN_THEIR_OWN]  # a slow machine may take long
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=5000)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("2 × cpu (JAX ")
     assert "JAX sees no accelerator" in done.stdout
     table = done.stdout.split("\n\n")[-1]
     assert "not measured" not in table
@@ -45,6 +53,105 @@ def test_the_whole_check_runs(tmp_path):
     whole = "\n".join(summary.lines_of(out, list(documents), {}))
     assert "1 of 1 ops" in table
     assert "not measured" not in whole
+    check_two_devices(documents["devices"], documents["resume"])
+    read, resident = (documents["streaming"]["results"][i] for i in (1, 0))
+    assert read["digest"] == resident["digest"]
+    again, whole = (documents["determinism"]["results"][i]["interruption"] for i in (1, 0))
+    assert again == {"resumed": whole["whole"], "stopped_after": 1}
+
+
+def check_two_devices(together, resumed):
+    one, two = (r["losses"] for r in together["results"] if r["precision"] == "float32" and r["losses"])
+    assert len(one) == devices.TINY.steps
+    assert one[0] != pytest.approx(one[1], rel=1e-3)  # they tell of the steps before
+    assert two == pytest.approx(one, rel=several.AGREE)
+    assert {(r["devices"], r["program"]) for r in together["results"] if r["seconds"]} == {
+        (1, "whole step"), (2, "whole step"), (2, "sum alone")}  # fmt: skip
+    *whole, there, back = resumed["results"]
+    assert [(r["start"], r["equal"]) for r in whole] == [(2, True), (1, True)]
+    mesh = {"batch": 2, "replicates": 1}
+    assert [(r["start"], r["end"], r["mesh"]) for r in (there, back)] == [
+        (2, 1, {"mesh": [mesh, None]}), (1, 2, {"mesh": [None, mesh]})]  # fmt: skip
+    for r in (there, back):
+        assert "would have other bits now" in r["refused"]
+        assert "mesh" in r["refused"]
+        assert r["kept"]
+        assert r["losses"] == pytest.approx(whole[0]["losses"], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["devices", "resume"])
+def test_one_device_is_not_several(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert run_part([name, str(tmp_path / f"{name}.json"), "60", "--tiny"]) == 0
+    _, line = summary.lines_of(tmp_path, [name], {})
+    assert " ".join(line.split()) == f"{name} not measured: one device"
+
+
+def test_a_part_sees_one_device_unless_it_is_about_several(monkeypatch):
+    gpus = {"backend": "gpu", "devices": 8}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert environment_of(PARTS["train"], gpus)["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "CUDA_VISIBLE_DEVICES" not in environment_of(PARTS["devices"], gpus)
+    assert "CUDA_VISIBLE_DEVICES" not in environment_of(PARTS["train"], {"backend": "gpu", "devices": 1})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert environment_of(PARTS["train"], gpus)["CUDA_VISIBLE_DEVICES"] == "3"
+    assert environment_of(PARTS["resume"], gpus)["CUDA_VISIBLE_DEVICES"] == "3,5"
+
+
+class Clocked:
+    """A document whose time passes while its peer prepares: `costs` seconds by mode. It is the peer, too."""
+
+    tiny = True
+
+    def __init__(self, left, **costs):
+        self.left, self.costs, self.results, self.skipped = left, costs, [], {}
+
+    def add(self, results):
+        self.results += results
+
+    def now(self):
+        return -self.left
+
+    def prepare(self, task):
+        if task in self.skipped:
+            raise Gap(self.skipped[task])
+        self.left -= self.costs.pop(task.mode, 0)
+        return {}
+
+    def skip(self, task, reason):
+        self.skipped[task] = reason
+
+    def sample(self, task):
+        return Sample(1.0)
+
+    def forget(self):
+        pass
+
+
+@pytest.mark.parametrize(("left", "gap"), [(20.0, "no time"), (30.0, None)])
+def test_a_scanned_program_is_not_begun_in_less_time_than_the_dispatched_one_took(left, gap, monkeypatch):
+    clocked = Clocked(RESERVE + left, single=12.0, scanned=1.0)
+    monkeypatch.setattr(steps, "monotonic", clocked.now)
+    steps.measure_plan(clocked, steps.TINY, {"ours": clocked})
+    single, scanned = clocked.results
+    assert (single["gap"], scanned["gap"]) == (None, gap)
+    assert single["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("there", "counts"), [(2, (1, 2)), (3, (1, 3, 2)), (6, (1, 6, 4, 2)), (8, (1, 8, 4, 2)), (9, (1, 9, 8, 4, 2))]
+)
+def test_steps_are_asked_of_one_and_all_devices_first(there, counts):
+    assert devices.counts_of(there, tiny=False) == counts
+    assert devices.counts_of(there, tiny=True) == counts[:2]
+    total = lcm(*counts)
+    asked = list(devices.cases(devices.PLAN, counts, total))
+    assert [(case.devices, case.precision) for case in asked[:2]] == [(1, "float32"), (there, "float32")]
+    whole = [case for case in asked if case.question.program == "whole step"]
+    assert all(case.question.batch % case.devices == 0 for case in whole)
+    for batch in (lambda n: n * devices.PLAN.share, lambda n: total):
+        found = [case.devices for case in whole[2:] if case.question.batch == batch(case.devices)]
+        assert set(found) == set(counts)
 
 
 def test_a_part_without_time_names_what_it_cut(tmp_path):
@@ -136,6 +243,99 @@ def test_steps_stand_beside_torch_compile_and_scanned_beside_dispatched():
     ]
 
 
+def test_steps_at_224_stand_beside_a_matrix_product():
+    task = {"precision": "bfloat16", "batch": 256}
+    gemm = [{"peer": "ours", "task": task, "seconds": [0.001], "flops": 8e11}]
+    shared = {"case": "net", "flops": 4e12, "gap": None}
+    results = [
+        {**shared, "task": task | {"mode": "single"}, "peer": "ours", "seconds": [0.02]},
+        {**shared, "task": task | {"mode": "scanned"}, "peer": "ours", "seconds": [0.016]},
+        {**shared, "task": task | {"mode": "single"}, "peer": "torch", "seconds": []},
+    ]
+    assert lines("resnet224", results, gemm=gemm)[-3:] == [
+        ("  scanned ÷ dispatched", "0.80", "1.0 or less", "yes"),
+        ("  ours, dispatched", "12,800 images/s, 25% of the matrix product", "", ""),
+        ("  ours, scanned", "16,000 images/s, 31% of the matrix product", "", ""),
+    ]
+
+
+@pytest.mark.parametrize(("digest", "told"), [("a", ("equal", "equal", "yes")), ("b", ("not equal", "equal", "no"))])
+def test_images_that_are_read_stand_beside_those_in_memory(digest, told):
+    shared = dict(case="random", images=1000, disturbed=[False] * 2)
+    results = [
+        dict(**shared, way="resident", seconds=[0.5, 0.5], digest="a"),
+        dict(**shared, way="from the cache", seconds=[0.6, 0.6], digest=digest),
+    ]
+    assert lines("streaming", results) == [
+        ("1,000 images from the cache ÷ in memory", "1.20, 1,667 images/s", "", ""),
+        ("  bits of the parameters", *told),
+    ]
+
+
+def scaled(devices, batch, seconds, precision="bfloat16", **facts):
+    shared = dict(label="net", devices=devices, program="whole step", batch=batch, bytes=0, precision=precision)
+    return shared | dict(seconds=seconds, losses=None, gap=None) | facts
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"), [(2.0002, ("relative difference 1.0e-04", "yes")), (2.01, ("5.0e-03", "no"))]
+)
+def test_several_devices_stand_beside_one(loss, told):
+    results = [
+        scaled(1, 8, [], "float32", losses=[4.0, 2.0]),
+        scaled(4, 8, [], "float32", losses=[4.0, loss - 1e-9]),
+        scaled(1, 4, [0.1]),
+        scaled(4, 16, [0.125]),
+        scaled(1, 8, [0.2]),
+        scaled(4, 8, [0.1]),
+        scaled(2, 8, [], gap="the process that computed it died"),
+        {**scaled(4, 0, [2e-5]), "program": "sum alone", "bytes": 2_000_000},
+    ]
+    plan = dict(share=4, total=8, steps=2, gradients=2_000_000, precision="bfloat16")
+    found = lines("devices", results, plan=plan)
+    assert found[:5] == [
+        ("images/s ÷ one device, 4 images each", "3.20 on 4", "", ""),
+        ("  on 4 devices", "128 images/s", "", ""),
+        ("images/s ÷ one device, 8 images in all", "2.00 on 4", "", ""),
+        ("  on 4 devices", "80 images/s", "", ""),
+        ("sum of its gradients alone, 2.0 MB", "20 µs on 4", "", ""),
+    ]
+    assert found[5][0] == "losses of 4 devices and of 1, float32"
+    assert found[5][1].endswith(told[0])
+    assert found[5][2:] == ("0.0001 or less", told[1])
+    assert found[6] == ("  2 devices, whole step, bfloat16", "not measured: the process that computed it died", "", "")
+    weak, strong, sums, losses = (table for _, table in several.devices_tables({"results": results, "plan": plan}))
+    assert weak[1:] == [["1", "4", "100", "40", "1.00", "100%"], ["2", "8", "not measured", "", "", ""],
+                        ["4", "16", "125", "128", "3.20", "80%"]]  # fmt: skip
+    assert strong[-1] == ["4", "8", "100", "80", "2.00", "50%"]
+    assert sums == [["devices", "2,000,000 bytes"], ["4", "20"]]
+    assert losses[1] == ["1", "4.0000000", "2.0000000", "0.0e+00", "not measured"]
+
+
+def test_runs_on_other_devices_tell_what_changed():
+    shared = dict(interrupted=True, gap=None, equal=False, difference=1e-7, changed=["mesh", "programs.epoch"])
+    results = [
+        dict(start=2, end=2, interrupted=False, equal=True, difference=0.0, gap=None),
+        dict(**shared, start=2, end=1, mesh={"mesh": [{"batch": 2}, None]}, refused="holds another"),
+        dict(**shared, start=1, end=2, mesh={}, refused=None),
+        dict(start=1, end=2, gap="RuntimeError: no"),
+    ]
+    told = "bits not equal, relative difference of losses 1.0e-07"
+    assert lines("resume", results) == [
+        ("bits of a run on 2 devices, twice", "equal", "equal", "yes"),
+        ("saved on 2, resumed on 1 ÷ all on 2", told, "", ""),
+        ("  changes that its manifest tells of the mesh", "mesh: {'batch': 2} then, None now", "some", "yes"),
+        ("  where changes are not accepted", "refused", "refused", "yes"),
+        ("saved on 1, resumed on 2 ÷ all on 1", told, "", ""),
+        ("  changes that its manifest tells of the mesh", "none", "some", "no"),
+        ("  where changes are not accepted", "not refused", "refused", "no"),
+        ("saved on 1, resumed on 2", "not measured: RuntimeError: no", "", ""),
+    ]
+    ((_, table),) = several.resume_tables({"results": results, "plan": {"epochs": 4}})
+    assert table[2] == ["2", "1", "not equal", "1.0e-07", "mesh, programs.epoch"]
+    assert table[4] == ["1", "2", "not measured", "", ""]
+
+
 def test_replicates_stand_beside_one_run_and_beside_all_of_them():
     shared = dict(case="digits", label="CNN", replicates=64, epochs=2)
     ways = {"one": [1.0], "vmapped": [5.0], "single": [40.0]}
@@ -169,6 +369,23 @@ def test_bits_are_equal_within_and_across_processes_or_not(digests, told, reache
     assert lines("determinism", results) == [("bits, deterministic", f"{told}; 250.0 ms a run", "equal", reached)]
     ((_, table),) = tables.determinism_tables({"results": results})
     assert table[1] == ["deterministic", "alone", ", ".join(dict.fromkeys(digests[0])), "250.0"]
+
+
+@pytest.mark.parametrize(
+    ("resumed", "told"),
+    [
+        ({"resumed": "a"}, ("equal, in another process", "equal", "yes")),
+        ({"resumed": "b"}, ("not equal, in another process", "equal", "no")),
+        ({"failed": "OtherRun: it is another"}, ("OtherRun: it is another", "equal", "no")),
+    ],
+)
+def test_an_interrupted_run_has_the_bits_of_one_that_was_not(resumed, told):
+    shared = dict(kind="deterministic", digests=["a"], seconds=[9.0, 0.25])
+    results = [
+        dict(**shared, alone=True, interruption={"whole": "a"}),
+        dict(**shared, alone=False, interruption=resumed),
+    ]
+    assert lines("determinism", results)[1:] == [("  interrupted after an epoch and resumed", *told)]
 
 
 def test_audits_that_fail_are_named():
