@@ -47,23 +47,23 @@ RUNS = (*STEPS, "orbax")
 PARTS = {
     "audit": Part("audit", "audit", 40, "every gradient, by the referee at level quick", needs=("hypothesis", "scipy")),
     "devices": Part(
-        "devices", "devices", 80, "steps of 1, 2, 4, … all devices, and the sum over them", RUNS, several=True
+        "devices", "devices", 100, "steps of 1, 2, 4, … all devices, and the sum over them", RUNS, several=True
     ),
     "resume": Part(
-        "resume", "resume", 45, "runs saved on all devices and resumed on one, and the reverse", RUNS, several=True
+        "resume", "resume", 60, "runs saved on all devices and resumed on one, and the reverse", RUNS, several=True
     ),
     "train": Part("steps", "train", 200, "training steps beside autodiff, torch and torch.compile", STEPS),
     "resnet224": Part("resnet224", "resnet224", 100, "the same of ResNet-18 at 224², batch 256, bfloat16", STEPS),
     "streaming": Part(
-        "streaming", "streaming", 35, "epochs of images that are read beside those in memory", (*RUNS, "grain")
+        "streaming", "streaming", 60, "epochs of images that are read beside those in memory", (*RUNS, "grain")
     ),
-    "determinism": Part("determinism", "determinism", 60, "equal bits, run after run, and after an interruption", RUNS),
+    "determinism": Part("determinism", "determinism", 70, "equal bits, run after run, and after an interruption", RUNS),
     "replicates": Part(
-        "replicates", "replicates", 45, "64 seeds in one program beside one seed, and 64", (*RUNS, "sklearn")
+        "replicates", "replicates", 55, "64 seeds in one program beside one seed, and 64", (*RUNS, "sklearn")
     ),
-    "ops": Part("ops", "ops", 60, "single ops and a matrix product beside autodiff and torch"),
-    "mnist": Part("mnist", "mnist", 15, "seconds until 99 % of MNIST's validation images are recognised", RUNS),
-    "formulations": Part("formulations", "formulations", 20, "every form of a convolution beside the table's"),
+    "ops": Part("ops", "ops", 50, "single ops and a matrix product beside autodiff and torch"),
+    "mnist": Part("mnist", "mnist", 10, "seconds until 99 % of MNIST's validation images are recognised", RUNS),
+    "formulations": Part("formulations", "formulations", 15, "every form of a convolution beside the table's"),
 }
 """The most telling first; but first of all what ends at once on a machine with one accelerator, and so gives its share
 to the others there."""

@@ -142,7 +142,7 @@ def resume_lines(document: Document) -> Iterator[Line]:
             yield Line(what, equality(r["equal"]), "equal", verdict(r["equal"]))
         else:
             told = f"bits {equality(r['equal'])}, relative difference of losses {r['difference']:.1e}"
-            yield Line(f"saved on {r['start']}, resumed on {r['end']} ÷ all on {r['start']}", told)
+            yield Line(f"saved on {r['start']}, resumed on {r['end']}, beside all on {r['start']}", told)
             mesh = "; ".join(f"{name}: {then} then, {now} now" for name, (then, now) in r["mesh"].items())
             yield Line("  changes that its manifest tells of the mesh", mesh or "none", "some", verdict(bool(mesh)))
             refused = bool(r["refused"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.device.document import Document
 from benchmarks.networks import CLASSES, NETWORKS
+from benchmarks.ratios import Sample
 from benchmarks.streaming import WAYS, facts, results_of, turns, ways
 from convnet.architectures import Linear
 from convnet.config import OptimConfig, RunConfig, TrainConfig
@@ -39,13 +40,17 @@ def measure(document: Document) -> None:
         shared = dict(case=NAME, label=label, gap=None, **facts(config, found[WAYS[0]]))
         document.facts["plan"] = {"rounds": rounds, "threads": None}
         runs = ways(config, found)
-        turns(runs, 1)  # the first use of a device's kernels is slow
-        taken = results_of(turns(runs, rounds, lambda way: print(way, flush=True)), **shared)
-        document.add(taken)
-        # Both have made the same number of epochs, and make one more.
-        bits = {way: parameter_hash(runs[way]().variables) for way in found}
-        document.results[:] = [result | {"digest": bits[result["way"]][:16]} for result in taken]
-        document.store()
+        # The first use of a device's kernels is slow, so that these epochs are not timed.
+        bits = {way: parameter_hash(runs[way]().variables)[:16] for way in found}
+        samples: dict[str, list[Sample]] = {way: [] for way in runs}
+        for number in range(rounds):
+            if number and not document.left:
+                document.cut(f"round {number + 1}")
+                continue
+            for way, taken in turns(runs, 1, lambda way: print(way, flush=True)).items():
+                samples[way] += taken
+            document.results[:] = [r | {"digest": bits[r["way"]]} for r in results_of(samples, **shared)]
+            document.store()
 
 
 def datasets(folder: Path, *, tiny: bool) -> dict[str, Dataset]:

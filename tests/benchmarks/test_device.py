@@ -32,8 +32,8 @@ def test_the_whole_check_runs(tmp_path):
     """With the smallest shapes: some parts as its users start them, from elsewhere; the others in this process."""
     out = tmp_path / "an odd name"
     environment = os.environ | {"OUT": str(out), "PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"}
+    environment["JAX_NUM_CPU_DEVICES"] = "2"
     environment.pop("TFDS_DATA_DIR", None)
-    environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     command = ["bash", str(ROOT / "scripts" / "device_check.sh"), "--tiny"]
     command += ["--budget", "5000", "--parts", *IN_THEIR_OWN]  # a slow machine may take long
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=5000)
@@ -323,10 +323,10 @@ def test_runs_on_other_devices_tell_what_changed():
     told = "bits not equal, relative difference of losses 1.0e-07"
     assert lines("resume", results) == [
         ("bits of a run on 2 devices, twice", "equal", "equal", "yes"),
-        ("saved on 2, resumed on 1 ÷ all on 2", told, "", ""),
+        ("saved on 2, resumed on 1, beside all on 2", told, "", ""),
         ("  changes that its manifest tells of the mesh", "mesh: {'batch': 2} then, None now", "some", "yes"),
         ("  where changes are not accepted", "refused", "refused", "yes"),
-        ("saved on 1, resumed on 2 ÷ all on 1", told, "", ""),
+        ("saved on 1, resumed on 2, beside all on 1", told, "", ""),
         ("  changes that its manifest tells of the mesh", "none", "some", "no"),
         ("  where changes are not accepted", "not refused", "refused", "no"),
         ("saved on 1, resumed on 2", "not measured: RuntimeError: no", "", ""),
