@@ -30,13 +30,13 @@ from convnet.threads import threads
 WHAT = ("config", "data", "computes")
 """config: all settings. data: name and digest of the images. computes: the model and the ops by name."""
 HOW = (
-    "programs", "mesh", "replicates", "traced", "packages", "python", "device", "runtime", "processor", "devices",
-    "threads", "jax", "flags", "code",
+    "programs", "compiler", "mesh", "replicates", "traced", "packages", "python", "device", "runtime", "processor",
+    "devices", "threads", "jax", "flags", "code",
 )  # fmt: skip
-"""programs: digests of what was compiled, which see an edited model, op, loss or optimiser of the user's. mesh: devices
-that compute together (None: one alone). replicates: how many runs train in one program (0: this one alone). traced:
-settings that are its inputs. code: digest of the library's sources that decide bits (the commit does not). The others
-tell where it ran."""
+"""programs: digests of what was compiled, which see an edited model, op, loss or optimiser of the user's. compiler:
+what it was told of products, and of equal bits at every run. mesh: devices that compute together (None: one alone).
+replicates: how many runs train in one program (0: this one alone). traced: settings that are its inputs. code: digest
+of the library's sources that decide bits (the commit does not). The others tell where it ran."""
 DISTRIBUTION = "convnet-lab"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "scipy")
 ACCELERATED = re.compile(r"(jax-(cuda|rocm).*|libtpu.*|nvidia-(cudnn|cublas|cuda-nvcc|cuda-runtime|nccl)-cu\d+)")

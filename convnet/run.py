@@ -26,8 +26,8 @@ from convnet.result import DamagedResult, RunResult, conclude, load_result
 from convnet.settings import differences, require, to_dict
 from convnet.shared_journal import SharedJournal
 from convnet.signals import StopRequest, stop_requests
-from convnet.task import Facts, Task, make_task
-from convnet.train.programs import EVALUATION_BATCH, batch_size_of, init_of, steps_of
+from convnet.task import Facts, Task, make_task, products
+from convnet.train.programs import EVALUATION_BATCH, batch_size_of, compiler_options, init_of, steps_of
 
 OnEpoch = Callable[[train.EpochRecord], None]
 
@@ -42,6 +42,8 @@ class Trainer:
         results may part by rounding from those of programs without.
     compiled: whether the programs of a single run are compiled at once, so that no run's time holds it.
     mesh: devices that compute together. By default all there are, or as many as divide each batch evenly.
+    deterministic: compile for equal bits at every run (`convnet.train.programs.DETERMINISTIC`). On CPUs they are equal
+        anyway.
 
     On CPUs, steps are faster in a process that has called `convnet.allocator.keep_memory` before; commands do.
 
@@ -59,8 +61,9 @@ class Trainer:
         traced: Sequence[str] = (),
         compiled: bool = True,
         mesh: MeshConfig = ALL_DEVICES,
+        deterministic: bool = True,
     ):
-        self.dataset, self.traced, self.mesh = dataset, tuple(traced), mesh
+        self.dataset, self.traced, self.mesh, self.deterministic = dataset, tuple(traced), mesh, deterministic
         self.config = self.with_data_name(config)
         n, batch = len(dataset.train), config.train.batch_size
         require(batch == "full" or batch <= n, "train.batch_size", batch, f"at most the {n} training examples")
@@ -114,7 +117,7 @@ class Trainer:
             with self.task.precision():
                 lowered = self._lower(replicates)
                 self._digests[replicates] = train.digests(lowered)
-                self._programs[replicates] = train.compiled(lowered)
+                self._programs[replicates] = train.compiled(lowered, compiler_options(self.deterministic))
                 give_back_memory()
             self.compile_seconds += time.perf_counter() - start
         return self._programs[replicates]
@@ -125,6 +128,16 @@ class Trainer:
             with self.task.precision():
                 self._digests[replicates] = train.digests(self._lower(replicates))
         return self._digests[replicates]
+
+    @property
+    def compiler(self) -> dict[str, Any]:
+        """How the programs are compiled, as plain JSON values: what products of float32 are, whether equal bits at
+        every run were asked for, and the options by which XLA was told so (none on CPUs)."""
+        return {
+            "products": products(self.config.model.precision),
+            "deterministic": self.deterministic,
+            "options": compiler_options(self.deterministic),
+        }
 
     def _lower(self, replicates: int) -> train.Programs:
         keys, values = self.inputs([self.config] * max(replicates, 1), replicates)
@@ -240,6 +253,7 @@ class Trainer:
             "replicates": replicates,
             "traced": list(self.traced),
             "programs": self.digests(replicates),
+            "compiler": self.compiler,
             "mesh": self.layout(replicates).description,
         }
 
@@ -249,6 +263,7 @@ class Trainer:
             "config": self.deciding(config),
             "data": self.dataset.description,
             "computes": self.task.computes(),
+            "compiler": self.compiler,
             "mesh": self.layout().description,
             **versions(),
         }

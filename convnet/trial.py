@@ -30,6 +30,7 @@ from convnet.report.backprop_page import (
     write_trial,
 )
 from convnet.settings import require
+from convnet.task import computing_in
 
 MODELS = {
     "linear": Linear(),
@@ -127,7 +128,7 @@ def contest(
     orders: the images of each batch, [seeds, epochs, steps, BATCH].
     """
     gradients = dict(zip(WAYS, (by_hand(model, dataset.image_shape), gradient_by_jax(model)), strict=True))
-    with jax.enable_x64(model.precision == "float64"):
+    with computing_in(model.precision):
         # In the precision of the model, or the gradient in the images would be rounded.
         images = data.normalize(dataset.train.images, dataset.mean, dataset.std).astype(model.precision)
         labels = jnp.asarray(dataset.train.labels)

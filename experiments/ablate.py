@@ -73,6 +73,9 @@ class Ablate:
     workers: int | None = None
     """Threads. Default: one per processor."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    deterministic: bool = True
+    """Compile for equal bits at every run on GPUs, where steps then took 1.03 to 1.25 times as long (docs/speed.md). On
+    CPUs bits are equal anyway, and it changes nothing. What XLA_FLAGS says of it goes first."""
     traced: bool = False
     """Arms that differ in learning rate, momentum, weight decay, initial scale or label smoothing only share one
     compiled program."""
@@ -158,7 +161,8 @@ def ablate(settings: Ablate) -> int:
         mine = share(cells_of(arms, range(plan.seeds), out), shard)
         vmapped = {"auto": None, "vmapped": True, "threads": False}[settings.replicates]
         missing = [cell for cell in mine if read(cell) is None]
-        how = dict(vmapped=vmapped, chunk=settings.chunk, workers=settings.workers, mesh=settings.mesh)
+        how = dict(vmapped=vmapped, chunk=settings.chunk, workers=settings.workers)
+        how |= dict(mesh=settings.mesh, deterministic=settings.deterministic)
         work = Work.of(missing, traced=settings.traced, **how)
         print(f"{len(missing)} of {len(mine)} cells to do; {len(arms)} arms × {plan.seeds} seeds", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,9 @@ class Compare:
     resume: bool = False
     """Take over finished runs that this directory holds for the same config, code and versions, and go on with
     unfinished ones."""
+    deterministic: bool = True
+    """Compile for equal bits at every run on GPUs, where steps then took 1.03 to 1.25 times as long (docs/speed.md). On
+    CPUs bits are equal anyway, and it changes nothing. What XLA_FLAGS says of it goes first."""
     quick: bool = False
     """Two seeds, two epochs, at most 2,000 training examples: a check that everything runs, not a result."""
 
@@ -182,7 +185,7 @@ def compare(settings: Compare) -> int:
         trainers = {}
         for family, run in runs.items():
             bar.set_postfix_str(f"compiling {family}")
-            trainers[family] = Trainer(run, datasets[run.data.limit])
+            trainers[family] = Trainer(run, datasets[run.data.limit], deterministic=settings.deterministic)
         study.reserve(out, "compare", plan.settings)
         for family, trainer in trainers.items():
             trained = tuple(run_family(family, trainer, plan.seeds, out, settings.resume, bar))

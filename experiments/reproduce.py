@@ -80,6 +80,7 @@ def replicates_of(config: RunConfig, manifest: dict[str, Any]) -> Replicates:
     dataset = data.from_config(config.data)
     there = {"batch": 1, "replicates": 1, **(manifest.get("mesh") or {})}
     settings = dict(traced=manifest.get("traced", ()), mesh=MeshConfig(**there))
+    settings["deterministic"] = (manifest.get("compiler") or {}).get("deterministic", True)
     return Replicates(config, dataset, vmapped=bool(width), chunk=max(width // there["replicates"], 1), **settings)
 
 

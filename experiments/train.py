@@ -61,6 +61,9 @@ class Train:
     """Images are in memory, on the device; or stay in their files, from where batches are read (auto: where those of a
     folder would take more than a quarter of the memory). Results are the same, bit for bit."""
     mesh: RunMesh = field(default_factory=RunMesh)
+    deterministic: bool = True
+    """Compile for equal bits at every run on GPUs, where steps then took 1.03 to 1.25 times as long (docs/speed.md). On
+    CPUs bits are equal anyway, and it changes nothing. What XLA_FLAGS says of it goes first."""
     every_epoch: bool = False
     """Save a checkpoint after every epoch, whatever it costs, instead of as often as 5 % of the time allows."""
     quick: bool = False
@@ -85,7 +88,8 @@ def train(settings: Train) -> int:
     hosts.shared(lambda: _check_directory(out, settings.resume))
     dataset = hosts.everywhere(lambda: data.for_training(config.data, settings.feed))
     mesh = MeshConfig(batch=settings.mesh.batch)
-    trainer = hosts.everywhere(lambda: Trainer(config, dataset, mesh=mesh, compiled=False))
+    how = dict(mesh=mesh, deterministic=settings.deterministic)
+    trainer = hosts.everywhere(lambda: Trainer(config, dataset, compiled=False, **how))
     hosts.agree(lambda: trainer.common(config))
     trainer.programs()
     try:

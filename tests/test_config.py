@@ -87,6 +87,13 @@ def test_the_hash_is_pinned():
     assert content_hash(UNUSUAL) == "42c05028e352"
 
 
+def test_a_config_from_before_there_was_tf32_is_what_it_was():
+    older = {"name": "cnn", "precision": "float32"}
+    assert recorded({"model": older}) == RunConfig()
+    assert content_hash(RunConfig()) == "edfa891652ba"
+    assert content_hash(RunConfig(model=CNN(precision="tf32"))) != content_hash(RunConfig())
+
+
 def test_a_config_without_a_folder_is_what_it_was_before_there_were_folders():
     assert list(to_dict(DataConfig())) == ["name", "limit", "shift", "flip", "crop"]
 

@@ -39,6 +39,7 @@ RUN = {
     "replicates": 0,
     "traced": [],
     "programs": {"epoch": "p1"},
+    "compiler": {"deterministic": True},
 }
 
 
@@ -63,6 +64,7 @@ def test_what_makes_another_run_is_named(change, expected):
     ("change", "expected"),
     [
         ({"programs": {"epoch": "p2"}}, "programs.epoch ('p1' then, 'p2' now)"),
+        ({"compiler": {"deterministic": False}}, "compiler.deterministic (True then, False now)"),
         ({"replicates": 8}, "replicates (0 then, 8 now)"),
         ({"traced": ["optim.momentum"]}, "traced ([] then, ['optim.momentum'] now)"),
     ],
@@ -80,7 +82,7 @@ def test_a_manifest_without_a_fact_is_not_the_same_run():
 
 def test_all_of_the_environment_but_what_cannot_matter_decides():
     idle = {"started", "command", "platform", "cpus", "backend", "git"}
-    assert set(environment()) == (set(HOW) - {"programs", "mesh", "replicates", "traced"}) | idle
+    assert set(environment()) == (set(HOW) - {"programs", "compiler", "mesh", "replicates", "traced"}) | idle
     then = environment()
     assert other_bits(then, environment()) == {}
     assert other_bits({**then, **dict.fromkeys(idle)}, then) == {}

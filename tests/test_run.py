@@ -207,7 +207,10 @@ def test_augmentation_reaches_the_images():
     assert 0 < mirrored.sum() < len(images)
 
 
-@pytest.mark.parametrize(("cnn", "precision", "stored"), [(True, "float64", "float64"), (False, "bfloat16", "float32")])
+@pytest.mark.parametrize(
+    ("cnn", "precision", "stored"),
+    [(True, "float64", "float64"), (False, "bfloat16", "float32"), (False, "tf32", "float32")],
+)
 def test_precision(cnn, precision, stored):
     """Of the parameters and the logits; the process stays as it was."""
     result = trainer(cnn=cnn, model__precision=precision).run()
@@ -215,6 +218,15 @@ def test_precision(cnn, precision, stored):
     assert str(result.test_logits.dtype) == stored
     assert np.isfinite([record.train_loss for record in result.records]).all()
     assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="others round factors to 10 bits")
+def test_on_cpus_tf32_is_float32_to_the_last_bit_and_a_program_of_its_own():
+    """Its words go to the compiler, so a GPU would know."""
+    rounded, full = (trainer(cnn=True, model__precision=precision) for precision in ("tf32", "float32"))
+    assert fingerprint(rounded.run()) == fingerprint(full.run())
+    assert rounded.compiler["products"] == "tensorfloat32"
+    assert all(rounded.digests()[name] != full.digests()[name] for name in ("epoch", "validate", "test"))
 
 
 def test_another_opset_may_be_given():
@@ -271,6 +283,19 @@ def test_on_gpus_programs_are_compiled_for_equal_bits_unless_the_user_says_other
     for flag in ("--xla_gpu_deterministic_ops=false", "--xla_gpu_exclude_nondeterministic_ops=true"):
         monkeypatch.setenv("XLA_FLAGS", flag)
         assert compiler_options() == {}
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_trainer_compiles_for_equal_bits_if_it_is_to(deterministic, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    told = []
+    monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self, options: told.append(options))
+    made = Trainer(BASE, tiny_dataset(), deterministic=deterministic)
+    expected = {"xla_gpu_deterministic_ops": True} if deterministic else {}
+    assert told == 4 * [expected]
+    assert made.compiler == {"products": "float32", "deterministic": deterministic, "options": expected}
+    assert made.common(BASE)["compiler"] == made.compiler
 
 
 # --- what stops a run -------------------------------------------------------------------------------------------------

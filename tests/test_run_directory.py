@@ -80,6 +80,12 @@ def test_another_seed_is_another_run_and_refused(tmp_path):
         trainer().run(seed=3, directory=tmp_path, resume=True)
 
 
+def test_another_precision_is_another_run_and_refused(tmp_path):
+    trainer().run(directory=tmp_path)
+    with pytest.raises(OtherRun, match=r"another run: config\.model\.precision \('float32' then, 'tf32' now\)"):
+        trainer(model__precision="tf32").run(directory=tmp_path, resume=True)
+
+
 SIGNALLED = """
 import os, signal, sys
 from pathlib import Path

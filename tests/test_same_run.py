@@ -93,6 +93,16 @@ def test_an_op_or_a_model_that_was_edited_has_other_bits(tmp_path, monkeypatch):
         edited["op"].run(directory=tmp_path / "op", resume=True, accept_changes=True)
 
 
+def test_programs_that_are_compiled_otherwise_have_other_bits(tmp_path):
+    start(tmp_path)
+    assert read_manifest(tmp_path)["compiler"] == {"products": "float32", "deterministic": True, "options": {}}
+    other = short(deterministic=False)
+    with pytest.raises(OtherRun, match=r"other bits now: compiler\.deterministic \(True then, False now\)$"):
+        other.run(directory=tmp_path, resume=True)
+    with pytest.warns(UserWarning, match="resumed after a change, so bits may differ: compiler"):
+        other.run(directory=tmp_path, resume=True, accept_changes=True)
+
+
 def test_another_seed_or_trainer_has_the_same_programs():
     """Else no run could be resumed in another process."""
     assert short().digests() == short().digests()

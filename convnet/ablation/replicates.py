@@ -154,14 +154,15 @@ class Replicates:
         for start, width in chunks_of(len(configs), self.chunk, trainer.layout(1).replicates):
             chunk = configs[start : start + width]
             trainer.programs(width)
-            with trainer.task.precision(), stop_requests() as stop, ExitStack() as stack:
+            with stop_requests() as stop, ExitStack() as stack:
                 runs = [_Run(trainer, config, on_epoch) for config in chunk]
                 if directory is not None:
                     for run in runs:
                         path = directory(run.config)
                         can_go_on(path, trainer.identity(run.config, width))  # refuses those of others
                         run.journal = stack.enter_context(trainer.journal(path, run.config, replicates=width))
-                outcomes = self._train_together(runs, width, stop)
+                with trainer.task.precision():
+                    outcomes = self._train_together(runs, width, stop)
             yield from zip(chunk, outcomes, strict=True)
 
     def _train_together(self, runs: list[_Run], width: int, stop: StopRequest) -> list[Outcome]:

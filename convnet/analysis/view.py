@@ -12,7 +12,7 @@ and another backward pass is another view (`replace_ops`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import prod
@@ -29,7 +29,7 @@ from convnet.architectures import shapes
 from convnet.architectures.layers import Dense, Layer
 from convnet.data import check_images
 from convnet.settings import require
-from convnet.task import make_task
+from convnet.task import computing_in, make_task
 from convnet.trained import Trained
 
 MEMORY = 2**28
@@ -53,14 +53,14 @@ def _as_they_are(images: Array) -> Array:
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("variables",),
-    meta_fields=("model", "preprocess", "image_shape", "class_names", "float64"),
+    meta_fields=("model", "preprocess", "image_shape", "class_names", "computes_in"),
 )
 @dataclass(frozen=True, eq=False)
 class View:
     """The results of a network's layers as functions of images [N, H, W, C], float from 0 to 1.
 
     variables: what the model was trained to. model: a Flax module from images to logits [N, K]. preprocess: from those
-    images to what the model sees; differentiated through, like any layer. float64: whether it computes in that.
+    images to what the model sees; differentiated through, like any layer. computes_in: as `model.precision` has it.
     """
 
     variables: Any
@@ -68,7 +68,7 @@ class View:
     preprocess: Callable[[Array], Array]
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    float64: bool = False
+    computes_in: str = "float32"
 
     @classmethod
     def of(cls, network: Trained | View, *, image_shape: tuple[int, int, int] | None = None) -> View:
@@ -82,9 +82,9 @@ class View:
         if isinstance(network, View):
             found = network
         else:
-            task, float64 = network.task, network.config.model.precision == "float64"
+            task, precision = network.task, network.config.model.precision
             preprocess = _UnitPixels(task.preprocess)
-            found = cls(network.variables, task.model, preprocess, network.image_shape, network.class_names, float64)
+            found = cls(network.variables, task.model, preprocess, network.image_shape, network.class_names, precision)
         if image_shape is None or tuple(image_shape) == found.image_shape:
             return found
         return found._on(tuple(image_shape), network)
@@ -155,7 +155,7 @@ class View:
 
     def precision(self) -> AbstractContextManager:
         """The context to trace and run programs in."""
-        return jax.enable_x64(True) if self.float64 else nullcontext()
+        return computing_in(self.computes_in)
 
     # --- what there is to see -----------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class View:
     @property
     def dtype(self) -> Any:
         """Of images: float64 where the model computes in it, else float32."""
-        return jnp.float64 if self.float64 else jnp.float32
+        return jnp.float64 if self.computes_in == "float64" else jnp.float32
 
     def chunk(self, memory: int = MEMORY, *, most: int = 1024) -> int:
         """How many images may go through the network at once so that all results, forward and backward, take at most

@@ -20,8 +20,9 @@ class Architecture:
     """Distribution of the initial weights; biases start at 0."""
     initializer_scale: float | None = None
     """Its value, deviation, bound or gain. None: its usual one."""
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """What the layers compute in. With bfloat16 the parameters and the loss stay float32."""
+    precision: Literal["float32", "tf32", "bfloat16", "float64"] = "float32"
+    """What the layers compute in. tf32 is float32 whose products an accelerator may round the factors of: to 10 bits on
+    GPUs that have it, not at all on CPUs. With bfloat16 the parameters and the loss stay float32."""
 
     def __post_init__(self):
         settle(self, "model")
@@ -29,6 +30,11 @@ class Architecture:
 
     def check(self) -> None:
         """ValueError for a number out of range."""
+
+    @property
+    def dtype(self) -> str:
+        """Of the arrays that the layers compute with."""
+        return "float32" if self.precision == "tf32" else self.precision
 
     def layers(self, image_shape: tuple[int, int, int], num_classes: int) -> tuple[Layer, ...]:
         """The network for images [H, W, C], up to a dense layer called logits.

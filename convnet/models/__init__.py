@@ -45,8 +45,8 @@ def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HA
         base = MODELS["cnn"]() if isinstance(name, str) else name
         named = {"name": name if isinstance(name, str) else base.name}
         model = table = from_dict(ModelConfig, settings | named, base=base, path="model")
-    shared = {key: getattr(model, key) for key in ("initializer", "initializer_scale", "precision")}
-    return Network(architecture=table, num_classes=num_classes, ops=ops, **shared)
+    shared = {key: getattr(model, key) for key in ("initializer", "initializer_scale")}
+    return Network(architecture=table, num_classes=num_classes, ops=ops, precision=model.dtype, **shared)
 
 
 def activations(model: Any, variables, images: Array) -> dict[str, Array]:

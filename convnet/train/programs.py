@@ -26,16 +26,22 @@ if TYPE_CHECKING:  # a task brings models, and those Flax
 
 EVALUATION_BATCH = 500
 DETERMINISTIC = {"xla_gpu_deterministic_ops": True}
+"""XLA's option for equal bits from run to run on GPUs. It does what two others do. xla_gpu_exclude_nondeterministic_ops
+takes only what adds up in a fixed order, of cuDNN, too; by itself it lets algorithms be chosen by the clock, so bits
+may be others when a program is compiled again. xla_gpu_autotune_level=0 lets none be chosen by the clock; by itself it
+lets sums be made in any order."""
 
 Values = Mapping[str, Array]
 
 
-def compiler_options() -> dict[str, Any]:
+def compiler_options(deterministic: bool = True) -> dict[str, Any]:
     """Of every run's programs. On GPUs XLA adds up in any order, and tries algorithms by the clock, unless it is told
     not to: two runs of one config then end with different bits, even in one process. What XLA_FLAGS says goes first.
+
+    deterministic: tell it. Elsewhere than on GPUs there is nothing to tell.
     """
     told = "deterministic" in os.environ.get("XLA_FLAGS", "")
-    return DETERMINISTIC if jax.default_backend() == "gpu" and not told else {}
+    return DETERMINISTIC if deterministic and jax.default_backend() == "gpu" and not told else {}
 
 
 class Programs(NamedTuple):
@@ -65,8 +71,7 @@ class StreamedPrograms(NamedTuple):
     score: dict[str, Callable]
 
 
-def compiled(lowered: Any) -> Any:
-    options = compiler_options()
+def compiled(lowered: Any, options: Mapping[str, Any]) -> Any:
     return jax.tree.map(lambda program: program.compile(options), lowered)
 
 

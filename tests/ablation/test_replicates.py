@@ -16,6 +16,7 @@ from convnet import data, journal, run, train
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
 from convnet.config import RunConfig
+from convnet.identity import decisive
 from convnet.journal import Stopped
 from convnet.record import parameter_hash, read_manifest, read_metrics
 from convnet.run import Trainer
@@ -183,7 +184,7 @@ def test_a_grid_of_traced_settings_is_one_program(vmapped, monkeypatch):
     """Each value has the effect that it has as a constant; and all of them are one compilation."""
     compiled, expected = [], {asked: alone(asked, 0) for asked in GRID}
     compile_ = train.compiled
-    monkeypatch.setattr(train, "compiled", lambda lowered: compiled.append(lowered) or compile_(lowered))
+    monkeypatch.setattr(train, "compiled", lambda *given: compiled.append(given) or compile_(*given))
     for asked, outcome in Replicates(MLP, dataset(), traced=TRACEABLE, vmapped=vmapped).run_all(GRID):
         assert_close(outcome, expected[asked])
     assert len(compiled) == 1
@@ -262,6 +263,7 @@ def test_each_leaves_the_directory_of_a_run(vmapped, tmp_path):
         manifest, lines = read_manifest(where[config]), read_metrics(where[config])
         assert (manifest["status"], manifest["config"]) == ("finished", to_dict(config))
         assert (manifest["replicates"], manifest["traced"]) == (4 * vmapped, ["optim.learning_rate"])
+        assert manifest["jax"] == decisive()["jax"]  # of the process, not of what a program is traced in
         assert manifest["parameter_hash"] == parameter_hash(outcome.variables)
         assert lines[outcome.best_epoch - 1]["parameter_hash"] == parameter_hash(outcome.variables)
         assert [line["train_loss"] for line in lines] == [record.train_loss for record in outcome.records]

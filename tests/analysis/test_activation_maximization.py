@@ -306,7 +306,7 @@ def test_on_another_size_units_have_images_and_no_classes(cnn):
 def test_images_are_as_precise_as_the_network_or_more(precision, dtype):
     view = view_of(CNN(widths=(2,), head_width=0))
     module = models.build(CNN(widths=(2,), head_width=0, precision=precision), num_classes=3)
-    view = View(view.variables, module, view.preprocess, SHAPE, view.class_names, float64=precision == "float64")
+    view = View(view.variables, module, view.preprocess, SHAPE, view.class_names, computes_in=precision)
     found = maximize_units(view, "conv1", steps=2, waking=0)
     assert found.images.dtype == found.objectives.dtype == found.activations.dtype == dtype
 

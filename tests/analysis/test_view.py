@@ -200,6 +200,14 @@ def test_a_network_that_computes_in_float64_is_seen_in_it(images):
         assert view.logits(view.images(images)).dtype == jnp.float64
 
 
+def test_a_network_that_computes_in_tf32_is_seen_in_it(images):
+    view = View.of(trained(CNN(widths=(3,), head_width=0, precision="tf32")))
+    with view.precision():
+        assert view.logits(view.images(images)).dtype == jnp.float32
+        assert jax.config.jax_default_matmul_precision == "tensorfloat32"
+    assert jax.config.jax_default_matmul_precision is None
+
+
 def test_layers_before_the_dense_ones_take_images_of_any_size(network, rng):
     large = rng.uniform(size=(2, 9, 8, 1)).astype(np.float32)
     view = View.of(network, image_shape=(9, 8, 1))

@@ -220,7 +220,7 @@ def test_what_no_layer_could_be_is_refused_when_it_is_made(make, message):
     ("settings", "message"),
     [
         (dict(filters=3), r"^unknown setting 'model\.filters': expected one of name, initializer, "),
-        (dict(precision="float16"), r"^model\.precision is 'float16': expected 'float32', 'bfloat16', 'float64'"),
+        (dict(precision="float16"), r"^model\.precision is 'float16': expected 'float32', 'tf32', 'bfloat16', 'floa"),
     ],
 )
 def test_settings_of_a_table_are_checked_as_those_of_a_model(settings, message):

@@ -80,6 +80,7 @@ OPTIONS = {
     (compared, "config"): (FILE, {"rates": [0.375]}),
     (compared, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (compared, "resume"): (["--resume"], {"resume": True}),
+    (compared, "deterministic"): (["--no-deterministic"], {"deterministic": False}),
     (compared, "quick"): (
         ["--quick"], {"epochs": [2], "seeds": (0, 1), "out": Path("runs/compare/digits-quick")},
     ),
@@ -89,6 +90,7 @@ OPTIONS = {
     (trained, "accept_changes"): (["--accept-changes"], {"accept_changes": True}),
     (trained, "feed"): (["--feed", "streamed"], {"feed": "streamed"}),
     (trained, "mesh.batch"): (["--mesh.batch", "1"], {"devices": 1}),
+    (trained, "deterministic"): (["--no-deterministic"], {"deterministic": False}),
     (trained, "every_epoch"): (["--every-epoch"], {"every_epoch": True}),
     (trained, "quick"): (["--quick"], {"epochs": 2}),
     (ablated, "factor"): (["--factor", "optim.momentum=0.5,0.75,0.875"], {"arms": ["0.5", "0.75", "0.875"]}),
@@ -107,6 +109,7 @@ OPTIONS = {
     (ablated, "workers"): ([*FACTOR, "--workers", "5"], {"workers": "5"}),
     (ablated, "mesh.batch"): ([*FACTOR, "--mesh.batch", "1"], {"devices": (1, None)}),
     (ablated, "mesh.replicates"): ([*FACTOR, "--mesh.replicates", "1"], {"devices": (None, 1)}),
+    (ablated, "deterministic"): ([*FACTOR, "--no-deterministic"], {"deterministic": "False"}),
     (ablated, "traced"): ([*FACTOR, "--traced"], {"traced": str(TRACEABLE)}),
     (ablated, "accept_versions"): ([*FACTOR, "--accept-versions"], {"checked": False, "accepted": True}),
     (ablated, "report_only"): ([*FACTOR, "--report-only"], {"trained": 0}),

@@ -94,6 +94,12 @@ def test_what_changed_in_the_environment_is_said(run, capsys):
         assert line in output
 
 
+def test_a_run_is_compiled_as_it_was(run, capsys):
+    edit(run, lambda manifest: manifest["compiler"].update(deterministic=False))
+    assert reproduce.main([str(run)]) == 0
+    assert "changed" not in capsys.readouterr().out
+
+
 OWN = {
     "the data 'mine'": lambda manifest: manifest["config"]["data"].update(name="mine"),
     "the model '__main__.Mine'": lambda manifest: (

@@ -52,8 +52,9 @@ class FakeTrainer:
 
     made: list
 
-    def __init__(self, config, dataset, mesh=None, compiled=True):
+    def __init__(self, config, dataset, mesh=None, compiled=True, deterministic=None):
         self.config, self.dataset, self.mesh, self.runs = config, dataset, mesh, []
+        self.deterministic = deterministic
         self.made.append(self)
 
     def identity(self, config):
@@ -96,6 +97,7 @@ def compared(patch, args):
         "target": only(family.target for family in families),
         "rates": sorted({t.config.optim.learning_rate for t in trainers}),
         "resume": only(run["resume"] for t in trainers for run in t.runs),
+        "deterministic": only(t.deterministic for t in trainers),
         "out": out,
     }
 
@@ -113,7 +115,8 @@ def trained(patch, args):
     ((run,), (report,)) = trainer.runs, written
     assert report.parent == run["directory"]
     return {**run, "rate": trainer.config.optim.learning_rate, "epochs": trainer.config.train.epochs,
-            "limit": trainer.config.data.limit, "devices": trainer.mesh.batch, "feed": only(fed)}  # fmt: skip
+            "limit": trainer.config.data.limit, "devices": trainer.mesh.batch, "deterministic": trainer.deterministic,
+            "feed": only(fed)}  # fmt: skip
 
 
 def ablated(patch, args):
@@ -150,7 +153,7 @@ def ablated(patch, args):
         "rates": sorted({config.optim.learning_rate for config, _, _ in runs}),
         "epochs": sorted({config.train.epochs for config, _, _ in runs}),
         **{name: only(str(settings[name]) for _, settings, _ in runs) if runs else None
-           for name in ("vmapped", "chunk", "workers", "traced")},
+           for name in ("vmapped", "chunk", "workers", "traced", "deterministic")},
         "devices": only((settings["mesh"].batch, settings["mesh"].replicates) for _, settings, _ in runs)
                    if runs else None,
     }  # fmt: skip
