@@ -183,7 +183,7 @@ def test_a_network_in_float64_is_explained_in_it():
             lambda x: x,
             SHAPE,
             tuple("abc"),
-            True,
+            "float64",
         )
     found = integrated_gradients(view, np.linspace(0, 1, 35).reshape(1, 5, 7), steps=5)
     assert found.attributions.dtype == np.float64

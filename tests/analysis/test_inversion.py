@@ -160,7 +160,7 @@ def smooth_view(request):
     """Convolutions and tanh, in float64."""
     shape, model = request.param, CNN(widths=(3,), head_width=0, precision="float64", activation="tanh")
     with jax.enable_x64(True):
-        return replace(view_of(model, shape), float64=True)
+        return replace(view_of(model, shape), computes_in="float64")
 
 
 @jax.jit
