@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,9 +13,14 @@ import numpy as np
 Leaves = list[np.ndarray]
 
 
+class StaticFloat(float):
+    """A number that is a setting: Python's other floats are arrays of no dimension, and differentiated."""
+
+
 def is_static(leaf) -> bool:
-    """Python's own integers, booleans and strings are settings (a window, say), which must stay what they are."""
-    return isinstance(leaf, int | str)
+    """Python's own integers, booleans and strings are settings (a window, say), which must stay what they are; so are
+    the functions, dtypes and choices that modules hold among their arrays (an activation of Equinox)."""
+    return isinstance(leaf, int | str | StaticFloat | enum.Enum | np.dtype) or callable(leaf)
 
 
 def is_key(leaf) -> bool:
@@ -88,7 +94,7 @@ class Arguments:
     """What a function is called with, as lists of arrays: those to differentiate in, and constants.
 
     Integer, boolean and unselected arrays are constants: given, but never differentiated. Constants with a
-    floating-point dtype are cast to that of the differentiable leaves. Python's integers and strings stay as they are.
+    floating-point dtype are cast to that of the differentiable leaves. What `is_static` stays as it is.
     `symmetric` names arguments that are symmetric matrices.
 
     Raises ValueError where there is nothing to differentiate, and for symmetric arguments that are not square.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -82,7 +83,8 @@ class Auditor:
         if unknown:
             raise ValueError(f"stages holds {unknown[0]!r}: expected some of {', '.join(STAGES)}")
         report = Report(self.name, level, seed)
-        with jax.enable_x64(True), np.errstate(all="ignore"):
+        with jax.enable_x64(True), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where a caller makes them errors, a stage would be one less for it
             subject = self.subject(args, seed=seed, level=level)
             for stage, run in STAGES.items():
                 if stage not in chosen:
@@ -163,7 +165,10 @@ def _signature(leaf) -> tuple:
 
 
 def _static(value) -> tuple:
-    """What tells one setting from another: arrays by their bytes, everything else by how it is written."""
+    """What tells one setting from another: arrays by their bytes, everything else by how it is written. Functions by
+    what they are, as two may be written alike; the program that they are a part of keeps them."""
+    if callable(value):
+        return type(value).__name__, id(value)
     if hasattr(value, "shape"):
         return (*_signature(value), np.asarray(value).tobytes())
     return type(value).__name__, repr(value)
@@ -228,8 +233,9 @@ def audit(
 
     fn: the rule under test: a custom_jvp, a custom_vjp, a primitive or a plain function of `(*args, **settings)`,
         returning an array or a pytree of arrays.
-    args: pytrees of arrays. Integer and boolean ones are passed on and not differentiated. Everything is computed in
-        float64, so float32 arguments are widened.
+    args: pytrees of arrays, modules of Equinox and Flax NNX among them. Integer and boolean arrays are passed on and
+        not differentiated, and so is what modules hold besides arrays. Everything is computed in float64, so float32
+        arguments are widened.
     reference: the plain forward, which autodiff differentiates. oracle: an independent NumPy implementation, an
         `Oracle` with value and gradient, or a function for the value alone that takes complex numbers (its gradient is
         then found by complex step). Without either, entries have only finite differences to be compared with.

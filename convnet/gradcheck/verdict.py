@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 INDEPENDENT = ("elementwise", "differences", "taylor", "kinks", "fuzz", "ops", "parameters")
 """Stages that compare a gradient with an independent one, or with values. The others ask whether it is sane, agrees
 with itself, or could have been checked: a zero gradient passes all of those."""
+
+WIDE = 200
+"""Columns of a line of a summary: a longer one would fill a terminal."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,20 @@ class Report:
                 passed = []
             yield from (check for check in checks if check.status != "passed" or check in passed)
 
+    def summary(self, rows: int = 10) -> str:
+        """What fits on a screen, however much there is to say: the first checks that failed, of every stage one before
+        any second, and how many more there are. Where none failed and yet nothing passed, why nothing could."""
+        found = self.failures or [check for check in self.untested if check.stage in INDEPENDENT]
+        stages = [check.stage for check in found]
+        rank = [stages[:i].count(stage) for i, stage in enumerate(stages)]
+        shown = sorted(sorted(range(len(found)), key=rank.__getitem__)[:rows])
+        lines = [self._head(), *(_cut(line) for line in _table(found[i] for i in shown))]
+        return "\n".join(lines + [f"and {len(found) - rows} more"] * (len(found) > rows))
+
     def __str__(self) -> str:
+        return "\n".join([self._head(), *_table(self._told())])
+
+    def _head(self) -> str:
         stages, failed = self.stages, self.stages_failed
         head = f"{self.name}: {'passed' if self.passed else 'FAILED' if failed else 'NOT TESTED'}"
         head += f" at level {self.level}, seed {self.seed}; {_count(stages, 'passed')} of {len(stages)} stages passed"
@@ -110,15 +126,22 @@ class Report:
             head += f", failed: {', '.join(failed)}"
         if _count(stages, "untested"):
             head += f", {_count(stages, 'untested')} untested"
-        rows = [("stage", "check", "verdict", "error", "bound", "detects", "")]
-        rows += [_row(check) for check in self._told()]
-        widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=False)) + "  " + row[6] for row in rows]
-        return "\n".join([head, *(line.rstrip() for line in lines)])
+        return head
 
 
 def _count(stages: dict[str, str], status: str) -> int:
     return sum(value == status for value in stages.values())
+
+
+def _table(checks: Iterable[Check]) -> list[str]:
+    rows = [("stage", "check", "verdict", "error", "bound", "detects", ""), *map(_row, checks)]
+    widths = [max(len(row[i]) for row in rows) for i in range(6)]
+    lines = ["  ".join(text.ljust(w) for text, w in zip(row, widths, strict=False)) + "  " + row[6] for row in rows]
+    return [line.rstrip() for line in lines]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDE else line[: WIDE - 2] + " …"
 
 
 def _plain(value):

@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from convnet.gradcheck.checks.first_order import elementwise
 from convnet.gradcheck.checks.sources import oracle_is_affordable
 from convnet.gradcheck.compiled import BadCall
+from convnet.gradcheck.reproduction import array_literal
 from convnet.gradcheck.subject import Subject, Untested
 from convnet.gradcheck.verdict import Check
 
@@ -84,13 +83,6 @@ def check_call(subject: Subject, args, keywords) -> list[Check]:
 
 def reproduction(name: str, args, keywords) -> str:
     """A line of Python that audits the same call."""
-    shown = ", ".join(_literal(value) for value in args)
+    shown = ", ".join(array_literal(value) if hasattr(value, "shape") else repr(value) for value in args)
     comma = "," if len(args) == 1 else ""
     return f"audit({name}, ({shown}{comma}), settings={keywords!r})"
-
-
-def _literal(value) -> str:
-    if not hasattr(value, "shape"):
-        return repr(value)
-    value = np.asarray(value)
-    return f"np.array({value.tolist()!r}, {str(value.dtype)!r})"

@@ -30,7 +30,7 @@ def scope(subject: Subject) -> Iterator[Check]:
         settings = [*subject.program.settings, *_settings_of(subject.program.fn, len(subject.args))]
         if settings:
             yield Check("scope", f"other settings: {', '.join(dict.fromkeys(settings))}", "untested")
-        scalars = _names_of(subject, is_static)
+        scalars = _names_of(subject, lambda leaf: is_static(leaf) and not callable(leaf))
         if scalars:
             yield Check("scope", f"other Python scalars: {', '.join(scalars)}", "untested")
     reasons = {name: reason_to_keep(subject, name, c) for name, c in constants_of(subject)}
