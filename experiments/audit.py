@@ -6,11 +6,12 @@
     python experiments/audit.py mypackage.net:loss --args "{'w': f32[5,3], 'b': f32[3]}" "f32[4,5]" "i32[4] in 0..2"
     python experiments/audit.py mypackage.net:loss --args "mypackage.net:parameters()" "f32[4,5]" "i32[4] in 0..2"
 
-An argument is an array that is drawn, or a value. Arrays: a dtype (f16 bf16 f32 f64 i32 i64 u8 bool) and sizes; f32[] is
-a single number, and key[] a key of jax.random. Floating-point numbers are drawn from a normal distribution, or with
-`in 0.1..2` uniformly between these; integers from 0 to 9, or with `in 0..2` from 0, 1 and 2. Values: numbers, strings in
-quotation marks, True, False, None, which the function gets as they are; package.module:name, what a module holds; and
-package.module:name(), what a function returns, parameters say. Tuples, lists and dictionaries may hold all of these.
+An argument is an array that is drawn, or a value. Arrays: a dtype (f16 bf16 f32 f64 i32 i64 u8 bool) and sizes;
+f32[] is a single number, and key[] a key of jax.random. Floating-point numbers are drawn from a normal distribution, or
+with `in 0.1..2` uniformly between these; integers from 0 to 9, or with `in 0..2` from 0, 1 and 2. Values: numbers,
+strings in quotation marks, True, False, None, which the function gets as they are; package.module:name, what a module
+holds; and package.module:name(), what a function returns, parameters say. Tuples, lists and dictionaries may hold all
+of these.
 
 Installed, it is the command convnet-audit. docs/gradients.md says what each stage of the report proves.
 """
@@ -39,10 +40,11 @@ class Command:
     """Audit the gradient of a function that can be imported, and print the report. Exit code 0: passed, 1: failed or
     not tested, 2: bad input.
 
-    Examples:
-        convnet-audit jax.numpy:tanh --args "f32[3,5]"
-        convnet-audit mypackage.losses:focal --args "f32[8,10]" "i32[8] in 0..9" --set gamma=2.0
-        convnet-audit mypackage.net:loss --args "mypackage.net:parameters()" "{'x': f32[4,5] in 0.1..2}"
+    convnet-audit jax.numpy:tanh --args "f32[3,5]"
+
+    convnet-audit mypackage.losses:focal --args "f32[8,10]" "i32[8] in 0..9" --set gamma=2.0
+
+    convnet-audit mypackage.net:loss --args "mypackage.net:parameters()" "{'x': f32[4,5] in 0.1..2}"
     """
 
     function: Annotated[str, tyro.conf.Positional]
@@ -87,7 +89,8 @@ def audit(command: Command) -> int:
 
 
 def reports_of(command: Command) -> list[Report]:
-    sys.path.insert(0, str(Path.cwd()))  # a command that is installed does not look there
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a command that is installed does not look there
     arguments = [Argument(text) for text in command.args]
     settings = dict(map(setting, command.set))
     reference = command.reference and function(command.reference, "reference")

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
+    ("convnet_pytest",),  # pytest loads it at its start
     ("settings", "allocator", "progress", "signals", "threads"),
     ("launch",),
     ("ops", "initializers"),
@@ -36,7 +37,10 @@ HOMES = {
         "convnet.models",
         "benchmarks.peers.flax_linen",  # there it is what is measured against
         "convnet.gradcheck.evidence.right_functions.layers",  # and there what is audited
+        "convnet.gradcheck.examples",
     ),
+    "equinox": "convnet.gradcheck.examples",
+    "haiku": "convnet.gradcheck.examples",
     "orbax": "convnet.train.checkpoint",
     "tensorflow_datasets": "convnet.data.tfds",
     "grain": "convnet.data.feed",
@@ -57,7 +61,7 @@ def modules() -> dict[str, Path]:
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = [*prefix, *path.relative_to(ROOT).with_suffix("").parts]
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+    return found | {path.stem: path for path in ROOT.glob("*.py")}
 
 
 def imports(source: str, module: str, known: set[str], *, package: bool = False) -> Iterator[tuple[str, int]]:
@@ -192,6 +196,9 @@ PLANTED = {
     "jinja2 in an experiment": ("convnet.experiments.compare", "import jinja2", "only convnet.report may"),
     "hypothesis": ("convnet.train.loop", "from hypothesis import find", "only convnet.gradcheck may"),
     "a name like a home's": ("convnet.models_too", "import flax", "only convnet.models and"),
+    "equinox": ("convnet.gradcheck.audit", "import equinox as eqx", "only convnet.gradcheck.examples may"),
+    "haiku": ("convnet.models.network", "import haiku as hk", "only convnet.gradcheck.examples may"),
+    "the plugin of pytest": ("convnet_pytest", "import convnet", "convnet_pytest may not know convnet"),
     "optax in ops": ("convnet.ops.conv", "import optax", "ops know JAX, NumPy"),
     "scipy in ops": ("convnet.ops.conv", "def f():\n    from scipy import signal", "ops know JAX, NumPy"),
     "utils": ("convnet.data.utils", "", "says nothing"),
@@ -219,6 +226,7 @@ ALLOWED = {
     "tfds at home": ("convnet.data.tfds", "def f():\n    import tensorflow_datasets"),
     "drawing at home": ("convnet.report.figures", "import matplotlib, jinja2"),
     "flax among what is audited": ("convnet.gradcheck.evidence.right_functions.layers", "import flax.linen"),
+    "modules among the examples": ("convnet.gradcheck.examples.x", "import equinox, haiku\nfrom flax import nnx"),
     "flax among its rivals": ("benchmarks.peers.flax_linen", "from flax import linen"),
     "a benchmark from a script": ("scripts.bench", "from benchmarks.cases import LAYERS"),
     "a mention": ("convnet.config", "'''import convnet.run'''"),
