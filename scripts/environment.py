@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
-EXTRAS = ("test", "tfds", "stream", "board")
+EXTRAS = ("test", "tfds", "stream", "board", "others")
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 PLATFORMS = {  # what Python calls a platform: what uv calls it
     ("Linux", "x86_64"): "x86_64-manylinux_2_28",

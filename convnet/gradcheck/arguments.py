@@ -23,6 +23,26 @@ def is_static(leaf) -> bool:
     return isinstance(leaf, int | str | StaticFloat | enum.Enum | np.dtype) or callable(leaf)
 
 
+def with_settings(args: Sequence) -> tuple:
+    """The arguments, where Python's floats that are attributes of a module are settings (a rate of dropout), as they
+    are to Equinox. Elsewhere, and in named tuples, they are differentiated, as they are by `jax.grad`."""
+
+    def settle(path, leaf):
+        held = type(leaf) is float and isinstance(path[-1], jax.tree_util.GetAttrKey)
+        return StaticFloat(leaf) if held and not isinstance(_at(args, path[:-1]), tuple) else leaf
+
+    return jax.tree_util.tree_map_with_path(settle, tuple(args))
+
+
+def _at(tree, path: tuple):
+    """What stands there; None where a class has no names for its parts."""
+    for key in path:
+        if isinstance(key, jax.tree_util.FlattenedIndexKey):
+            return None
+        tree = getattr(tree, key.name) if hasattr(key, "name") else tree[key.idx if hasattr(key, "idx") else key.key]
+    return tree
+
+
 def is_key(leaf) -> bool:
     """Keys of `jax.random` are passed on as they are: NumPy has no such dtype."""
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

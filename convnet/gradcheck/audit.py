@@ -12,7 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.arguments import BadInput, check_call, is_key, is_part_of, is_static, unit_roundoff
+from convnet.gradcheck.arguments import (
+    BadInput,
+    check_call,
+    is_key,
+    is_part_of,
+    is_static,
+    unit_roundoff,
+    with_settings,
+)
 from convnet.gradcheck.checks import STAGES
 from convnet.gradcheck.checks.sources import OracleFailed
 from convnet.gradcheck.compiled import CompiledFunction
@@ -101,7 +109,7 @@ class Auditor:
 
     def _subject(self, args: tuple, settings: Mapping, level: str, seed: int) -> Subject:
         check_call(args, self.argnums, settings)
-        args = tuple(args)
+        args = with_settings(args)
         program, reference = self._prepared(args, settings)
         for option in ("fixed", "symmetric"):
             for name in getattr(self, option):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from convnet.experiments import (
     ablate,
+    audit,
     audit_gradients,
     claims,
     compare,
@@ -39,6 +40,8 @@ DEFAULTS = {
                     "deterministic": True, "traced": False, "accept_versions": False, "report_only": False, "out": None,
                     "list": False, "quick": False},
     audit_gradients.Audit: {"op": (), "level": "standard", "seeds": 8, "planted": True, "out": None, "quick": False},
+    audit.Command: {"args": (), "set": (), "level": "standard", "seed": 0, "argnums": (), "draws": 1, "reference": None,
+                    "json": None},
     trial.Trial: {"models": ("linear", "mlp", "cnn", "cnn_smooth"), "seeds": 3, "epochs": 10, "reference": "hand",
                   "out": None, "quick": False},
     claims.Command: {"only": (), "seeds": None, "out": None, "document": None, "results": None, "again": False,

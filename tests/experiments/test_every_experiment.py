@@ -17,7 +17,7 @@ def _defines_main(path):
     return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-TOOLS = ("dream", "exercise", "look", "predict", "reproduce", "style_transfer")
+TOOLS = ("audit", "dream", "exercise", "look", "predict", "reproduce", "style_transfer")
 """Commands that take a stored run, or what the reader wrote."""
 EXPERIMENTS = sorted(path for path in FOLDER.glob("*.py") if _defines_main(path) and path.stem not in TOOLS)
 

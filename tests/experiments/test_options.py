@@ -4,9 +4,11 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import get_type_hints
 
+import jax.numpy as jnp
 import pytest
 from convnet.experiments import (
     ablate,
+    audit,
     audit_gradients,
     claims,
     compare,
@@ -33,6 +35,7 @@ from tests.experiments.would_do import (
     checked,
     compared,
     dreamed,
+    examined,
     judged,
     looked,
     predicted,
@@ -46,6 +49,7 @@ FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 TWO = ["--factor", "optim.name=sgd,adam", "--factor", "model.kernel=3,5"]
 FILE = ["--config", "settings.json"]
 PHOTOS = ["photo.png", "grey.png"]
+SINE = ["jax.numpy:sin", "--args", "f32[3]"]
 
 COMMANDS = {
     compared: (compare.Compare, []),
@@ -53,6 +57,7 @@ COMMANDS = {
     ablated: (ablate.Ablate, FACTOR),
     asserted: (claims.Command, []),
     audited: (audit_gradients.Audit, ["--op", "relu"]),
+    examined: (audit.Command, SINE),
     tried: (trial.Trial, []),
     checked: (compare_checkers.CompareCheckers, []),
     alarmed: (false_alarms.FalseAlarms, []),
@@ -65,7 +70,7 @@ COMMANDS = {
 }
 """What the command would do -> its settings, and the arguments that are there without the option."""
 
-PLACED = (dreamed, judged, looked, predicted, reproduced, stylized)
+PLACED = (dreamed, examined, judged, looked, predicted, reproduced, stylized)
 """Where the usual place of what they write does for these tests, or nothing is written."""
 
 # (command, option): the arguments with it, and what it is seen by.
@@ -141,6 +146,15 @@ OPTIONS = {
         {"ops": ["dense", "gelu", "max_pool"], "level": ("quick", "quick"), "kinds": ["case", "network"],
          "networks": ["linear", "mlp", "cnn"], "out": Path("runs/audit-quick")},
     ),
+    (examined, "function"): (["jax.numpy:cos", "--args", "f32[3]"], {"fn": jnp.cos, "name": "cos"}),
+    (examined, "args"): (["jax.numpy:sin", "--args", "f32[2,3]", "-4"], {"shapes": [(2, 3), -4]}),
+    (examined, "set"): ([*SINE, "--set", "axis=1", "kind=SAME"], {"settings": {"axis": 1, "kind": "SAME"}}),
+    (examined, "level"): ([*SINE, "--level", "quick"], {"level": "quick"}),
+    (examined, "seed"): ([*SINE, "--seed", "3"], {"seeds": [3]}),
+    (examined, "argnums"): ([*SINE, "--argnums", "0", "2"], {"argnums": (0, 2)}),
+    (examined, "draws"): ([*SINE, "--draws", "3"], {"seeds": [0, 1, 2]}),
+    (examined, "reference"): ([*SINE, "--reference", "jax.numpy:tan"], {"reference": jnp.tan}),
+    (examined, "json"): ([*SINE, "--json", "mine.json"], {"json": Path("mine.json")}),
     (tried, "models"): (["--models", "mlp", "linear"], {"models": ["mlp", "linear"]}),
     (tried, "seeds"): (["--seeds", "2"], {"budget": (2, 10)}),
     (tried, "epochs"): (["--epochs", "4"], {"budget": (3, 4)}),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from convnet.experiments import (
     ablate,
+    audit,
     audit_gradients,
     backprop_by_hand,
     claims,
@@ -35,6 +36,7 @@ from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
 from convnet.config import RunConfig
 from convnet.exercises import Judgement
+from convnet.gradcheck import Check, Report
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS
 from convnet.report import Page
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
@@ -175,6 +177,30 @@ def audited(patch, args):
         "networks": [task.name for task in tasks if task.kind == "network"],
         "jobs": jobs,
         "out": out,
+    }
+
+
+def examined(patch, args):
+    made, asked, printed, written = [], [], [], []
+
+    class Auditor:
+        def __init__(self, fn, **options):
+            made.append({"fn": fn, **options})
+
+        def audit(self, point, *, seed, level):
+            asked.append((point, seed, level))
+            return Report("sine", level, seed, [Check("differences", "x", "passed")])
+
+    patch.setattr(audit, "Auditor", Auditor)
+    patch.setattr(audit, "write_json", lambda path, value: written.append((path, value["reports"])))
+    patch.setattr("builtins.print", lambda *words, **_: printed.append(words))
+    assert audit.main(args) == 0
+    (options,) = made
+    return options | {
+        "shapes": [getattr(part, "shape", part) for part in asked[0][0]],
+        "seeds": [seed for _, seed, _ in asked],
+        "level": only(level for _, _, level in asked),
+        "json": written[0][0] if written else None,
     }
 
 

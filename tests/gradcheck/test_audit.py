@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -484,3 +485,58 @@ def test_refusals_name_what_is_wrong(call, match):
 
 def test_argnums_may_be_an_int():
     assert audit(cube, (X,), reference=cube, argnums=0, level="quick").passed
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """As `jax.grad` has it, all of it is differentiated in."""
+
+    slope: float
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Layer:
+    """A module as those of Equinox: an activation and a rate among its arrays, and all of these are leaves."""
+
+    def __init__(self, weight, activation, rate):
+        self.weight, self.activation, self.rate = weight, activation, rate
+
+    def tree_flatten_with_keys(self):
+        names = ("weight", "activation", "rate")
+        return [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in names], None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(*children)
+
+    def __call__(self, x):
+        scale = (
+            1 / (1 - self.rate) if self.rate > 0 else 1.0
+        )  # Python's own numbers, which a trace would not let it ask
+        return self.activation(jnp.where(jnp.arange(5) % 2 == 0, scale * x, 0.0) @ self.weight)
+
+
+def test_what_a_module_holds_besides_arrays_stays_what_it_is():
+    layers = [Layer(X.T, jnp.tanh, 0.5), Layer(X.T, jnp.sin, 0.0)]
+    report = audit(lambda layers, x: sum(layer(x) for layer in layers), (layers, X), level="quick")
+    assert report.passed
+    differenced = {check.name for check in report.checks if check.stage == "differences"}
+    assert differenced >= {"layers[0].weight", "layers[1].weight", "x"}
+    assert not any("rate" in name or "activation" in name for name in differenced)
+    assert "other Python scalars: layers[0].rate, layers[1].rate" in {check.name for check in report.untested}
+
+
+def test_modules_with_other_functions_are_other_programs():
+    auditor = Auditor(lambda layer, x: layer(x), reference=lambda layer, x: jnp.tanh(layer(x)))
+    stages = ["elementwise"]
+    assert not auditor.audit((Layer(X.T, jnp.sin, 0.0), X), level="quick", stages=stages).passed
+    flat = Layer(X.T, jnp.zeros_like, 0.0)  # tanh(0) = 0, with the same slope
+    assert auditor.audit((flat, X), level="quick", stages=stages).passed
+
+
+def test_numbers_of_a_named_tuple_are_differentiated():
+    report = audit(lambda kept, x: kept.slope * x, (Kept(0.5), X), level="quick", stages=["differences"])
+    assert report.passed
+    assert "kept.slope" in {check.name for check in report.checks}

@@ -1,4 +1,4 @@
-"""The examples for modules of other libraries: what they assert holds, and their command lines run as they stand."""
+"""The examples of modules of other libraries: what they assert holds, and their command lines run as they stand."""
 
 import importlib
 import re

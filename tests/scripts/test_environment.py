@@ -109,7 +109,7 @@ def test_where_the_lock_holds_every_package_is_proven(pip, monkeypatch, capsys):
 def test_elsewhere_setup_cfg_decides_and_that_is_said(place, name, pip, monkeypatch, capsys):
     here(monkeypatch, **place)
     environment.install(str(environment.LOCK))
-    assert pip == [["install", "--editable", f"{ROOT}[test,tfds,stream,board]"]]
+    assert pip == [["install", "--editable", f"{ROOT}[test,tfds,stream,board,others]"]]
     said = capsys.readouterr().err
     assert re.search(f"requirements.lock is not made for .*{name}.*: installing the newest that setup.cfg allows", said)
 
@@ -117,7 +117,7 @@ def test_elsewhere_setup_cfg_decides_and_that_is_said(place, name, pip, monkeypa
 def test_without_a_lock_setup_cfg_decides(pip, monkeypatch, capsys):
     here(monkeypatch)
     environment.install("")
-    assert pip == [["install", "--editable", f"{ROOT}[test,tfds,stream,board]"]]
+    assert pip == [["install", "--editable", f"{ROOT}[test,tfds,stream,board,others]"]]
     assert capsys.readouterr().err == ""
 
 
