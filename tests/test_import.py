@@ -1,9 +1,13 @@
 """`import convnet` is fast because it loads little. What loads is counted, not how long it takes."""
 
+import configparser
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = (
     "flax", "tensorflow_datasets", "tensorflow", "orbax", "matplotlib", "sklearn", "optax", "tyro", "jinja2", "grain",
@@ -32,3 +36,11 @@ def test_an_import_loads_nothing_heavy_that_it_does_not_use(module, allowed):
 
 def test_the_probe_sees_what_is_loaded():
     assert loaded("jinja2, tyro") >= {"jinja2", "tyro"}
+
+
+def test_every_package_is_in_the_wheel():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "convnet").rglob("__init__.py")]
+    packages = {".".join(folder.parts) for folder in folders} | {"convnet.experiments"}
+    assert set(setup["options"]["packages"].split()) == packages
