@@ -47,6 +47,7 @@ HOMES = {
     "matplotlib": "convnet.report",
     "jinja2": "convnet.report",
     "hypothesis": "convnet.gradcheck",
+    "cloudpickle": "convnet.gradcheck.reproduction",
     "mpmath": "convnet.board",
     "pebble": "convnet.board",
 }

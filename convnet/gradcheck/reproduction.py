@@ -6,7 +6,9 @@ import dataclasses
 import enum
 import functools
 import inspect
+import io
 import pickle
+import pickletools
 import re
 import sys
 import sysconfig
@@ -79,19 +81,19 @@ def importable(value: Any) -> tuple[ModuleType, str] | None:
 
 
 class Script:
-    """Python for values: as an expression each, with what must be imported, loaded or put in by hand before."""
+    """Python for values: as an expression each, with what must be imported, loaded or filled in before."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.paths: list[Path] = []
         self.imports: dict[str, str] = {}
-        self.by_hand: dict[str, str] = {}
+        self.lines: dict[str, str] = {}
         self.held: dict[str, np.ndarray] = {}
         self.pickled: list[bytes] = []
         self._written = 0
 
     def expression(self, value: Any, name: str) -> str:
-        """`value` in Python; `name` is what a line that somebody has to fill in is called."""
+        """`value` in Python; `name`: what to call it where it needs a line of its own."""
         if hasattr(value, "dtype") and hasattr(value, "shape"):
             return self._key(value) if is_key(value) else self._array(value)
         if isinstance(value, enum.Enum) and (place := importable(type(value))):
@@ -125,9 +127,7 @@ class Script:
             alias = f"{top}_{count}"
             line = f"from {name_of(module)} import {top} as {alias}"
         self.imports[alias] = line
-        folder = folder_of(module)
-        if folder is not None and folder not in self.paths:
-            self.paths.append(folder)
+        self._look_in(folder_of(module))
         return ".".join([alias, *rest])
 
     def _array(self, value) -> str:
@@ -145,25 +145,27 @@ class Script:
         return f"jax.random.wrap_key_data(jax.numpy.asarray({data}), impl={str(jax.random.key_impl(value))!r})"
 
     def _pickle(self, value, name: str) -> str:
+        told = _what(value)
         try:
-            stored = pickle.dumps(value)
+            stored = _pickled(value)
             pickle.loads(stored)
         except Exception:  # of whatever kind the value's own class likes
-            return self.placeholder(value, name)
+            return self._named(name, f" = ...  # {told}: Python cannot write it down, so put it here")
         self.pickled.append(stored)
-        self.paths += [path for path in _folders(value) if path not in self.paths]
-        return f"pickled[{len(self.pickled) - 1}]"
+        for module in _modules(stored):
+            self._look_in(folder_of(module))
+        return self._named(name, f" = pickled[{len(self.pickled) - 1}]  # {told}")
 
-    def placeholder(self, value, name: str) -> str:
-        """Something that Python cannot write down: a line that says where it came from."""
-        code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
-        where = f", of {code.co_filename}, line {code.co_firstlineno}" if code else ""
-        what = getattr(value, "__name__", None) or f"a {type(value).__name__}"
-        line, free = f" = ...  # {what}{where}: it cannot be imported, so put it here", name
-        while self.by_hand.get(free, line) != line:
-            free += "_"
-        self.by_hand[free] = line
-        return free
+    def _named(self, name: str, line: str) -> str:
+        """A line of its own; of what it defines, the name."""
+        while self.lines.get(name, line) != line:
+            name += "_"
+        self.lines[name] = line
+        return name
+
+    def _look_in(self, folder: Path | None) -> None:
+        if folder is not None and folder not in self.paths:
+            self.paths.append(folder)
 
     def before(self, used: str) -> list[str]:
         """The lines that `used`, Python of expressions, needs before it. Writes what they load."""
@@ -171,7 +173,7 @@ class Script:
         lines += ["import pickle"] if self.pickled else []
         lines += ["import numpy as np"] if "np." in used or self.held else []
         lines += ["from numpy import inf, nan"] if re.search(r"\b(inf|nan)\b", used) else []
-        lines += [*sorted(self.imports.values()), *map("".join, self.by_hand.items())]
+        lines += sorted(self.imports.values())
         if self.held:
             np.savez(self.folder / "arguments.npz", **self.held)
             lines.append(f"held = np.load({str(self.folder / 'arguments.npz')!r})")
@@ -179,16 +181,38 @@ class Script:
             file = self.folder / "arguments.pickle"
             file.write_bytes(pickle.dumps(self.pickled))
             lines.append(f"pickled = list(map(pickle.loads, pickle.load(open({str(file)!r}, 'rb'))))")
-        return lines
+        return [*lines, *map("".join, self.lines.items())]
 
 
-def _folders(value) -> list[Path]:
-    """Of the classes and functions in a tree, as pickles know these by name only."""
-    parts = [value, *jax.tree.leaves(value)]
-    modules = [sys.modules.get(getattr(type(part), "__module__", "")) for part in parts]
-    modules += [sys.modules.get(getattr(part, "__module__", None) or "") for part in parts if callable(part)]
-    found = [folder_of(module) for module in modules if module is not None]
-    return list(dict.fromkeys(path for path in found if path is not None))
+def _what(value) -> str:
+    code = getattr(inspect.unwrap(value) if callable(value) else value, "__code__", None)
+    where = f", of {code.co_filename}, line {code.co_firstlineno}" if code else ""
+    return (getattr(value, "__name__", None) or f"a {type(value).__name__}") + where
+
+
+def _pickled(value) -> bytes:
+    """With functions that were made inside others, which cloudpickle takes, and rules of JAX, which it does not."""
+    from cloudpickle import Pickler
+
+    class WithRules(Pickler):
+        def reducer_override(self, obj):
+            if isinstance(obj, jax.custom_vjp | jax.custom_jvp):
+                place = importable(obj)
+                if place is not None and place[0].__name__ != "__main__":
+                    return functools.reduce, (getattr, place[1].split("."), place[0])
+                if "fun" in vars(obj):  # JAX 0.10 has no way of its own
+                    return type(obj), (obj.fun,), vars(obj)
+            return super().reducer_override(obj)
+
+    with io.BytesIO() as file:
+        WithRules(file).dump(value)
+        return file.getvalue()
+
+
+def _modules(stored: bytes) -> list[ModuleType]:
+    """What a pickle knows by name only."""
+    words = dict.fromkeys(word for _, word, _ in pickletools.genops(stored) if isinstance(word, str))
+    return [sys.modules[word] for word in words if word in sys.modules]
 
 
 def reproduction(fn: Callable, args: Sequence, options: Mapping[str, Any], folder: Path, *, test: str = "") -> str:
@@ -197,7 +221,7 @@ def reproduction(fn: Callable, args: Sequence, options: Mapping[str, Any], folde
     options: those of `audit` that were given. folder: an empty directory, in which the same Python is put as again.py,
     with the arguments that are too large to be written out. test: how pytest runs the test that this was seen in.
 
-    What can neither be imported nor pickled, a function inside a function say, stands as a line to be filled in.
+    What can neither be imported nor pickled stands as a line to be filled in.
     """
     script = Script(folder)
     call = script.imported(sys.modules["convnet.gradcheck"], "audit")

@@ -181,13 +181,45 @@ def test_two_functions_of_one_name(played, monkeypatch):
     assert "import relu as relu_2" in text
 
 
-def test_what_cannot_be_imported_is_a_line_to_be_filled_in(played):
-    found, again, named, text = played(lambda x: x**2, (X,), reference=lambda x: x * x)
-    assert (found, named["reference"]) == (..., ...)
+def test_what_cannot_be_imported_is_pickled(played):
+    factor = 3.0
+    found, again, named, text = played(lambda x: factor * plain_cube(x), (X,), reference=lambda x: x * x)
+    np.testing.assert_array_equal(found(X), 3 * X**3)
+    np.testing.assert_array_equal(named["reference"](X), X * X)
     same(again, (X,))
-    assert "\nfn = ...  # <lambda>, of " in text
-    assert "\nreference = ...  # <lambda>, of " in text
+    assert "\nfn = pickled[0]  # <lambda>, of " in text
     assert f"{Path(__file__).name}, line " in text
+
+
+def test_rules_that_cannot_be_imported_are_pickled(played):
+    @jax.custom_vjp
+    def square(x):
+        return x**2
+
+    square.defvjp(lambda x: (square(x), x), lambda x, g: (5 * cube(x) * g,))
+    found, *_ = played(square, (X,))
+    np.testing.assert_allclose(jax.grad(lambda x: found(x).sum())(X), 5 * X**3, rtol=1e-6)
+
+
+class Stubborn:
+    """What no pickle takes."""
+
+    def __reduce__(self):
+        raise TypeError("no")
+
+
+def test_what_cannot_be_pickled_is_a_line_to_be_filled_in(played):
+    _, again, named, text = played(cube, (X, Stubborn(), [Stubborn()]), reference=Stubborn().__reduce__)
+    assert again[1:] == (..., [...])
+    assert named["reference"] is ...
+    assert "\narg1 = ...  # a Stubborn: Python cannot write it down, so put it here\n" in text
+
+
+def test_a_module_with_a_function_that_has_no_name(played):
+    eqx = pytest.importorskip("equinox")
+    model = eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))
+    _, again, _, _ = played(cube, (model,))
+    np.testing.assert_array_equal(again[0](X[0, :3]), model(X[0, :3]))
 
 
 def test_a_summary_fits_on_a_screen():
