@@ -64,9 +64,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def level_of(item: pytest.Item) -> str | None:
     """What the nearest mark says, else the command line, else the settings."""
     marked = (mark.kwargs.get("level") for mark in item.iter_markers("gradcheck"))
-    return (
-        next(filter(None, marked), None) or item.config.option.gradcheck_level or item.config.getini("gradcheck_level")
-    )
+    usual = item.config.option.gradcheck_level or item.config.getini("gradcheck_level")
+    return next(filter(None, marked), usual) or None
 
 
 @pytest.fixture(scope="session", autouse=True)
