@@ -66,6 +66,12 @@ def curves_of_meshes():
     return found
 
 
+def in_bfloat16():
+    """The loss after an epoch, of one device and of two, where XLA's CPU compiler once aborted."""
+    return [curve(Trainer(config(CNN(precision="bfloat16"), epochs=1), dataset(), mesh=MeshConfig(batch=n)).run())[0]
+            for n in (1, 2)]  # fmt: skip
+
+
 def equal_meshes():
     results = [Trainer(config(), dataset(), mesh=MeshConfig(batch=4)).run() for _ in range(2)]
     return [parameter_hash(result.variables) for result in results]

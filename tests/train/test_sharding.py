@@ -41,6 +41,11 @@ def test_devices_send_each_other_gradients_and_nothing_else():
     assert sum(values for _, values in found["sent"]) == found["parameters"] + loss_and_accuracy
 
 
+def test_devices_agree_in_bfloat16():
+    one, two = on_eight_devices("in_bfloat16")
+    assert two == pytest.approx(one, rel=1e-2)
+
+
 @pytest.mark.sweep
 def test_equal_meshes_give_equal_bits():
     first, second = on_eight_devices("equal_meshes")
