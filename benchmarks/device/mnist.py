@@ -17,7 +17,7 @@ from convnet.run import Trainer
 TARGET, SEEDS = 0.99, 3
 CONFIG = RunConfig(
     data=DataConfig("mnist"),
-    model=CNN(widths=(32, 64)),
+    model=CNN(widths=(32, 64), precision="tf32"),  # as JAX by itself multiplies float32 on GPUs
     optim=OptimConfig(learning_rate=0.05),
     train=TrainConfig(epochs=5, batch_size=128),
 )
