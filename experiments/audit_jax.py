@@ -22,8 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from convnet.report.board_page import board_document, board_page, change_table, count_table, entry_table
-
 import convnet
 from convnet.board import board as boards
 from convnet.board.board import Board
@@ -35,6 +33,9 @@ from convnet.cli import run_command
 from convnet.identity import code_hash, environment, versions
 from convnet.progress import progress
 from convnet.report import study, text_table, write_report
+from convnet.report.board_document import board_document
+from convnet.report.board_page import board_page
+from convnet.report.board_tables import change_table, count_table, entry_table
 from convnet.settings import content_hash, require, suggestion
 from convnet.threads import processors
 

@@ -22,6 +22,7 @@ import tyro
 from convnet.cli import run_command
 from convnet.record import write_atomically, write_json
 from convnet.report import comparison_table, remark_lines
+from convnet.report.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "results"
@@ -58,7 +59,7 @@ def section(path: Path) -> str:
     """One comparison as a Markdown table, with the facts that its numbers depend on."""
     summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     families, where = summary["families"], summary["environment"]
-    table = _markdown(comparison_table(families))
+    table = markdown_table(comparison_table(families))
     train = families[-1]["config"]["train"]
     # Those that older versions stored have no remarks.
     remarks = remark_lines({family["family"]: family.get("remarks", ()) for family in families})
@@ -113,7 +114,7 @@ def _false_alarms(runs: Sequence[dict]) -> str:
     commands = "; ".join(f"`python {run['environment']['command']}`" for run in runs)
     return (
         f"Does it reject what is right? {audits} audits of functions that nobody doubts, {alarms} with an alarm; "
-        f"{commands}:\n\n{_markdown([heads[0], *rows])}\n\n{_circumstances(runs[-1]['environment'])}\n"
+        f"{commands}:\n\n{markdown_table([heads[0], *rows])}\n\n{_circumstances(runs[-1]['environment'])}\n"
     )
 
 
@@ -128,17 +129,11 @@ def gradients_section() -> str:
         found = json.loads((GRADIENTS / "checkers.json").read_text(encoding="utf-8"))
         parts.append(
             f"The same rules before the checkers that people use; `python {found['environment']['command']}`:\n\n"
-            f"{_markdown(found['table'])}\n\n{_circumstances(found['environment'])}\n"
+            f"{markdown_table(found['table'])}\n\n{_circumstances(found['environment'])}\n"
         )
     if (GRADIENTS / "false_alarms.json").exists():
         parts.append(_false_alarms(json.loads((GRADIENTS / "false_alarms.json").read_text(encoding="utf-8"))["runs"]))
     return "\n".join(parts)
-
-
-def _markdown(table: list[list[str]]) -> str:
-    head, *rows = table
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _circumstances(where: dict) -> str:

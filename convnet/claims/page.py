@@ -9,6 +9,7 @@ from convnet.claims.finding import RULE, Finding
 from convnet.claims.stored import Answer
 from convnet.record import write_atomically
 from convnet.report import Page, Section, study
+from convnet.report.markdown import anchor, markdown_table
 from convnet.report.page import slugs
 
 QUICK = "quick: small sizes and few seeds, to see whether everything runs; not a result"
@@ -75,8 +76,7 @@ def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) 
         f"`make claims` measures all of it and writes this file. {where['machine']}; {where['versions']}; "
         f"{where['date']}.", "",
         RULE, "",
-        "| claim | verdict |", "| --- | --- |",
-        *(f"| [{a.claim.number}. {a.claim.title}](#{_anchor(a)}) | {a.verdict} |" for a in answers), "",
+        markdown_table([["claim", "verdict"], *([_link(a), a.verdict] for a in answers)], right=False), "",
     ]  # fmt: skip
     for answer, file in zip(answers, files, strict=True):
         claim, picture = answer.claim, answer.evidence.pictures[0]
@@ -84,11 +84,10 @@ def write_document(path: Path, answers: Sequence[Answer], files: Sequence[str]) 
         write_atomically(folder / name, picture.figure)
         old.discard(folder / name)
         lines += [
-            f"## {claim.number}. {claim.title}", "",
+            f"## {_heading(answer)}", "",
             f"{claim.says} Source: {claim.source}.", "",
             f"**{answer.verdict.capitalize()}.** {answer.evidence.text}".rstrip(), "",
-            "| finding | measured (95 %) | bound | outcome |", "| --- | --- | --- | --- |",
-            *(f"| {' | '.join(map(_cell, _row(finding)))} |" for finding in answer.evidence.findings), "",
+            markdown_table(findings_table(answer), right=False), "",
             f"![{picture.alt}]({folder.name}/{name})", "",
             *([picture.caption, ""] if picture.caption else []),
             f"`python {COMMAND.format(file)}` ({answer.seconds:.0f} s)", "",
@@ -103,12 +102,9 @@ def picture_name(number: int, title: str) -> str:
     return f"{number:02d}-{slugs([title])[0]}.png"
 
 
-def _cell(text: str) -> str:
-    """As a table of Markdown takes it."""
-    return text.replace("|", "\\|")
+def _heading(answer: Answer) -> str:
+    return f"{answer.claim.number}. {answer.claim.title}"
 
 
-def _anchor(answer: Answer) -> str:
-    """As GitHub makes it of a heading."""
-    heading = f"{answer.claim.number}. {answer.claim.title}".lower()
-    return "".join(c for c in heading if c.isalnum() or c in " -_").replace(" ", "-")
+def _link(answer: Answer) -> str:
+    return f"[{_heading(answer)}](#{anchor(_heading(answer))})"

@@ -57,10 +57,27 @@ Cell = str | Tile
 
 
 @dataclass(frozen=True)
-class Section:
-    """A heading, an introduction, a table (first row: headings) with its caption, and any number of pictures.
+class Entry:
+    """One of many, of which the page shows a line, and the rest when it is opened.
 
-    arrays: what is shown, as numbers, by name; they go to `arrays/TITLE.npz` beside the page.
+    facets: what readers choose entries by, name -> its values here. A page with any has a field to search them, too.
+    """
+
+    title: str
+    line: str = ""
+    tags: Sequence[str] = ()
+    facets: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    text: str = ""
+    code: str = ""
+    table: Sequence[Sequence[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, an introduction, a table (first row: headings) with its caption, any number of pictures, and entries.
+
+    arrays: what is shown, as numbers, by name; they go to `arrays/TITLE.npz` beside the page. words: whether the table
+    holds sentences, which are broken into lines.
     """
 
     title: str
@@ -69,6 +86,8 @@ class Section:
     caption: str = ""
     pictures: Sequence[Picture] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    entries: Sequence[Entry] = ()
+    words: bool = False
 
     @classmethod
     def of(cls, title: str, figure: Figure, alt: str, caption: str = "", *, of_images: bool = False) -> Section:
@@ -143,7 +162,8 @@ def write_report(path: Path, title: str, facts: Mapping[str, str], parts: Sequen
         (name, section, table, list(zip(section.pictures, images, strict=True)))
         for name, section, table, images in zip(names, sections, tables, drawn, strict=True)
     ]
-    html = environment.from_string(template).render(title=title, facts=facts, sections=shown)
+    choices = _choices(entry for section in sections for entry in section.entries)
+    html = environment.from_string(template).render(title=title, facts=facts, sections=shown, choices=choices)
     keys = slugs(picture.key for section in sections for picture in section.pictures)
     images = [one for of_section in drawn for one in of_section]
     files = {f"figures/{name}.png": one.image for name, one in zip(keys, images, strict=True) if one.image}
@@ -186,6 +206,15 @@ def _table(section: Section, failures: list[str]) -> list[list[tuple[Cell, _Draw
             return _Drawn(failure=_failure(section.title, error, failures))
 
     return [[(cell, drawn(cell)) for cell in row] for row in section.table or ()]
+
+
+def _choices(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """Facet -> all of its values, in the order in which they come."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        for name, values in entry.facets.items():
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *values]))
+    return found
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
