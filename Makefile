@@ -6,6 +6,7 @@
 #   make claims    what textbooks claim of convnets, measured: docs/claims.md, runs/claims/report.html (ARGS="--only 3")
 #   make exercise  what you wrote in experiments/exercises/, judged: docs/exercises.md (N=3: the third; without N: all)
 #   make audit     every gradient against three references, and the referee against planted faults (ARGS="--op conv2d")
+#   make audit-jax  public functions of the JAX that is installed beside their mathematics (ARGS="--only jax.nn")
 #   make bench     ops and training steps beside autodiff, Flax, Keras and torch: benchmarks/README.md (ARGS="--quick")
 #   make lint      ruff: rules and format
 #   make package   wheel and sdist in dist/
@@ -23,7 +24,7 @@ N ?=
 # say otherwise, as that of a container often does: every process of the tests would compile all of it again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: compare claims exercise look look-cifar audit test bench lint package readme lock clean
+.PHONY: compare claims exercise look look-cifar audit audit-jax test bench lint package readme lock clean
 
 compare: $(VENV)/.installed
 	$(BIN)/python experiments/compare.py $(ARGS)
@@ -46,6 +47,9 @@ exercise: $(VENV)/.installed
 
 audit: $(VENV)/.installed
 	$(BIN)/python experiments/audit_gradients.py $(ARGS)
+
+audit-jax: $(VENV)/.installed
+	$(BIN)/python experiments/audit_jax.py $(ARGS)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)

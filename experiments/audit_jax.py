@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,11 @@ def _names(case: Case) -> list[str]:
 
 
 def stored(path: Path, code: str) -> list[dict[str, Any]]:
-    """Rows that were judged by this `code`; a last line that was torn is none."""
-    if not path.exists():
-        return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    found = [json.loads(line) for line in lines if line.endswith("}")]
+    """Rows that were judged by this `code`; a line that was torn is none."""
+    found = []
+    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
+        with suppress(ValueError):
+            found.append(json.loads(line))
     return [line["row"] for line in found if line["code"] == code]
 
 
@@ -118,7 +119,7 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
         bar.update(len(done))
         for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):
             found.append(boards.plain_row(row))
-            file.write(json.dumps({"code": code, "row": found[-1]}) + "\n")
+            file.write("\n" + json.dumps({"code": code, "row": found[-1]}))  # first, to end one that was torn
             file.flush()
             bar.set_postfix_str(row.function[:40])
             bar.update()

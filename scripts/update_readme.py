@@ -4,6 +4,7 @@ python -m scripts.update_readme                                        the table
 python -m scripts.update_readme runs/compare/digits [...]              store these comparisons first
 python -m scripts.update_readme --audit runs/audit --checkers runs/checkers    store these, too
 python -m scripts.update_readme --false-alarms runs/false_alarms [...]         and these
+python -m scripts.update_readme --boards runs/audit_jax                        and the board of a release of JAX
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from convnet.board import board as boards
 from convnet.cli import run_command
 from convnet.record import write_atomically, write_json
 from convnet.report import comparison_table, remark_lines
+from convnet.report.board_tables import by_release, release_table
 from convnet.report.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "docs" / "results"
 ORDER = ("digits", "mnist", "cifar10")
 GRADIENTS = STORE / "gradients"
+BOARDS = STORE / "board"
 MARKS = "<!-- {0}: written by scripts/update_readme.py -->", "<!-- end of {0} -->"
 
 
@@ -43,6 +47,8 @@ class Update:
     """Directory that experiments/compare_checkers.py wrote."""
     false_alarms: tuple[Path, ...] = ()
     """Directories that experiments/false_alarms.py wrote; together they replace those of before."""
+    boards: tuple[Path, ...] = ()
+    """Directories that experiments/audit_jax.py wrote, each of another release of JAX."""
 
 
 def store(comparison: Path) -> None:
@@ -75,7 +81,11 @@ def _read(path: Path) -> dict:
     """A stored result, whose command is the one to repeat it: wherever its directory was."""
     found = json.loads(path.read_text(encoding="utf-8"))
     where = found["environment"]
-    return {**found, "environment": {**where, "command": re.sub(r" --out \S+", "", where["command"])}}
+    return {**found, "environment": {**where, "command": _repeated(where["command"])}}
+
+
+def _repeated(command: str) -> str:
+    return re.sub(r" --out \S+", "", command)
 
 
 def store_gradients(audit: Path | None, checkers: Path | None) -> None:
@@ -136,6 +146,28 @@ def gradients_section() -> str:
     return "\n".join(parts)
 
 
+def store_boards(directories: Sequence[Path]) -> None:
+    """One file for each release; that of before is replaced."""
+    for path in directories:
+        board = boards.read(path / "board.json")
+        BOARDS.mkdir(parents=True, exist_ok=True)
+        where = {**board.environment, "command": _repeated(board.environment["command"])}
+        boards.write(BOARDS / f"{board.version}.json", replace(board, environment=where))
+
+
+def board_section() -> str:
+    """How many defects each release has."""
+    stored = by_release(map(boards.read, BOARDS.glob("*.json")))
+    if not stored:
+        return ""
+    where = stored[-1].environment
+    return (
+        "Functions with a defect of each kind, which [docs/board.md](docs/board.md) lists; "
+        f"`python {where['command']}`:"
+        f"\n\n{markdown_table(release_table(*stored))}\n\n{_circumstances(where)}\n"
+    )
+
+
 def _circumstances(where: dict) -> str:
     packages = where["packages"]
     return (
@@ -157,10 +189,12 @@ def update(settings: Update) -> None:
         store(comparison)
     store_gradients(settings.audit, settings.checkers)
     store_false_alarms(settings.false_alarms)
+    store_boards(settings.boards)
     readme = ROOT / "README.md"
     sections = [section(STORE / name) for name in ORDER if (STORE / name / "summary.json").exists()]
     text = replaced(readme.read_text(encoding="utf-8"), "results", "\n".join(sections))
-    write_atomically(readme, replaced(text, "gradients", gradients_section()))
+    text = replaced(text, "gradients", gradients_section())
+    write_atomically(readme, replaced(text, "board", board_section()))
     print(f"{readme.name}: {len(sections)} comparisons")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,6 @@ from convnet.report import board_tables as tables
 from convnet.report import study
 from convnet.report.board_tables import Found
 from convnet.report.markdown import anchor, code, markdown_table
-from convnet.settings import require
 
 HEAD = """# What is wrong with the derivatives of JAX
 
@@ -50,9 +48,7 @@ def board_document(path: Path, boards: Sequence[Board], threads: Mapping[str, st
 
     Raises ValueError for two boards of one release.
     """
-    versions = [board.version for board in boards]
-    require(len({*versions}) == len(versions), "boards", versions, "one for each release of JAX")
-    ordered = sorted(boards, key=lambda board: _release(board.version))
+    ordered = tables.by_release(boards)
     entries, newest = _merged(ordered), ordered[-1]
     parts = {
         "Counts": [markdown_table(tables.count_table(*ordered)), *map(_circumstances, ordered)],
@@ -69,10 +65,6 @@ def board_document(path: Path, boards: Sequence[Board], threads: Mapping[str, st
     latest = f"What comes after the programs is of JAX {newest.version}." if len(ordered) > 1 else ""
     text = [HEAD, latest, *(f"## {title}\n\n" + "\n\n".join(parts[title]) for title in parts)]
     write_atomically(path, "\n\n".join(part.strip("\n") for part in text if part) + "\n")
-
-
-def _release(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _merged(boards: Sequence[Board]) -> list[Entry]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from convnet.board.board import Board, compare, worst
 from convnet.board.measure import FIRST, SECOND
 from convnet.board.verdict import DEFECTS, KINDS
+from convnet.settings import require
 
 Found = Mapping[str, Any]
 """A finding as boards hold it."""
@@ -108,6 +110,24 @@ def _counts(board: Board) -> dict[str, str]:
     found["left out, with a reason"] = f"{len(inventory['left_out']):,}"
     found["not covered"] = f"{len(inventory['missing']):,}"
     return found | {"seconds": f"{board.seconds:,.0f}"}
+
+
+def by_release(boards: Iterable[Board]) -> list[Board]:
+    """The newest last. Raises ValueError for two of one release."""
+    ordered = sorted(boards, key=lambda board: [int(number) for number in re.findall(r"\d+", board.version)])
+    versions = [board.version for board in ordered]
+    require(len({*versions}) == len(versions), "boards", versions, "one for each release of JAX")
+    return ordered
+
+
+def release_table(*boards: Board) -> list[list[str]]:
+    """A row for each board: how much was judged, and how many functions have a defect of each kind."""
+    rows = [["JAX", "functions", "points", "numbers", *DEFECTS, "audits", "failed", "s"]]
+    for board in boards:
+        counts = board.counts()
+        names = ["functions", "points", "numbers", *(f"entries: {kind}" for kind in DEFECTS), "audits", "audits failed"]
+        rows.append([board.version, *(f"{counts[name]:,}" for name in names), f"{board.seconds:,.0f}"])
+    return rows
 
 
 def entry_table(board: Board) -> list[list[str]]:
