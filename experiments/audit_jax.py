@@ -64,7 +64,7 @@ class AuditJax:
     other settings than the usual a directory of their own beside it."""
     quick: bool = False
     """Three functions (unless --only names others), without the referee: a check that everything runs."""
-    compare: tuple[Path, Path] | None = None
+    compare: tuple[Path, ...] = ()
     """Two boards (board.json, then and now): print what changed, and do nothing else."""
     document: Path | None = None
     """Write the page of --boards there, and do nothing else."""
@@ -129,11 +129,12 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
 def audit_jax(settings: AuditJax) -> int:
     """Raises ValueError for bad input, before anything is written."""
     if settings.compare:
+        require(len(settings.compare) == 2, "compare", [*map(str, settings.compare)], "two boards, then and now")
         then, now = map(boards.read, settings.compare)
         print(text_table(change_table(then, now)))
         return 0
     if settings.document:
-        require(bool(settings.boards), "boards", settings.boards, "some boards beside --document")
+        require(bool(settings.boards), "boards", [], "some boards for the --document")
         board_document(settings.document, list(map(boards.read, settings.boards)))
         return 0
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")

@@ -8,6 +8,7 @@ from convnet.experiments import (
     ablate,
     audit,
     audit_gradients,
+    audit_jax,
     claims,
     compare,
     compare_checkers,
@@ -24,7 +25,7 @@ from convnet.experiments import (
 from convnet import trial
 from convnet.claims import command
 from convnet.gradcheck.evidence import EVIDENCE
-from tests.experiments.would_do import ablated, alarmed, asserted, audited, checked, compared, trained, tried
+from tests.experiments.would_do import ablated, alarmed, asserted, audited, boarded, checked, compared, trained, tried
 
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 
@@ -50,6 +51,8 @@ DEFAULTS = {
     exercise.Command: {"number": None, "file": None},
     compare_checkers.CompareCheckers: {"seeds": 1, "out": None, "quick": False},
     false_alarms.FalseAlarms: {"only": (), "draws": 4, "seed": 0, "level": "standard", "out": None, "quick": False},
+    audit_jax.AuditJax: {"only": (), "limit": 120.0, "audits": True, "out": None, "quick": False, "compare": (),
+                         "document": None, "boards": ()},
     predict.Predict: {"top": 5},
     reproduce.Reproduce: {},
     dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
@@ -103,6 +106,8 @@ USUAL = {
                "results": None, "again": None},
     checked: {"seeds": 1, "rules": True, "out": Path("runs/checkers")},
     alarmed: {"all": True, "draws": (0, 1, 2, 3), "level": "standard", "sizes": True, "out": Path("runs/false_alarms")},
+    boarded: {"all": True, "limit": 120.0, "audits": True, "out": Path("runs/audit_jax"), "document": None,
+              "compared": None},
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from convnet.experiments import (
     ablate,
     audit,
     audit_gradients,
+    audit_jax,
     backprop_by_hand,
     claims,
     compare,
@@ -34,6 +35,8 @@ from convnet.ablation import cells
 from convnet.analysis.deep_dream import Dream
 from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
+from convnet.board.cases import CASES
+from convnet.board.inventory import Inventory
 from convnet.config import RunConfig
 from convnet.exercises import Judgement
 from convnet.gradcheck import Check, Report
@@ -253,6 +256,28 @@ def alarmed(patch, args):
         "jobs": jobs,
         "out": path.parent,
     }
+
+
+def boarded(patch, args):
+    seen = {"document": None, "compared": None}
+
+    def rows(cases, settings):
+        seen.update(all=len(cases) == len(CASES), functions=sorted({case.function for case in cases}),
+                    jobs=settings.jobs, limit=settings.limit, audits=settings.audits)  # fmt: skip
+        return iter(())
+
+    def change_table(then, now):
+        seen.update(compared=(then, now))
+        return [["", ""]]
+
+    patch.setattr(audit_jax, "rows", rows)
+    patch.setattr(audit_jax, "inventory", lambda *_: Inventory((), {}, (), ()))
+    patch.setattr(audit_jax, "write_report", lambda path, *page: seen.update(out=path.parent) or [])
+    patch.setattr(audit_jax.boards, "read", lambda path: str(path))
+    patch.setattr(audit_jax, "change_table", change_table)
+    patch.setattr(audit_jax, "board_document", lambda path, boards: seen.update(document=path, boards=boards))
+    assert audit_jax.main(args) == 0
+    return seen
 
 
 def asserted(patch, args):

@@ -1,10 +1,12 @@
-"""The README's table of false alarms, by value."""
+"""The README's tables of false alarms and of boards, by value."""
 
 import json
 
 import pytest
 
+from convnet.board import board as boards
 from scripts import update_readme
+from tests.report.boards import ROWS, board
 
 HEAD = ["functions from", "functions", "audits", "alarms"]
 
@@ -51,3 +53,30 @@ def test_what_is_stored_stays_where_nothing_is_given():
     before = update_readme.gradients_section()
     update_readme.store_false_alarms([])
     assert update_readme.gradients_section() == before
+
+
+@pytest.fixture
+def releases(tmp_path, monkeypatch):
+    """Directories of the boards of two releases, the older of which is the later in the alphabet."""
+    monkeypatch.setattr(update_readme, "BOARDS", tmp_path / "board")
+    for version, rows in (("0.9.9", ROWS[2:3]), ("0.10.1", ROWS)):
+        (tmp_path / version).mkdir()
+        one = board(*rows, version=version)
+        one.environment["command"] = "audit.py --jobs 2 --out /some/where"
+        boards.write(tmp_path / version / "board.json", one)
+    return [tmp_path / "0.9.9", tmp_path / "0.10.1"]
+
+
+def test_a_line_for_each_release(releases, tmp_path):
+    update_readme.store_boards(releases)
+    assert sorted(path.name for path in (tmp_path / "board").iterdir()) == ["0.10.1.json", "0.9.9.json"]
+    told, head, _, old, new, where = update_readme.board_section().strip().replace("\n\n", "\n").split("\n")
+    assert told.endswith("`python audit.py --jobs 2`:")
+    assert head.startswith("| JAX | functions | points | numbers | wrong |")
+    assert old == "| 0.9.9 | 1 | 2 | 30 | 0 | 0 | 0 | 0 | 0 | 0 | 1 | 0 | 61 |"
+    assert new == "| 0.10.1 | 5 | 10 | 120 | 0 | 0 | 1 | 1 | 0 | 0 | 3 | 1 | 61 |"
+    assert where == "abacus, 7 CPU cores; JAX 0.10.1, Python 3.11.9; 2026-03-04."
+
+
+def test_without_a_board_nothing_is_said(releases):
+    assert update_readme.board_section() == ""
