@@ -222,9 +222,7 @@ def missing_table(board: Board) -> list[list[str]]:
     """Ways and dtypes that the library does not offer: a row for each thing that it says of a case."""
     rows = [["case", "what", "what is said"]]
     for row in board.rows:
-        said: dict[str, list[str]] = {}
-        for way, why in ((row["outcome"] or {}).get("missing") or {}).items():
-            said.setdefault(why, []).append(way)
+        said = (row["outcome"] or {}).get("missing") or {}
         rows += [[row["call"], "; ".join(which), why] for why, which in said.items()]
     return rows
 
