@@ -220,11 +220,20 @@ def unjudged_table(board: Board) -> list[list[str]]:
 
 def missing_table(board: Board) -> list[list[str]]:
     """Ways and dtypes that the library does not offer: a row for each thing that it says of a case."""
-    rows = [["case", "what", "what is said"]]
+    rows = [["case", "what is said", "of"]]
     for row in board.rows:
         said = (row["outcome"] or {}).get("missing") or {}
-        rows += [[row["call"], "; ".join(which), why] for why, which in said.items()]
+        rows += [[row["call"], why, _by_dtype(which)] for why, which in said.items()]
     return rows
+
+
+def _by_dtype(which: Iterable[str]) -> str:
+    """Of "way, dtype", or a dtype as a whole."""
+    found: dict[str, list[str]] = {}
+    for one in which:
+        way, _, dtype = one.rpartition(", ")
+        found.setdefault(dtype, []).extend([way] if way else [])
+    return "; ".join(f"{dtype}: {', '.join(named)}" if named else dtype for dtype, named in found.items())
 
 
 def unknown_table(board: Board) -> list[list[str]]:

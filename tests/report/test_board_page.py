@@ -144,9 +144,12 @@ def test_what_was_not_judged_or_has_no_case():
 
 def test_what_a_library_does_not_offer_and_what_has_no_truth():
     partly = row("jax.lax.f")
-    partly["outcome"] |= {"missing": {"no jvp": ["forward", "scan"], "no": ["eager"]}, "unknown": ["at 3: why"]}
-    assert missing_table(board(partly))[1:] == [["jax.lax.f(x, y)", "forward; scan", "no jvp"],
-                                                ["jax.lax.f(x, y)", "eager", "no"]]  # fmt: skip
+    missing = {"no jvp": ["forward, float64", "scan, float64", "vmap, float32"], "no": ["bfloat16"]}
+    partly["outcome"] |= {"missing": missing, "unknown": ["at 3: why"]}
+    assert missing_table(board(partly))[1:] == [
+        ["jax.lax.f(x, y)", "no jvp", "float64: forward, scan; float32: vmap"],
+        ["jax.lax.f(x, y)", "no", "bfloat16"],
+    ]
     assert unknown_table(board(partly))[1:] == [["jax.lax.f(x, y)", "at 3: why"]]
 
 
