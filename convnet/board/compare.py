@@ -19,13 +19,17 @@ from convnet.board.truth import Slope, Truth
 
 LONG = 1000
 """Unit roundoffs that a long computation may lose."""
-WRONG = {"float64": 1e-3, "float32": 1e-2, "bfloat16": 0.5}
-"""Relative errors of what has no right digits left. Of the two or three that bfloat16 has, any may be lost."""
+WRONG = {"float64": 1e-3, "float32": 1e-2}
+"""Relative errors of what has no right digits left. Of the two or three that bfloat16 has any may be lost: there, only
+numbers that are not finite count."""
 SMALL = 0.75
 """Below this power of the smallest normal number (1e-231 in float64) intermediate results underflow, and digits are
 lost."""
 STATUS = ("right", "none", "digits", "wrong", "not finite")
 """Rising. none: there is no derivative."""
+
+
+NO_SLOPE = Slope(mpf("nan"), mpf("nan"))
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """At one point in one dtype. natural: an error that is nothing beside the function itself."""
+    """At one point in one dtype. nothing: an error that is nothing beside the function itself; overflows: whether the
+    function's value does, and its derivative may with it."""
 
     dtype: str
-    natural: float
+    nothing: float
     overflows: bool
+
+    @classmethod
+    def of(cls, true: Truth, dtype: str, natural: float) -> Yardstick:
+        """natural: a slope that is one of the function as a whole.
+
+        An error is nothing if it is half of all digits below that; or where 1 is beside the function, as in 1 − y², if
+        it is no more than what a long computation rounds of 1.
+        """
+        info, value = jnp.finfo(dtype), abs(float(true.value))
+        u = float(info.eps) / 2
+        beside = 1.0 if value > np.sqrt(u) else value
+        return cls(dtype, max(np.sqrt(u) * natural, LONG * u * beside), bool(abs(true.value) > float(info.max)))
 
     def verdict(self, entry: int, slope: Slope, got: float, size: float, conditioning: float) -> Verdict:
         """size: of the truth; conditioning: how much it moves with its arguments, relatively."""
@@ -69,7 +86,7 @@ class Yardstick:
         ulps = error / (u * (size + conditioning) + LONG * tiny)
         if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny):
             return Verdict("right", entry, got, slope, ulps)
-        wrong = error > WRONG[self.dtype] * size and error > np.sqrt(u) * self.natural and size > tiny**SMALL
+        wrong = error > WRONG.get(self.dtype, np.inf) * size and error > self.nothing and size > tiny**SMALL
         return Verdict("wrong" if wrong else "digits", entry, got, slope, ulps)
 
 
@@ -80,14 +97,15 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     sizes = np.abs(x)
     conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
     natural = abs(float(true.value)) / max(1.0, _most(sizes))
-    return _worst(case, true.first, got, conditioning, Yardstick(dtype, natural, _overflows(true, dtype)))
+    slopes = true.first if true.differentiable else [NO_SLOPE] * x.size
+    return _worst(case, slopes, got, conditioning, Yardstick.of(true, dtype, natural))
 
 
 def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray) -> Verdict:
     """The worst number of second derivatives `got` [m, n], in float64."""
     size, value = max(1.0, _most(np.abs(x))), abs(float(true.value))
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
-    yardstick = Yardstick("float64", natural, _overflows(true, "float64"))
+    yardstick = Yardstick.of(true, "float64", natural)
     rows = [_worst(case, row, own, np.zeros(x.size), yardstick) for row, own in zip(true.second, got, strict=True)]
     return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))
 
@@ -108,8 +126,3 @@ def _size(slope: Slope) -> float:
 
 def _most(values: np.ndarray) -> float:
     return float(np.max(values, initial=0.0))
-
-
-def _overflows(true: Truth, dtype: str) -> bool:
-    """Whether the function's value does, and its derivative may with it."""
-    return bool(abs(true.value) > float(jnp.finfo(dtype).max))

@@ -68,12 +68,31 @@ class Slope:
 @dataclass(frozen=True)
 class Truth:
     """Of φ at a point with n entries: its value, its n slopes, and for each direction u the n slopes of its gradient
-    along u."""
+    along u.
+
+    crossing: slopes along lines that move all entries at once. Where each entry has a slope and these are not their
+    sums, φ has no gradient, as a median of equal numbers has none.
+    """
 
     value: mpf
     first: tuple[Slope, ...]
     second: tuple[tuple[Slope, ...], ...]
+    crossing: tuple[Slope, ...]
     digits: int
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether there is a gradient: a linear map, beside which the rest is small."""
+        if len(self.first) < 2 or not all(slope.exists for slope in self.first):
+            return True  # what has no slope is told apart entry by entry
+        slopes = [slope.value for slope in self.first]
+        largest = max(map(abs, slopes))
+
+        def fits(crossing: Slope, line: Sequence[mpf]) -> bool:
+            expected = sum((u * slope for u, slope in zip(line, slopes, strict=True)), mpf(0))
+            return crossing.exists and abs(crossing.value - expected) <= SMOOTH * max(largest, abs(expected))
+
+        return all(map(fits, self.crossing, _lines(len(slopes))))
 
 
 class Unknown(ArithmeticError):
@@ -108,17 +127,23 @@ def _at(phi, point: list[mpf], directions: list[list[mpf]], digits: int) -> Trut
         )
         for row in directions
     )
-    return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, digits)
+    lines = _lines(len(point)) if len(point) > 1 and all(slope.exists for slope in first) else ()
+    crossing = tuple(_slope(lambda t, u=line: phi(_shifted(point, u, t)), _least(point, line)) for line in lines)
+    return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, crossing, digits)
+
+
+def _lines(n: int) -> tuple[tuple[mpf, ...], ...]:
+    """Two directions, in which no two entries move alike."""
+    return tuple(tuple(mpf(i + 2 if sign > 0 or i % 2 else -i - 1) / 2 for i in range(n)) for sign in (1, -1))
 
 
 def _along(phi, point: list[mpf], i: int, direction: list[mpf]) -> Slope:
     """Of ∂φ/∂xᵢ along the direction: entries move by steps of their own size."""
-    sizes = [abs(x) for x, u in zip(point, direction, strict=True) if u and x]
-    outer = (min(sizes) if sizes else mpf(1)) * mpf(10) ** -20
+    outer = _least(point, direction)
     inner = min(outer, _step(point[i])) * mpf(10) ** -40  # much smaller, or it would see across a kink of the gradient
 
     def partial(t: mpf) -> mpf:
-        moved = [x + t * u for x, u in zip(point, direction, strict=True)]
+        moved = _shifted(point, direction, t)
         below, above = _real(phi, _moved(moved, i, -inner)), _real(phi, _moved(moved, i, inner))
         return (above - below) / (2 * inner)
 
@@ -175,6 +200,15 @@ def _moved(point: list[mpf], i: int, t: mpf) -> list[mpf]:
     return [x + t if j == i else x for j, x in enumerate(point)]
 
 
+def _shifted(point: list[mpf], direction: Sequence[mpf], t: mpf) -> list[mpf]:
+    return [x + t * u for x, u in zip(point, direction, strict=True)]
+
+
+def _least(point: list[mpf], direction: Sequence[mpf]) -> mpf:
+    """A step of the size of the smallest entry that moves."""
+    return min((_step(x) for x, u in zip(point, direction, strict=True) if u and x), default=_step(mpf(0)))
+
+
 def _step(x: mpf) -> mpf:
     """Of its own size, so that no other point of interest is passed on the way."""
     return (abs(x) if x and mpmath.isfinite(x) else mpf(1)) * mpf(10) ** -20
@@ -194,7 +228,7 @@ def _special(found: Truth) -> bool:
 
 def _same(a: Truth, b: Truth) -> bool:
     pairs = [(a.value, b.value)]
-    slopes = [*zip(a.first, b.first, strict=True)]
+    slopes = [*zip(a.first, b.first, strict=True), *zip(a.crossing, b.crossing, strict=False)]
     slopes += [pair for rows in zip(a.second, b.second, strict=True) for pair in zip(*rows, strict=True)]
     pairs += [pair for s, t in slopes for pair in zip(s.quotients, t.quotients, strict=True)]
     return all(_close(x, y, AGREE) or max(abs(x), abs(y)) < BELOW for x, y in pairs)

@@ -80,3 +80,15 @@ def test_of_several_numbers_along_directions():
 def test_what_more_digits_change_again_and_again_is_unknown():
     with pytest.raises(Unknown, match="not settled by"):
         of(lambda x: x * mp.dps, 0.5)
+
+
+def test_slopes_of_all_entries_are_no_gradient_where_others_do_not_add_up():
+    def median(v):
+        return sorted(v)[1]
+
+    equal = truth(median, [1.0, 1.0, 1.0], np.zeros((0, 3)))
+    assert all(slope.exists for slope in equal.first)
+    assert not equal.differentiable
+    assert truth(median, [1.0, 2.0, 3.0], np.zeros((0, 3))).differentiable
+    assert truth(sum, [1.0, 1.0, 1.0], np.zeros((0, 3))).differentiable
+    assert truth(lambda v: v[0] * v[1], [0.0, 0.0], np.zeros((0, 2))).differentiable
