@@ -29,6 +29,7 @@ from convnet.board.board import Board
 from convnet.board.case import Case
 from convnet.board.cases import CASES, NOT_COVERED
 from convnet.board.inventory import inventory
+from convnet.board.known import THREADS
 from convnet.board.run import LIMIT, Settings, rows
 from convnet.cli import run_command
 from convnet.identity import code_hash, environment, versions
@@ -135,7 +136,7 @@ def audit_jax(settings: AuditJax) -> int:
         return 0
     if settings.document:
         require(bool(settings.boards), "boards", [], "some boards for the --document")
-        board_document(settings.document, list(map(boards.read, settings.boards)))
+        board_document(settings.document, list(map(boards.read, settings.boards)), THREADS)
         return 0
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
     require(settings.limit > 0, "limit", settings.limit, "a positive number of seconds")

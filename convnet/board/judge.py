@@ -14,7 +14,7 @@ from convnet.board.compare import Verdict, first_order, second_order
 from convnet.board.confirm import confirmed
 from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
 from convnet.board.oracle import differentiated, truth_of
-from convnet.board.reproduction import reproduction
+from convnet.board.reproduction import argument, reproduction
 from convnet.board.truth import Unknown, digits
 from convnet.board.verdict import SPECIAL, Finding
 
@@ -162,6 +162,7 @@ def _finding(case: Case, point: Point, dtype: str, kind: str, order: int, ways: 
         order=order,
         ways=ways,
         entry=v.entry,
+        of=argument(case, point, v.entry),
         got=v.got,
         truth=digits(v.slope.value) if v.slope.exists else "",
         direction=v.direction,

@@ -46,6 +46,12 @@ def reproduction(case: Case, point: Point, dtype: str, way: str, verdict: Verdic
     return "\n".join(["; ".join(["import jax", *needed]), *lines])
 
 
+def argument(case: Case, point: Point, entry: int) -> str:
+    """What an entry of the gradient is in: the argument by its name, and where in it."""
+    which, index = _place(case, point, entry)
+    return case.args[case.wrt[which]] + index
+
+
 def _number(case: Case, point: Point, dtype: str) -> str:
     """The call, or where its result is no number, that times fixed factors."""
     if case.elementwise:

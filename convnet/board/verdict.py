@@ -24,8 +24,8 @@ SPECIAL = ("tie", "zero", "subnormal", "branch", "end", "repeated", "length one"
 
 @dataclass(frozen=True)
 class Finding:
-    """One number. args: of the point, as plain lists; entry: which of the gradient's; direction: in second order, along
-    which; left, right: where there is no derivative, the slopes of both sides; ulps: what the error is in units of the
+    """One number. args: of the point, as plain lists; entry: which of the gradient's; of: the same by the argument's
+    name, "x[2]"; direction: in second order, along which; left, right: where there is no derivative, the slopes of both sides; ulps: what the error is in units of the
     last place of the truth, beyond what rounding the arguments does.
     """
 
@@ -38,6 +38,7 @@ class Finding:
     order: int
     ways: list[str]
     entry: int
+    of: str
     got: float
     truth: str = ""
     direction: int | None = None

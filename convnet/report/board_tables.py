@@ -132,13 +132,13 @@ def release_table(*boards: Board) -> list[list[str]]:
 
 def entry_table(board: Board) -> list[list[str]]:
     """A row for each entry, which is what one function has of one kind: its worst point, and how many there are."""
-    head = ["function", "kind", "at", "returned", "truth", "dtypes", "ways", "points"]
+    head = ["function", "kind", "in", "at", "returned", "truth", "dtypes", "ways", "points"]
     return [head, *(entry_row(group) for group in board.entries())]
 
 
 def entry_row(group: Sequence[Found]) -> list[str]:
     shown = worst(group)
-    told = [point(shown), returned(shown), truth(shown)]
+    told = [shown["of"], point(shown), returned(shown), truth(shown)]
     return [shown["function"], shown["kind"], *told, dtypes(group), ways(group), f"{places(group):,}"]
 
 
@@ -163,7 +163,7 @@ def _said(found: Found | None) -> str:
 def point_table(group: Sequence[Found]) -> list[list[str]]:
     """All numbers of an entry, in the columns that anything stands in."""
     several = len({f["call"] for f in group}) > 1
-    head = ["call", "at", "label", "dtype", "order", "ways", "entry", "returned", "truth", "roundoffs", "confirmed by"]
+    head = ["call", "at", "label", "dtype", "order", "ways", "in", "returned", "truth", "roundoffs", "confirmed by"]
     rows = [
         [
             f["call"] if several else "", point(f, 4 * LONGEST), f["label"], f["dtype"], str(f["order"]), ways([f]),
@@ -175,8 +175,8 @@ def point_table(group: Sequence[Found]) -> list[list[str]]:
 
 
 def _entry(found: Found) -> str:
-    """Which of the gradient's, and along which direction."""
-    return str(found["entry"]) + ("" if found["direction"] is None else f", along {found['direction']}")
+    """Which argument the derivative is in, and along which direction."""
+    return found["of"] + ("" if found["direction"] is None else f", along {found['direction']}")
 
 
 def _roundoffs(ulps: float | str | None) -> str:

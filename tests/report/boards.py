@@ -13,7 +13,7 @@ def finding(function="jax.numpy.prod", kind="special points", args=(0.0, 2.5), g
     """As a board holds it; a defect has a witness unless `confirmed` says otherwise."""
     call = changes.pop("call", f"{function}(x, y)")
     usual = {
-        "label": "zero", "dtype": "float64", "order": 1, "ways": ALL, "entry": 0, "truth": "2.5",
+        "label": "zero", "dtype": "float64", "order": 1, "ways": ALL, "entry": 0, "of": "x", "truth": "2.5",
         "reproduction": f"import jax\nprint({call})",
     }  # fmt: skip
     usual["confirmed"] = [] if kind in ("digits", "convention") else ["differences of its own values"]

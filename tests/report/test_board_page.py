@@ -79,9 +79,9 @@ def test_a_line_for_each_release():
 
 def test_entries_are_what_one_function_has_of_one_kind_the_worst_kind_first():
     assert entry_table(BOARD) == [
-        ["function", "kind", "at", "returned", "truth", "dtypes", "ways", "points"],
-        ["jax.numpy.prod", "special points", "0.0, 2.5", "nan", "2.5", "float64, float32", "all", "3"],
-        [ERF, "higher order", "0.125", "-0.5", "0.75", "float64", "forward over reverse", "1"],
+        ["function", "kind", "in", "at", "returned", "truth", "dtypes", "ways", "points"],
+        ["jax.numpy.prod", "special points", "x", "0.0, 2.5", "nan", "2.5", "float64, float32", "all", "3"],
+        [ERF, "higher order", "x", "0.125", "-0.5", "0.75", "float64", "forward over reverse", "1"],
     ]
 
 
@@ -100,13 +100,13 @@ def test_entries_are_what_one_function_has_of_one_kind_the_worst_kind_first():
     ],
 )  # fmt: skip
 def test_a_point_and_a_number_as_text(found, at, returned, ways):
-    _, (_, _, *told) = entry_table(board(row(found["function"], found)))
+    _, (_, _, _, *told) = entry_table(board(row(found["function"], found)))
     assert (told[0], told[1], told[4]) == (at, returned, ways)
 
 
 def test_what_shows_an_entry_best_is_float64():
     last = [finding(dtype="float32", args=(1.0,)), finding(args=(7.0,), ways=["eager"]), finding(args=(8.0,))]
-    assert entry_table(board(row("jax.numpy.prod", *last)))[1][2] == "8.0"
+    assert entry_table(board(row("jax.numpy.prod", *last)))[1][3] == "8.0"
 
 
 def test_a_convention_is_shown_with_the_slopes_of_both_sides():
@@ -119,12 +119,12 @@ def test_of_lost_digits_the_most_are_shown():
 
 
 def test_all_points_of_an_entry_with_the_witnesses():
-    group = [PROD, finding(dtype="float32", got=0.25, ways=["vmap"], entry=1, ulps=3e7)]
+    group = [PROD, finding(dtype="float32", got=0.25, ways=["vmap"], entry=1, of="y", ulps=3e7)]
     witness = "differences of its own values"
     assert point_table(group) == [
-        ["at", "label", "dtype", "order", "ways", "entry", "returned", "truth", "roundoffs", "confirmed by"],
-        ["0.0, 2.5", "zero", "float64", "1", "all", "0", "nan", "2.5", "", witness],
-        ["0, 2.5", "zero", "float32", "1", "vmap", "1", "0.25", "2.5", "3e+07", witness],
+        ["at", "label", "dtype", "order", "ways", "in", "returned", "truth", "roundoffs", "confirmed by"],
+        ["0.0, 2.5", "zero", "float64", "1", "all", "x", "nan", "2.5", "", witness],
+        ["0, 2.5", "zero", "float32", "1", "vmap", "y", "0.25", "2.5", "3e+07", witness],
     ]
     several = point_table([PROD, finding(call="jax.numpy.prod(x, axis=1)")])
     assert [line[0] for line in several] == ["call", "jax.numpy.prod(x, y)", "jax.numpy.prod(x, axis=1)"]
