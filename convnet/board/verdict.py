@@ -25,8 +25,8 @@ SPECIAL = ("tie", "zero", "subnormal", "branch", "end", "repeated", "length one"
 @dataclass(frozen=True)
 class Finding:
     """One number. args: of the point, as plain lists; entry: which of the gradient's; of: the same by the argument's
-    name, "x[2]"; direction: in second order, along which; left, right: where there is no derivative, the slopes of both sides; ulps: what the error is in units of the
-    last place of the truth, beyond what rounding the arguments does.
+    name, "x[2]"; direction: in second order, along which; left, right: where there is no derivative, the slopes of both
+    sides; ulps: what the error is in units of the last place of the truth, beyond what rounding the arguments does.
     """
 
     kind: str
