@@ -114,8 +114,8 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
     """All rows of these settings; the new ones are appended to rows.jsonl."""
     code = content_hash({"code": code_hash(Path(convnet.__file__).parent, JUDGES), **versions()["packages"]})
     found = stored(out / LINES, code)
-    done = {row["call"] for row in found}
-    cases = [case for case in chosen(settings.only) if case.call not in done]
+    done = {row["key"] for row in found}
+    cases = [case for case in chosen(settings.only) if case.key not in done]
     with progress(len(done) + len(cases), "case") as bar, (out / LINES).open("a", encoding="utf-8") as file:
         bar.update(len(done))
         for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):

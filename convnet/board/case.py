@@ -62,6 +62,11 @@ class Case:
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16")
     scipy: Callable[..., Any] | None = None
 
+    @property
+    def key(self) -> str:
+        """What tells it from other cases: the call, and what it is differentiated in."""
+        return f"{self.call}, in {', '.join(self.args[i] for i in self.wrt)}"
+
     @cached_property
     def fn(self) -> Callable[..., Any]:
         """What `call` says, as a function of all arguments."""

@@ -56,8 +56,8 @@ def judge(case: Case) -> Outcome:
         for way, why in measured.missing.items():
             outcome.missing.setdefault(why, []).append(f"{way}, {dtype}")
         for i, point in enumerate(points):
-            if measured.value[i] is not None:
-                _judge_point(outcome, case, point, dtype, _at(measured, i), known)
+            if any(got := _at(measured, i)):
+                _judge_point(outcome, case, point, dtype, got, known)
         if dtype == "float64":
             _judge_precision(outcome, case, points, measured, known)
     outcome.seconds = time.process_time() - start
@@ -83,14 +83,17 @@ def _at(measured: Measured, i: int) -> tuple[Ways, Ways]:
 
 
 def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tuple[Ways, Ways], known: dict) -> None:
+    x = differentiated(case, point, dtype)
     try:
-        true, like = (truth_of(case, point, kind, known) for kind in (dtype, "float64"))
+        like = truth_of(case, point, "float64", known)
+        first = {way: first_order(case, like, like, x, dtype, own) for way, own in got[0].items()}
+        if dtype != "float64" and any(verdict.status != "right" for verdict in first.values()):
+            true = truth_of(case, point, dtype, known)  # of the point as it was rounded, which moves it but little
+            first = {way: first_order(case, true, like, x, dtype, own) for way, own in got[0].items()}
     except (Unknown, RecursionError) as error:
         outcome.unknown.append(f"{point}, {dtype}: {error}")
         return
-    x = differentiated(case, point, dtype)
-    first = {way: first_order(case, true, like, x, dtype, own) for way, own in got[0].items()}
-    second = {way: second_order(case, true, x, own) for way, own in got[1].items() if true.differentiable}
+    second = {way: second_order(case, like, x, own) for way, own in got[1].items() if like.differentiable}
     outcome.compared += sum(np.size(own) for ways in got for own in ways.values())
     for kind, order, ways, verdict in _kinds(point, dtype, first, second):
         outcome.findings.append(_finding(case, point, dtype, kind, order, ways, verdict))

@@ -1,11 +1,11 @@
-"""What a library says of a case: value and derivatives by every way to ask for them, in every dtype."""
+"""What a library says of a case: derivatives by every way to ask for them, in every dtype."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -20,19 +20,24 @@ FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
 SECOND = ("forward over reverse", "reverse over reverse")
 PERIOD, OFFSET = 8, 3.5
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+"""For CPUs: compiling is most of the work. Reverse mode in float64 is compiled as users have it."""
 TURNS = 2
 """Points that a scan goes over, or vmap, where they are arrays."""
 
 
 @dataclass
 class Measured:
-    """Of some points in one dtype. value: [points], of φ; first: way -> [points, n]; second: way -> [points, m, n]. A
-    point that the function refuses has None instead.
+    """Of some points in one dtype. first: way -> [points, n], of φ; second: way -> [points, m, n]. A point that the
+    function refuses, or that was not asked for in this way, has None instead.
 
     missing: ways that the library does not offer, and what it says.
     """
 
-    value: Sequence[float | None]
     first: dict[str, Any] = field(default_factory=dict)
     second: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -84,7 +89,7 @@ def _cast(value: Any, dtype: str) -> np.ndarray:
 
 
 def measure(case: Case, points: Sequence[Point], dtype: str) -> Measured:
-    """Everything in float64, value and reverse mode in narrower dtypes. Raises what the function raises."""
+    """Everything in float64, reverse mode alone in narrower dtypes. Raises what the function raises at all points."""
     with precision(dtype), np.errstate(all="ignore"):
         return (_elementwise if case.elementwise else _arrays)(case, points, dtype)
 
@@ -96,15 +101,15 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     columns = zip(*(cast(case, point, dtype) for point in points), strict=True)
     args = tuple(jnp.asarray(np.stack(column)) for column in columns)
     wrt, scalar = case.wrt, lambda *args: case.fn(*args).astype(dtype)
-    gradient = jax.grad(scalar, wrt)
-    found = Measured(_flat(jax.jit(jax.vmap(scalar))(*args)))
-    ways = {"vmap": lambda: jax.jit(jax.vmap(gradient))(*args)}
+    jax.eval_shape(jax.vmap(scalar), *args)
+    gradient, found = jax.grad(scalar, wrt), Measured()
+    ways = {"vmap": lambda: quick(jax.vmap(gradient))(*args)}
     if dtype == "float64":
         alone = jax.jit(gradient)
         ways |= {
             "reverse": lambda: _stacked([alone(*(a[i] for a in args)) for i in range(len(points))]),
-            "forward": lambda: jax.jit(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
-            "scan": lambda: jax.jit(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
+            "forward": lambda: quick(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
+            "scan": lambda: quick(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
             "eager": lambda: _eager(case, args),
         }
         outer = {"forward over reverse": jax.jacfwd, "reverse over reverse": jax.jacrev}
@@ -122,7 +127,7 @@ def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
 
 def _hessians(f: Callable, args: tuple[Array, ...]) -> Array:
     """[points, m, n] of rows, one for each gradient, of its derivatives."""
-    return jax.jit(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)
+    return quick(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)
 
 
 def _columns(call: Callable[[], tuple[Array, ...]]) -> Array:
@@ -138,24 +143,21 @@ def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
 
 def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     phi = _phi(case, dtype)
-    value, gradient = programs(case, dtype)
+    own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
-    found = Measured([])
-    ways = {"reverse": gradient}
-    if dtype == "float64":
-        own = _gradient(phi, case)
-        ways |= {
-            "forward": jax.jit(lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args))),
-            "vmap": jax.jit(lambda *args: jax.vmap(own)(*_repeated(args))[-1]),
-            "scan": jax.jit(lambda *args: lax.map(lambda one: own(*one), _repeated(args))[-1]),
-            "eager": own,
-        }
+    _each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
+    ways = {"reverse": partial(_each, (jax.jit if wide else quick)(own), every)}
+    if wide:
+        forward = quick(lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)))
+        vmap = quick(lambda *args: jax.vmap(own)(*_repeated(args))[-1])
+        scan = quick(lambda *args: lax.map(lambda one: own(*one), _repeated(args))[-1])
+        ways |= {way: partial(_each, f, every) for way, f in (("forward", forward), ("vmap", vmap), ("scan", scan))}
+        # One operation after the other takes its time, so only what is generic is asked for.
+        generic = [args if point.label == "generic" else None for point, args in zip(points, every, strict=True)]
+        ways["eager"] = partial(_each, own, generic)
         second = {"forward over reverse": _forward_along(own, case), "reverse over reverse": _reverse_along(own, case)}
         _collect(found, found.second, {way: partial(_each, f, every, (1, -1)) for way, f in second.items()})
-    _collect(found, found.first, {way: partial(_each, f, every) for way, f in ways.items()})
-    values: dict[str, Any] = {}
-    _collect(found, values, {"value": partial(_each, value, every)})
-    found.value = [None if v is None else v[0] for v in values.get("value", [None] * len(every))]
+    _collect(found, found.first, ways)
     return found
 
 
@@ -181,7 +183,7 @@ def _forward_along(gradient: Callable, case: Case) -> Callable[..., Array]:
         of_own = lambda *own: gradient(*_with(args, case.wrt, own))  # noqa: E731
         return jax.jvp(of_own, own, _tangents(own))[1]
 
-    return jax.jit(along)
+    return quick(along)
 
 
 def _reverse_along(gradient: Callable, case: Case) -> Callable[..., Array]:
@@ -189,7 +191,7 @@ def _reverse_along(gradient: Callable, case: Case) -> Callable[..., Array]:
         slope = lambda *args: gradient(*args) @ _flattened(_tangents([args[i] for i in case.wrt]))  # noqa: E731
         return _flattened(jax.grad(slope, case.wrt)(*args))
 
-    return jax.jit(along)
+    return quick(along)
 
 
 def _tangents(own: Sequence[Array]) -> tuple[Array, ...]:
@@ -201,12 +203,13 @@ def _tangents(own: Sequence[Array]) -> tuple[Array, ...]:
     )
 
 
-def _each(f: Callable, every: Sequence[tuple], shape: tuple[int, ...] = (-1,)) -> list[np.ndarray | None]:
-    """None where the function refuses a point, as `max` does an empty array; raises what it says if it refuses all."""
+def _each(f: Callable, every: Sequence[tuple | None], shape: tuple[int, ...] = (-1,)) -> list[np.ndarray | None]:
+    """None where there is no point, or the function refuses it, as `max` does an empty array; raises what it says if it
+    refuses all."""
     found, refused = [], None
     for args in every:
         try:
-            found.append(_flat(f(*args)).reshape(shape))
+            found.append(None if args is None else _flat(f(*args)).reshape(shape))
         except Exception as error:
             found.append(None)
             refused = error
@@ -220,6 +223,25 @@ def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
+
+
+def quick(f: Callable) -> Callable:
+    """Compiled in a third of the time, where the compiler has such options."""
+    return jax.jit(f, compiler_options=_accepted())
+
+
+@cache
+def _accepted() -> dict[str, Any]:
+    """Those of QUICK that this release knows."""
+    return {name: value for name, value in QUICK.items() if _compiles({name: value})}
+
+
+def _compiles(options: dict[str, Any]) -> bool:
+    try:
+        jax.jit(jnp.negative, compiler_options=options)(1.0)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:

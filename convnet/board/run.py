@@ -32,6 +32,7 @@ class Row:
 
     function: str
     call: str
+    key: str
     status: str
     said: str = ""
     outcome: Outcome | None = None
@@ -46,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, too; table: the module whose
+    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, once for each function; table: the module whose
     CASES the processes look the cases up in, as functions of oracles cannot be sent."""
 
     jobs: int = 1
@@ -59,10 +60,11 @@ def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
     """As they come."""
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
     with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, context=context) as pool:
-        waiting = {
-            pool.schedule(row_of, (settings.table, case.call, settings.audits), timeout=settings.limit): case
-            for case in cases
-        }
+        waiting, seen = {}, set()
+        for case in cases:
+            audits = settings.audits and case.function not in seen  # one audit of a function
+            seen.add(case.function)
+            waiting[pool.schedule(row_of, (settings.table, case.key, audits), timeout=settings.limit)] = case
         try:
             for future in as_completed(waiting):
                 yield _row(future, waiting[future])
@@ -75,16 +77,16 @@ def _row(future: Any, case: Case) -> Row:
     try:
         return future.result()
     except OutOfTime as error:
-        return Row(case.function, case.call, "out of time", f"ended after {error.args[1]:g} s")
+        return Row(case.function, case.call, case.key, "out of time", f"ended after {error.args[1]:g} s")
     except ProcessExpired as error:
-        return Row(case.function, case.call, "crashed", f"its process ended with code {error.exitcode}")
+        return Row(case.function, case.call, case.key, "crashed", f"its process ended with code {error.exitcode}")
     except CancelledError:
-        return Row(case.function, case.call, "crashed", "its process could not be started")
+        return Row(case.function, case.call, case.key, "crashed", "its process could not be started")
 
 
-def row_of(table: str, call: str, audits: bool) -> Row:
+def row_of(table: str, key: str, audits: bool) -> Row:
     """In a process of the pool."""
-    (case,) = (case for case in importlib.import_module(table).CASES if case.call == call)
+    (case,) = (case for case in importlib.import_module(table).CASES if case.key == key)
     return judged(case, audits=audits)
 
 
@@ -97,11 +99,11 @@ def judged(case: Case, *, audits: bool = True) -> Row:
         outcome = judge(case)
     except Exception as error:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
-        return Row(case.function, case.call, "refused", said, seconds=time.process_time() - start)
+        return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)
     referee = refereed(case) if audits else None
     jax.clear_caches()  # of many functions what is compiled fills the memory
     seconds = time.process_time() - start
-    return Row(case.function, case.call, "judged", "", outcome, referee, _peak(), seconds)
+    return Row(case.function, case.call, case.key, "judged", "", outcome, referee, _peak(), seconds)
 
 
 def _peak() -> int:
