@@ -47,8 +47,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, once for each function; table: the module whose
-    CASES the processes look the cases up in, as functions of oracles cannot be sent."""
+    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, once for each function; table:
+    the module whose CASES the processes look the cases up in, as functions of oracles cannot be sent."""
 
     jobs: int = 1
     limit: float = LIMIT

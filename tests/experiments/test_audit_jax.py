@@ -91,7 +91,10 @@ def test_the_referee_is_asked_unless_told_otherwise(asked, tmp_path):
 
 
 def test_what_crashes_or_hangs_is_told_and_makes_the_command_fail(asked, tmp_path, monkeypatch, capsys):
-    lost = [Row(SIN, "jnp.sin(x)", "jnp.sin(x), in x", "crashed", "its process ended"), Row(HALF, "half(x)", "half(x), in x", "out of time", "after 3 s")]
+    lost = [
+        Row(SIN, "jnp.sin(x)", "jnp.sin(x), in x", "crashed", "its process ended"),
+        Row(HALF, "half(x)", "half(x), in x", "out of time", "after 3 s"),
+    ]
     monkeypatch.setattr(audit_jax, "rows", lambda cases, settings: iter(lost))
     assert audit_jax.main(["--out", str(tmp_path)]) == 1
     found = boards.read(tmp_path / "board.json")
