@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,8 +27,8 @@ import convnet
 from convnet.board import board as boards
 from convnet.board.board import Board
 from convnet.board.case import Case
-from convnet.board.cases import CASES, NOT_COVERED
-from convnet.board.inventory import inventory
+from convnet.board.cases import CASES, NOT_COVERED, TABLES
+from convnet.board.inventory import inventory, resolved
 from convnet.board.known import THREADS
 from convnet.board.run import LIMIT, Settings, rows
 from convnet.cli import run_command
@@ -42,8 +42,8 @@ from convnet.settings import content_hash, require, suggestion
 from convnet.threads import processors
 
 LINES = "rows.jsonl"
-JUDGES = ("convnet.board.run", "convnet.board.cases")
-"""What judges, and what is judged: after a change of either, cases are judged again."""
+JUDGES = ("convnet.board.run",)
+"""What judges: after a change of it, or of the table that a case is in, that is judged again."""
 QUICK = ("jax.scipy.special.digamma", "jax.nn.relu", "jax.numpy.prod")
 
 
@@ -101,26 +101,34 @@ def _names(case: Case) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))] + [parts[-1]]
 
 
-def stored(path: Path, code: str) -> list[dict[str, Any]]:
-    """Rows that were judged by this `code`; a line that was torn is none."""
+def codes() -> dict[str, str]:
+    """Case, by its key, -> a digest of what judges it, and of its table."""
+    folder, packages = Path(convnet.__file__).parent, versions()["packages"]
+    digests = {t: content_hash({"code": code_hash(folder, (*JUDGES, t.__name__)), **packages}) for t in TABLES}
+    return {case.key: digests[table] for table in TABLES for case in table.CASES}
+
+
+def stored(path: Path, code: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of cases that were judged by their `code`; a line that was torn is none."""
     found = []
     for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
         with suppress(ValueError):
             found.append(json.loads(line))
-    return [line["row"] for line in found if line["code"] == code]
+    return [line["row"] for line in found if line["code"] == code.get(line["row"]["key"])]
 
 
 def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
     """All rows of these settings; the new ones are appended to rows.jsonl."""
-    code = content_hash({"code": code_hash(Path(convnet.__file__).parent, JUDGES), **versions()["packages"]})
-    found = stored(out / LINES, code)
+    wanted = {case.key: case for case in chosen(settings.only) if resolved(case.function) is not None}
+    code = codes()
+    found = [row for row in stored(out / LINES, code) if row["key"] in wanted]
     done = {row["key"] for row in found}
-    cases = [case for case in chosen(settings.only) if case.key not in done]
+    cases = [case for key, case in wanted.items() if key not in done]
     with progress(len(done) + len(cases), "case") as bar, (out / LINES).open("a", encoding="utf-8") as file:
         bar.update(len(done))
         for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):
             found.append(boards.plain_row(row))
-            file.write("\n" + json.dumps({"code": code, "row": found[-1]}))  # first, to end one that was torn
+            file.write("\n" + json.dumps({"code": code[row.key], "row": found[-1]}))  # first, to end one that was torn
             file.flush()
             bar.set_postfix_str(row.function[:40])
             bar.update()

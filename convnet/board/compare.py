@@ -54,10 +54,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """At one point in one dtype. nothing: an error that is nothing beside the function itself; overflows: whether the
-    function's value does, and its derivative may with it."""
+    """At one point in one dtype. noise: what a long computation rounds of the function; nothing: an error that is
+    nothing beside it; overflows: whether the function's value does, and its derivative may with it."""
 
     dtype: str
+    noise: float
     nothing: float
     overflows: bool
 
@@ -70,8 +71,8 @@ class Yardstick:
         """
         info, value = jnp.finfo(dtype), abs(float(true.value))
         u = float(info.eps) / 2
-        beside = 1.0 if value > np.sqrt(u) else value
-        return cls(dtype, max(np.sqrt(u) * natural, LONG * u * beside), bool(abs(true.value) > float(info.max)))
+        noise = LONG * u * (1.0 if value > np.sqrt(u) else value)
+        return cls(dtype, noise, max(np.sqrt(u) * natural, noise), bool(abs(true.value) > float(info.max)))
 
     def verdict(self, entry: int, slope: Slope, got: float, size: float, conditioning: float) -> Verdict:
         """size: of the truth; conditioning: how much it moves with its arguments, relatively."""
@@ -84,7 +85,7 @@ class Yardstick:
             return Verdict("right" if due else "not finite", entry, got, slope, np.inf)
         error = float(abs(mpf(got) - slope.value))
         ulps = error / (u * (size + conditioning) + LONG * tiny)
-        if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny):
+        if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny) or (size == 0 and error <= self.noise):
             return Verdict("right", entry, got, slope, ulps)
         wrong = error > WRONG.get(self.dtype, np.inf) * size and error > self.nothing and size > tiny**SMALL
         return Verdict("wrong" if wrong else "digits", entry, got, slope, ulps)
@@ -94,7 +95,7 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     """The worst number of a gradient `got` [n] at the numbers `x` [n]. like: the truth close by, with second
     derivatives, which say how far rounding the arguments moves it."""
     moved = np.array([[_size(slope) for slope in row] for row in like.second])
-    sizes = np.abs(x)
+    sizes = np.abs(np.nan_to_num(x))
     conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
     natural = abs(float(true.value)) / max(1.0, _most(sizes))
     slopes = true.first if true.differentiable else [NO_SLOPE] * x.size
@@ -103,7 +104,7 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
 
 def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray) -> Verdict:
     """The worst number of second derivatives `got` [m, n], in float64."""
-    size, value = max(1.0, _most(np.abs(x))), abs(float(true.value))
+    size, value = max(1.0, _most(np.abs(np.nan_to_num(x)))), abs(float(true.value))
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
     yardstick = Yardstick.of(true, "float64", natural)
     rows = [_worst(case, row, own, np.zeros(x.size), yardstick) for row, own in zip(true.second, got, strict=True)]

@@ -65,10 +65,10 @@ def judge(case: Case) -> Outcome:
 
 
 def holds(case: Case, point: Point, dtype: str) -> bool:
-    """Whether the dtype can hold the point: nothing becomes infinite, or 0."""
+    """Whether the dtype can hold the point: nothing becomes infinite, or 0. NaN stays what it is."""
     for given, own in zip(point.args, cast(case, point, dtype), strict=True):
         given, own = np.asarray(given, np.float64), np.asarray(own, np.float64)
-        if not np.isfinite(own).all() or ((given != 0) & (own == 0)).any():
+        if not np.isfinite(own[np.isfinite(given)]).all() or ((given != 0) & (own == 0)).any():
             return False
     return True
 

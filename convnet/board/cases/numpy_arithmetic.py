@@ -6,7 +6,7 @@ import numpy as np
 from mpmath import mp, mpf
 
 from convnet.board import real
-from convnet.board.case import Case, at, case, numbers
+from convnet.board.case import Case, at, case
 from convnet.board.cases.elementwise_points import FAR_PLANE, PLANE
 
 DIVISIONS = (
@@ -62,13 +62,6 @@ def logaddexp2(x: mpf, y: mpf) -> mpf:
 
 def copysign(x: mpf, sign: mpf) -> mpf:
     return abs(x) if sign >= 0 else -abs(x)
-
-
-def unwrap(p: np.ndarray) -> np.ndarray:
-    """Of a vector: whole turns are added so that neighbours differ by π at most; what differs by less stays."""
-    turn = 2 * mp.pi
-    steps = [d - turn * mp.floor(d / turn + mpf(1) / 2) if abs(d) >= mp.pi else d for d in np.diff(p)]
-    return p[0] + np.array([mpf(0), *np.cumsum(np.array(steps, object))], object)
 
 
 def powers(name: str) -> tuple[Case, ...]:
@@ -135,10 +128,6 @@ CASES: tuple[Case, ...] = (
     case("jax.numpy.where", lambda x, y: x**2 if x > y else 3 * y,
          (*at("generic", (0.5, 1.7), (3.1, 0.6)), *at("tie", (3.0, 3.0))),
          args="x, y", wrt=(0, 1), call="jnp.where(x > y, x**2, 3 * y)"),
-    case("jax.numpy.unwrap", unwrap,
-         (*at("generic", numbers(0.2, 3.0, 6.5, 9.9), numbers(0.3, 4.0, -3.0, 8.2)), *at("tail", numbers(0.3, 300.0)),
-          *at("tie", numbers(1.0, 1.0, 1.0)), *at("length one", numbers(1.3))),
-         elementwise=False, scipy=np.unwrap),
 )  # fmt: skip
 
 NOT_COVERED: dict[str, str] = {}
