@@ -2,13 +2,14 @@
 
 Nobody types a formula for it, so none can be wrong. What is differenced is the function in mathematics, in mpmath; the
 quotients are taken with steps of 1e-20 of an argument at 160 digits, and once more at twice the digits: where the two
-disagree the digits are doubled until they do not. That a slope is exactly 0, or does not exist, is believed only with
+disagree there are more and more until they do not. That a slope is exactly 0, or does not exist, is believed only with
 480 digits: 1 − tanh(300)² is 1e-260. Left and right quotients tell a kink from a slope: where they differ there is no
 derivative, and what a library returns is its convention.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from mpmath import mp, mpf
 
 DIGITS = (160, 320, 480, 960, 1920)
+"""Beside those that the smallest number of the point asks for."""
 ENOUGH = 480
 """Digits with which whatever a float can hold is more than 0, beside 1."""
 AGREE = mpf(10) ** -20
@@ -104,15 +106,16 @@ def truth(phi: Callable[[list[mpf]], Any], point: Sequence[float], directions: n
 
     directions: [m, n], for second derivatives. Raises Unknown where more digits change the result again and again.
     """
-    before = None
-    for digits in DIGITS:
+    before, small = None, [abs(x) for x in point if x and abs(x) < 1]
+    beside = 2 * math.ceil(-math.log10(min(small))) if small else 0  # 1 + 1e-310 is told from 1, and so is its slope
+    for digits in (beside + digits for digits in DIGITS):
         with mp.workdps(digits):
             try:
                 found = _at(phi, [mpf(x) for x in point], [[mpf(float(u)) for u in row] for row in directions], digits)
             except mpmath.libmp.NoConvergence:
                 continue
             settled = before is not None and _same(before, found)
-            if settled and (digits >= ENOUGH or not _special(found)):
+            if settled and (digits >= beside + ENOUGH or not _special(found)):
                 return found
         before = found
     raise Unknown(f"its value is not settled by {DIGITS[-1]} digits")
