@@ -60,7 +60,11 @@ def _witnesses(case: Case, point: Point, finding: Finding):
     yield "differences of its own values", lambda: _slopes(called(value), x, unit)
     if case.scipy is not None:
         theirs = case.scipy if case.elementwise else lambda *args: contracted(case.scipy(*args))
-        outside = lambda moved: np.float64(theirs(*_placed(case, args, moved)))  # noqa: E731
+
+        def outside(moved: np.ndarray) -> np.float64:
+            with precision("float64"):  # in which the result is contracted, too
+                return np.float64(theirs(*_placed(case, args, moved)))
+
         yield "differences of SciPy's values", lambda: _slopes(outside, x, unit)
 
 

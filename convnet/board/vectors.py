@@ -53,7 +53,7 @@ PAIRS = (
 """Two vectors of three entries."""
 
 MATRIX = (
-    *at("generic", matrix([0.5, -1.25, 2.0], [1.75, 0.75, -0.25])),
+    *at("generic", matrix([0.5, -1.25, 2.5], [1.75, 0.75, -0.25])),
     *at("zero", matrix([0.0, -0.0, 0.0], [0.0, 1.5, -2.0])),
 )
 """[2, 3], for functions that move entries about: each entry does the same everywhere."""

@@ -18,8 +18,8 @@ GROUPED = (
     *at("generic", matrix([0.5, -1.25, 2.0, 1.5], [1.0, 0.25, -0.75, 3.0])),
     *at("tie", matrix([1.0, 1.0, 1.0, 1.0], [2.0, 2.0, -1.0, -1.0])),
     *at("zero", matrix([0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])),
-    *at("tail", matrix([1000.0, 1001.0, 1003.0, 1002.0], [1e-9, 2e-9, 4e-9, -1e-9])),
-    *at("tail", matrix([1e6, 1e6 + 1, 1e6 + 3, 1e6 + 2], [1e150, -1e150, 2e150, 0.0])),
+    *at("tail", matrix([1e-9, 3e-9, 2e-9, 5e-9], [1e-9, 2e-9, 4e-9, -1e-9])),
+    *at("tail", matrix([1e4, 1e4 + 1, 1e4 + 3, 1e4 + 2], [-1e4, -1e4 + 2, 1 - 1e4, 5 - 1e4])),
 )
 """[2, 4]: two examples of four features."""
 PARAMETERS = with_each(GROUPED[:1], vector(1.5, 0.5, -1.0, 2.0), vector(0.25, -0.5, 1.0, 0.0))
@@ -36,9 +36,11 @@ KERNELS = (
 )
 """Of a dense layer, and its input."""
 ATTENDED = (
-    *at("generic", (matrix([0.5, -1.25], [1.5, 0.75]), matrix([1.0, 0.25], [-0.75, 2.0]), matrix([0.5, 3.0], [-1.0, 1.0]))),
+    *at("generic", (matrix([0.5, -1.25], [1.5, 0.75]), matrix([1.0, 0.25], [-0.75, 2.0]),
+        matrix([0.5, 3.0], [-1.0, 1.0]))),
     *at("zero", (np.zeros((2, 2)), np.zeros((2, 2)), matrix([0.5, 3.0], [-1.0, 1.0]))),
-    *at("tail", (matrix([300.0, -100.0], [1.5, 0.75]), matrix([100.0, 25.0], [-75.0, 200.0]), matrix([0.5, 3.0], [-1.0, 1.0]))),
+    *at("tail", (matrix([300.0, -100.0], [1.5, 0.75]), matrix([100.0, 25.0], [-75.0, 200.0]),
+        matrix([0.5, 3.0], [-1.0, 1.0]))),
 )  # fmt: skip
 """Queries, keys and values: [2 places, 2 features]."""
 QKV = {"args": "q, k, v", "wrt": (0, 1, 2)}
@@ -116,7 +118,8 @@ CASES: tuple[Case, ...] = (
     array_case("flax.linen.dot_product_attention", attended, ATTENDED, **QKV,
                call="nn.dot_product_attention(q[:, None], k[:, None], v[:, None])"),
     array_case("flax.linen.dot_product_attention", causal, ATTENDED, **QKV,
-               call="nn.dot_product_attention(q[:, None], k[:, None], v[:, None], mask=np.tril(np.ones((1, 2, 2), bool)))"),
+               call="nn.dot_product_attention(q[:, None], k[:, None], v[:, None], "
+                    "mask=nn.make_causal_mask(np.ones(2)))"),
     array_case("flax.linen.dot_product_attention_weights", lambda q, k: rowwise(softmax)(q @ k.T / mp.sqrt(2)),
                tuple(Point(point.label, point.args[:2]) for point in ATTENDED), args="q, k", wrt=(0, 1),
                call="nn.dot_product_attention_weights(q[:, None], k[:, None])"),

@@ -14,19 +14,20 @@ from convnet.board.vectors import vector
 
 ROWS = (*at("generic", vector(0.5, -1.25, 2.0, 1.5)), *at("zero", vector(0.0, 0.0, 0.0, 0.0)))
 SHIFTS = (
-    *at("generic", (vector(0.5, -1.25, 2.0), 0.75, 0.375), (vector(0.5, -1.25, 2.0), 1.375, -0.625)),
+    *at("generic", (vector(0.5, -1.25, 2.0), 0.75, 0.3125), (vector(0.5, -1.25, 2.0), 1.375, -0.625)),
+    *at("branch", (vector(0.5, -1.25, 2.0), 0.75, 0.375), (vector(0.5, -1.25, 2.0), 1.25, 0.625 + 2.0**-11)),
     *at("branch", (vector(0.5, -1.25, 2.0), 1.0, 0.0), (vector(0.5, -1.25, 2.0), 1.0, 1.0)),
     *at("tail", (vector(0.5, -1.25, 2.0), 1.0, 10.0)),
 )
-"""A row of pixels, a scale and a translation; at the branch, pixels fall on pixels."""
+"""A row of pixels, a scale and a translation; at the branch, pixels fall on pixels, or all but do."""
 
 
 def triangle(x):
     return max(mpf(0), 1 - x)
 
 
-def keys(x, a=mpf(-1) / 2):
-    """Cubic convolution."""
+def keys(x, a: float = -0.5):
+    """Cubic convolution; a has few bits."""
     if x >= 2:
         return mpf(0)
     return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a if x >= 1 else ((a + 2) * x - (a + 3)) * x * x + 1
@@ -98,12 +99,13 @@ def shifted(method: str) -> Case:
 
 
 CASES: tuple[Case, ...] = (
-    *(resized(method, size) for method in ("nearest", "linear", "cubic", "lanczos3", "lanczos5", "area") for size in (7, 3)),
+    *(resized(method, size)
+      for method in ("nearest", "linear", "cubic", "lanczos3", "lanczos5", "area") for size in (7, 3)),
     array_case("jax.image.resize", partial(resampled, scale=mpf(3) / 4, shift=mpf(0), kernel=triangle, size=3,
                                            antialias=False), ROWS,
                call="jax.image.resize(x, (3,), 'linear', antialias=False)"),
     array_case("jax.image.resize", partial(resampled, scale=mpf(7) / 4, shift=mpf(0), size=7, antialias=False, edges=2,
-                                           kernel=partial(keys, a=-mpf(3) / 4)), ROWS,
+                                           kernel=partial(keys, a=-0.75)), ROWS,
                call="jax.image.resize(x, (7,), 'cubic-pytorch', antialias=False)"),
     *map(shifted, KERNELS),
 )  # fmt: skip

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from mpmath import mp, mpf
 
-from convnet.board import linear
 from convnet.board.case import Case, at
 from convnet.board.cases.numpy_arrays import SQUARES, sorted_real
 from convnet.board.cases.numpy_reductions import POWERS, array_case, prod
-from convnet.board.vectors import MATRIX, PAIRS, ROWS, VECTORS, matrix, rowwise, vector, with_each
+from convnet.board.vectors import MATRIX, PAIRS, ROWS, VECTORS, rowwise, vector, with_each
 
 TRIPLES = tuple(point for point in VECTORS if len(point.args[0]) == 3)
 FEW = (*at("generic", vector(0.5, -1.25, 2.0, 1.5)), *at("tie", vector(1.0, 1.0, 2.0, 2.0)),
@@ -148,10 +147,12 @@ CASES: tuple[Case, ...] = (
           "dimension_numbers=('NHC', 'HIO', 'NHC')",
           lambda x, y: np.array([(x[i : i + 2] * y[i]).sum() for i in range(3)]),
           with_each(FEW[:1], vector(1.5, 0.75, -0.5)), **BOTH),
-    moved("conv_general_dilated_patches", "x[None, None], (2,), (1,), 'VALID'", lambda x: np.stack([x[:-1], x[1:]]), FEW),
+    moved("conv_general_dilated_patches", "x[None, None], (2,), (1,), 'VALID'", lambda x: np.stack([x[:-1], x[1:]]),
+          FEW),
     moved("dot", "x, y", lambda x, y: x @ y, SQUARES, **BOTH),
     moved("dot_general", "x, y, (((0,), (1,)), ((), ()))", lambda x, y: x.T @ y.T, SQUARES, **BOTH),
-    moved("dot_general", "x, y, (((1,), (0,)), ((0,), (1,)))", lambda x, y: np.array([(x[i] * y[:, i]).sum() for i in (0, 1)]),
+    moved("dot_general", "x, y, (((1,), (0,)), ((0,), (1,)))",
+          lambda x, y: np.array([(x[i] * y[:, i]).sum() for i in (0, 1)]),
           SQUARES, **BOTH),
     moved("batch_matmul", "x[None], y[None]", lambda x, y: x @ y, SQUARES, **BOTH),
     moved("ragged_dot", "x, y, np.array([1, 1], np.int32)", ragged,
@@ -182,6 +183,7 @@ CASES: tuple[Case, ...] = (
     moved("map", "lambda a: a**2, x", lambda x: x**2, TRIPLES[:3]),
     moved("cond", "x[0] > 0, jnp.cumsum, jnp.cumprod, x", lambda x: np.cumsum(x) if x[0] > 0 else np.cumprod(x),
           at("generic", vector(0.5, -1.25, 2.0), vector(-0.5, -1.25, 2.0))),
+    moved("switch", "1, [jnp.cumsum, jnp.cumprod], x", np.cumprod, TRIPLES[:3]),
     moved("fori_loop", "0, 3, lambda i, c: c * x[i], x[1]", lambda x: x[1] * prod(x), TRIPLES[:2]),
     moved("sort", "x", sorted_real, VECTORS),
     moved("sort_key_val", "x, y", lambda x, y: (sorted_real(x), np.array([y[i] for i in np.argsort(x)], object)),
@@ -208,7 +210,8 @@ CASES: tuple[Case, ...] = (
           with_each(TRIPLES[:1], vector(3.0, -2.0)), **BOTH),
     moved("dynamic_update_slice_in_dim", "x, y, 0, 0", lambda x, y: np.array([y[0], y[1], x[2]]),
           with_each(TRIPLES[:1], vector(3.0, -2.0)), **BOTH),
-    moved("dynamic_update_index_in_dim", "x, y, 1, 0", lambda x, y: np.array([x[0], y, x[2]]), with_each(TRIPLES[:1], 3.0),
+    moved("dynamic_update_index_in_dim", "x, y, 1, 0", lambda x, y: np.array([x[0], y, x[2]]),
+          with_each(TRIPLES[:1], 3.0),
           **BOTH),
     moved("pad", "x, y, [(1, -1, 1)]", padded, with_each(TRIPLES[:1], 3.0), **BOTH),
     moved("pad", "x, y, [(-1, 2, 0)]", lambda x, y: np.array([x[1], x[2], y, y]), with_each(TRIPLES[:1], 3.0), **BOTH),
@@ -232,9 +235,11 @@ CASES: tuple[Case, ...] = (
     moved("unstack", "x", tuple),
     moved("full", "(2, 2), x[0, 0]", lambda x: np.full((2, 2), x[0, 0])),
     moved("full_like", "x, x[0, 0]", lambda x: np.full((2, 3), x[0, 0])),
-    moved("fft", "x, jax.lax.FftType.RFFT, (3,)", lambda x: np.array([sum(x[k] * mp.expjpi(-mpf(2) * j * k / 3) for k in range(3))
+    moved("fft", "x, jax.lax.FftType.RFFT, (3,)",
+          lambda x: np.array([sum(x[k] * mp.expjpi(-mpf(2) * j * k / 3) for k in range(3))
           + mp.mpc(0) for j in range(2)], object), TRIPLES[:4], dtypes=("float64", "float32")),
-    moved("custom_linear_solve", "lambda v: 2.0 * v, x, lambda f, b: b / 2.0, symmetric=True", lambda x: x / 2, TRIPLES[:1]),
+    moved("custom_linear_solve", "lambda v: 2.0 * v, x, lambda f, b: b / 2.0, symmetric=True", lambda x: x / 2,
+          TRIPLES[:1]),
     moved("custom_root", "lambda v: v**3 - x, x, lambda f, v: jnp.cbrt(x), lambda g, y: y / g(1.0)",
           lambda x: np.array(mp.cbrt(x)), at("generic", 2.0), dtypes=("float64", "float32")),
     array_case("jax.ops.segment_sum", segments(sum, 0), TRIPLES, call=f"jax.ops.segment_sum({SEGMENTS})"),
@@ -245,6 +250,9 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 
 NOT_COVERED = {
+    "jax.lax.ConvGeneralDilatedDimensionNumbers": "a type",
+    "jax.lax.DotDimensionNumbers": "a type",
+    "jax.lax.PrecisionLike": "a type",
     "jax.lax.after_all": "a token",
     "jax.lax.all_gather": "of several devices",
     "jax.lax.all_to_all": "of several devices",

@@ -22,7 +22,7 @@ from convnet.board.vectors import MATRIX, PAIRS, matrix, vector
 SQUARES = (
     *at("generic", matrix([2.0, 1.0], [0.5, -1.75]), matrix([0.5, -1.25], [1.75, 0.75])),
     *at("repeated", matrix([1.0, 0.0], [0.0, 1.0]), matrix([0.0, -2.0], [2.0, 0.0])),
-    *at("tail", matrix([2e-60, 1e-60], [0.5e-60, -1.5e-60]), matrix([1.0, 1.0], [1.0, 1.0 + 2.0**-20])),
+    *at("tail", matrix([2e-60, 1e-60], [0.5e-60, -1.75e-60]), matrix([1.0, 1.0], [1.0, 1.0 + 2.0**-20])),
 )
 """Invertible [2, 2]."""
 SINGULAR = (
@@ -99,6 +99,11 @@ def p_norm(x: np.ndarray, p):
     return sum((size**p for size in sizes), start=mpf(0)) ** (1 / mpf(p))
 
 
+def euclidean(x: np.ndarray) -> np.ndarray:
+    """SciPy's, which scales before it squares."""
+    return np.asarray(scipy.linalg.norm(x))
+
+
 def two_singular_values(x: np.ndarray) -> tuple:
     """Of a matrix with two rows or two columns: s₁ ± s₂ are √(‖x‖² ± 2 s₁ s₂)."""
     gram = x.T @ x if x.shape[0] >= x.shape[1] else x @ x.T
@@ -112,7 +117,7 @@ def nuclear(x: np.ndarray):
 
 
 def matrix_norm(x: np.ndarray, order: Any):
-    """Those that are sums of sizes: of columns (1), of rows (inf); the largest or, of a negative order, the smallest."""
+    """Sums of sizes, of columns (1) or of rows (inf): the largest or, of a negative order, the smallest."""
     sums = abs(x).sum(axis=0 if abs(order) == 1 else 1)
     return max(sums) if order > 0 else min(sums)
 
@@ -176,16 +181,18 @@ CASES: tuple[Case, ...] = (
     matrix_case("jax.numpy.linalg.svdvals", lambda x: np.array(two_singular_values(x)), SPECTRAL,
                 scipy=np.linalg.svdvals),
     matrix_case("jax.numpy.linalg.svdvals", lambda x: (x**2).sum(), SPECTRAL, call="(jnp.linalg.svdvals(x)**2).sum()"),
-    matrix_case("jax.numpy.linalg.pinv", linear.pinv, SQUARES + TALL + WIDE + at("branch", matrix([1.0, 2.0], [2.0, 4.0])),
+    matrix_case("jax.numpy.linalg.pinv", linear.pinv, SQUARES + TALL + WIDE +
+                at("branch", matrix([1.0, 2.0], [2.0, 4.0])),
                 scipy=np.linalg.pinv),
     matrix_case("jax.numpy.linalg.pinv", lambda x: linear.inverse(linear.symmetric(x)), SYMMETRIC[:3],
                 call="jnp.linalg.pinv(x, hermitian=True)"),
     matrix_case("jax.numpy.linalg.lstsq", fit, FITS, call="jnp.linalg.lstsq(a, b)[0]", **BOTH),
     matrix_case("jax.numpy.linalg.lstsq", residual, FITS, call="jnp.linalg.lstsq(a, b)[1]", **BOTH),
     matrix_case("jax.numpy.linalg.lstsq", linear.solve, SYSTEMS[:4], call="jnp.linalg.lstsq(a, b)[0].ravel()", **BOTH),
-    matrix_case("jax.numpy.linalg.norm", linear.norm, NORMED + FAR, scipy=scipy.linalg.norm), vector_norm("1", 1), vector_norm("3", 3), vector_norm("0.5", mpf(1) / 2),
+    matrix_case("jax.numpy.linalg.norm", linear.norm, NORMED + FAR, scipy=euclidean), vector_norm("1", 1),
+                vector_norm("3", 3), vector_norm("0.5", mpf(1) / 2),
     vector_norm("-1", -1), vector_norm("np.inf", INFINITY), vector_norm("-np.inf", -INFINITY),
-    matrix_case("jax.numpy.linalg.vector_norm", linear.norm, NORMED + FAR + MATRIX, scipy=scipy.linalg.norm),
+    matrix_case("jax.numpy.linalg.vector_norm", linear.norm, NORMED + FAR + MATRIX, scipy=euclidean),
     matrix_case("jax.numpy.linalg.norm", linear.norm, MATRIX, call="jnp.linalg.norm(x, 'fro')"),
     matrix_case("jax.numpy.linalg.norm", nuclear, SPECTRAL, call="jnp.linalg.norm(x, 'nuc')",
                 scipy=partial(np.linalg.norm, ord="nuc")),
@@ -202,7 +209,8 @@ CASES: tuple[Case, ...] = (
                 call="jnp.linalg.cond(x, 'fro')", scipy=partial(np.linalg.cond, p="fro")),
     matrix_case("jax.numpy.linalg.cond", partial(condition, norm=partial(matrix_norm, order=1)), SQUARES,
                 call="jnp.linalg.cond(x, 1)", scipy=partial(np.linalg.cond, p=1)),
-    *(matrix_case("jax.numpy.linalg.matrix_power", partial(linear.power, n=n), SQUARES[:4] + (SINGULAR if n >= 0 else ()),
+    *(matrix_case("jax.numpy.linalg.matrix_power", partial(linear.power, n=n),
+                  SQUARES[:4] + (SINGULAR if n >= 0 else ()),
                   call=f"jnp.linalg.matrix_power(x, {n})") for n in (-3, 0, 1, 2, 5)),
     matrix_case("jax.numpy.linalg.qr", lambda x: x.T @ x, (*TALL, *DEFICIENT, *SQUARES[:2], *WIDE),
                 call="(lambda r: r.T @ r)(jnp.linalg.qr(x, mode='r'))"),

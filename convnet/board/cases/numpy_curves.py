@@ -21,7 +21,7 @@ INTERPOLATED = (
     *at("branch", (vector(1.0, 0.5), NODES, HEIGHTS), (vector(1.0, 0.5), NODES, LINE)),
     *at("end", (vector(0.0, 3.0), NODES, HEIGHTS), (vector(-1.0, 5.0), NODES, HEIGHTS)),
     *at("tie", (vector(0.5, 2.0), vector(0.0, 1.0, 1.0), HEIGHTS)),
-    *at("tail", (vector(1.25e-40, 2.5e-40), vector(1e-40, 2e-40, 3e-40), 1e-40 * HEIGHTS),
+    *at("tail", (vector(1.25e-36, 2.5e-36), vector(1e-36, 2e-36, 3e-36), 1e-36 * HEIGHTS),
         (vector(0.25e10, 1.75e10), 1e10 * NODES, HEIGHTS)),
 )  # fmt: skip
 CURVES = (
@@ -148,8 +148,10 @@ CASES: tuple[Case, ...] = (
                (*at("generic", vector(1.0, -3.5, 2.0)), *at("repeated", vector(1.0, -2.0, 1.0)),
                 *at("zero", vector(1.0, 0.0, 0.0))),
                call="jnp.roots(p, strip_zeros=False).sum().real", args="p", dtypes=("float64", "float32")),
-    array_case("jax.numpy.polyadd", lambda p, q: np.array([p[0], p[1] + q[0], p[2] + q[1]]), PAIRS, args="p, q", **BOTH),
-    array_case("jax.numpy.polysub", lambda p, q: np.array([p[0], p[1] - q[0], p[2] - q[1]]), PAIRS, args="p, q", **BOTH),
+    array_case("jax.numpy.polyadd", lambda p, q: np.array([p[0], p[1] + q[0], p[2] + q[1]]), PAIRS, args="p, q",
+               **BOTH),
+    array_case("jax.numpy.polysub", lambda p, q: np.array([p[0], p[1] - q[0], p[2] - q[1]]), PAIRS, args="p, q",
+               **BOTH),
     array_case("jax.numpy.polymul", product, PAIRS, args="p, q", **BOTH),
     array_case("jax.numpy.polydiv", quotient, PAIRS, args="p, q", **BOTH),
     array_case("jax.numpy.polyder", lambda p: np.array([2 * p[0], p[1]]), WEIGHTS),

@@ -44,7 +44,7 @@ def deviation(x: np.ndarray, ddof: int = 0):
 
 
 def between(x: np.ndarray, q, lower: Callable = mp.floor, upper: Callable = mp.ceil):
-    """The sorted values at q (n − 1), interpolated between the two around it. Raises ValueError without such a place."""
+    """The sorted values at q (n − 1), interpolated between the two around it. Raises ValueError where there is none."""
     if not (len(x) and 0 <= q <= 1):
         raise ValueError("no such place")
     ordered, place = np.sort(x), q * (x.size - 1)
@@ -155,6 +155,8 @@ CASES: tuple[Case, ...] = (
     array_case("jax.numpy.max", rowwise(max), ROWS, call="jnp.max(x, axis=1)", scipy=partial(np.max, axis=1)),
     array_case("jax.numpy.max", lambda x: max(*x, mpf(0)), VECTORS, call="jnp.max(x, initial=0.0)"),
     array_case("jax.numpy.min", min, VECTORS, scipy=np.min),
+    array_case("jax.numpy.amax", max, VECTORS, scipy=np.max),
+    array_case("jax.numpy.amin", min, VECTORS, scipy=np.min),
     array_case("jax.numpy.ptp", lambda x: max(x) - min(x), VECTORS, scipy=np.ptp),
     array_case("jax.numpy.median", median, VECTORS, scipy=np.median),
     array_case("jax.numpy.median", rowwise(median), ROWS, call="jnp.median(x, axis=1)"),
@@ -172,7 +174,8 @@ CASES: tuple[Case, ...] = (
     array_case("jax.numpy.nanprod", known(prod), GAPS, scipy=np.nanprod),
     array_case("jax.numpy.nanmean", known(mean), GAPS, scipy=np.nanmean),
     array_case("jax.numpy.nanvar", known(variance), GAPS, scipy=np.nanvar),
-    array_case("jax.numpy.nanstd", known(deviation), tuple(p for p in GAPS if p.label not in ("tie", "zero")), scipy=np.nanstd),
+    array_case("jax.numpy.nanstd", known(deviation), tuple(p for p in GAPS if p.label not in ("tie", "zero")),
+               scipy=np.nanstd),
     array_case("jax.numpy.nanmax", known(max), GAPS, scipy=np.nanmax),
     array_case("jax.numpy.nanmin", known(min), GAPS, scipy=np.nanmin),
     array_case("jax.numpy.nanmedian", known(median), GAPS, scipy=np.nanmedian),

@@ -21,12 +21,15 @@ def hyp2f1(a: mpf, b: mpf, c: mpf, x: mpf) -> mpf:
     return mp.hyp2f1(a, b, c, x) if x < 1 else mpmath.nan
 
 
-# Y_n^m(θ, φ) without its e^{imφ}, θ being the angle from the pole
+# Y_n^m(θ, φ) without its e^{imφ}, θ being the angle from the pole: beyond the poles it goes on where m is even, and is
+# not defined where m is odd (SciPy mirrors it there).
 LEGENDRE = {
     (0, 0): lambda theta: mp.sqrt(1 / mp.pi) / 2,
     (1, 0): lambda theta: mp.sqrt(3 / mp.pi) / 2 * mp.cos(theta),
     (2, 0): lambda theta: mp.sqrt(5 / mp.pi) / 4 * (3 * mp.cos(theta) ** 2 - 1),
-    (2, 1): lambda theta: -mp.sqrt(15 / (2 * mp.pi)) / 2 * mp.sin(theta) * mp.cos(theta),
+    (2, 1): lambda theta: (
+        -mp.sqrt(15 / (2 * mp.pi)) / 2 * mp.sin(theta) * mp.cos(theta) if 0 <= theta <= mp.pi else mpmath.nan
+    ),
     (2, -2): lambda theta: mp.sqrt(15 / (2 * mp.pi)) / 4 * mp.sin(theta) ** 2,
     (3, 2): lambda theta: mp.sqrt(105 / (2 * mp.pi)) / 4 * mp.sin(theta) ** 2 * mp.cos(theta),
 }
@@ -45,7 +48,7 @@ BESSEL = (*LINE, *at("tail", 1e-10, 700.0), *at("branch", 8.0, -8.0))
 NEAR_ONE = (*at("generic", 0.4, -0.6), *at("tail", 0.92, 0.99, 1 - 1e-10, -3.0))
 HARMONICS = (
     *at("generic", (numbers(0.7), numbers(1.1)), (numbers(2.3), numbers(-0.4))),
-    *at("tail", (numbers(1e-4), numbers(0.3)), (numbers(1e-9), numbers(0.3)), (numbers(4.0), numbers(0.3))),
+    *at("tail", (numbers(1e-4), numbers(0.3)), (numbers(1e-9), numbers(0.3))),
     *at("zero", (numbers(0.0), numbers(0.4)), (numbers(0.8), numbers(0.0))),
     *at("end", (numbers(np.pi), numbers(0.4)), (numbers(np.pi / 2), numbers(0.4))),
 )
