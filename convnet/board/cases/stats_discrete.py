@@ -21,6 +21,11 @@ def times_log(n: mpf, p: mpf) -> mpf:
     return n * log(p) if n else mpf(0)
 
 
+def of_probability(f):
+    """f, whose last argument is a probability: nan for other numbers."""
+    return lambda *args: f(*args) if 0 <= args[-1] <= 1 else mpmath.nan
+
+
 def log_choose(n: int, k: int) -> mpf:
     return mp.log(mp.binomial(n, k))
 
@@ -30,8 +35,6 @@ def bernoulli_logpmf(k: int, p: mpf) -> mpf:
 
 
 def bernoulli_cdf(k: int, p: mpf) -> mpf:
-    if not 0 <= p <= 1:
-        return mpmath.nan
     return mpf(0) if k < 0 else mpf(1) if k >= 1 else 1 - p
 
 
@@ -56,6 +59,8 @@ def geom_logpmf(k: int, p: mpf) -> mpf:
 
 
 def poisson_logpmf(k: int, mu: mpf) -> mpf:
+    if mu < 0:
+        return mpmath.nan
     return times_log(mpf(k), mu) - mp.loggamma(k + 1) - mu if k >= 0 else NOWHERE
 
 
@@ -85,6 +90,8 @@ def poisson_entropy(mu: mpf) -> mpf:
 
 
 def multinomial_logpmf(x: np.ndarray, n: int, p: np.ndarray) -> mpf:
+    if any(q < 0 for q in p):
+        return mpmath.nan
     if sum(x.tolist()) != n:
         return NOWHERE
     terms = (times_log(mpf(int(k)), q) - mp.loggamma(int(k) + 1) for k, q in zip(x, p, strict=True))
@@ -127,11 +134,11 @@ MULTINOMIAL = (
 
 CASES: tuple[Case, ...] = (
     *distribution("bernoulli", "k, p", BERNOULLI, "logpmf pmf cdf",
-                  {"logpmf": bernoulli_logpmf, "cdf": bernoulli_cdf}, wrt=(1,)),
-    *distribution("binom", "k, n, p", BINOM, "logpmf pmf", {"logpmf": binom_logpmf}, wrt=(2,)),
+                  {"logpmf": of_probability(bernoulli_logpmf), "cdf": of_probability(bernoulli_cdf)}, wrt=(1,)),
+    *distribution("binom", "k, n, p", BINOM, "logpmf pmf", {"logpmf": of_probability(binom_logpmf)}, wrt=(2,)),
     *distribution("betabinom", "k, n, a, b", BETABINOM, "logpmf pmf", {"logpmf": betabinom_logpmf}, wrt=(2, 3)),
-    *distribution("nbinom", "k, n, p", NBINOM, "logpmf pmf", {"logpmf": nbinom_logpmf}, wrt=(1, 2)),
-    *distribution("geom", "k, p", GEOM, "logpmf pmf", {"logpmf": geom_logpmf}, wrt=(1,)),
+    *distribution("nbinom", "k, n, p", NBINOM, "logpmf pmf", {"logpmf": of_probability(nbinom_logpmf)}, wrt=(1, 2)),
+    *distribution("geom", "k, p", GEOM, "logpmf pmf", {"logpmf": of_probability(geom_logpmf)}, wrt=(1,)),
     *distribution("poisson", "k, mu", POISSON, "logpmf pmf cdf", {"logpmf": poisson_logpmf, "cdf": poisson_cdf},
                   wrt=(1,)),
     case("jax.scipy.stats.poisson.entropy", poisson_entropy,
