@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import mpmath
+import numpy as np
 import scipy.stats
 from mpmath import mp, mpf
 
@@ -32,11 +33,24 @@ def distribution(
             _oracle(function, oracles),
             points,
             args=args,
-            scipy=getattr(getattr(scipy.stats, name, None), function, None),
+            scipy=_opinion(name, function),
             **options,
         )
         for function in functions.split()
     )
+
+
+def _opinion(name: str, function: str) -> Callable[..., np.ndarray] | None:
+    """SciPy's, nan where it refuses arguments; not all functions that JAX has are there."""
+    theirs = getattr(getattr(scipy.stats, name), function, None)
+
+    def opinion(*args):
+        try:
+            return np.asarray(theirs(*args))
+        except ValueError:
+            return np.asarray(np.nan)
+
+    return opinion if theirs else None
 
 
 def _oracle(function: str, oracles: dict[str, Oracle]) -> Oracle:
