@@ -58,7 +58,7 @@ CASES: tuple[Case, ...] = (
     case("jax.scipy.special.i0", lambda x: mp.besseli(0, x), BESSEL, scipy=scipy.special.i0),
     case("jax.scipy.special.i0e", scaled(0), (*BESSEL, *at("tail", 1e10)), scipy=scipy.special.i0e),
     case("jax.scipy.special.i1", lambda x: mp.besseli(1, x), BESSEL, scipy=scipy.special.i1),
-    case("jax.scipy.special.i1e", scaled(1), (*BESSEL, *at("tail", 1e10, 2e-16)), scipy=scipy.special.i1e),
+    case("jax.scipy.special.i1e", scaled(1), (*BESSEL, *at("tail", 1e10)), scipy=scipy.special.i1e),
     *(case("jax.scipy.special.bessel_jn", lambda z, v=v: mp.besselj(v, z),
            (*at("generic", 0.4, 1.6, 3.1, -2.3), *at("tail", 12.0, 30.0, 60.0, 1e-3, 1e-10, 1000.0),
             *at("zero", 0.0)),

@@ -92,7 +92,7 @@ VONMISES = (
 )  # fmt: skip
 WRAPCAUCHY = (
     *at("generic", (0.7, 0.4), (2.6, 0.7), (5.1, 0.2)),
-    *at("tail", (0.7, 1 - 1e-10), (0.7, 1e-10), (1e-8, 1 - 1e-10)), *at("tie", (0.4, 0.4)),
+    *at("tail", (0.7, 1 - 1e-10), (0.7, 1e-10), (1e-5, 1 - 1e-6)), *at("tie", (0.4, 0.4)),
     *at("end", (0.0, 0.4), (2 * np.pi, 0.4)), *at("branch", (-0.3, 0.4)),
 )  # fmt: skip
 DIRICHLET = (
