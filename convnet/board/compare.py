@@ -87,7 +87,8 @@ class Yardstick:
         ulps = error / (u * (size + conditioning) + LONG * tiny)
         if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny) or (size == 0 and error <= self.noise):
             return Verdict("right", entry, got, slope, ulps)
-        wrong = error > WRONG.get(self.dtype, np.inf) * size and error > self.nothing and size > tiny**SMALL
+        underflows = 0 < size <= tiny**SMALL
+        wrong = error > WRONG.get(self.dtype, np.inf) * size and error > self.nothing and not underflows
         return Verdict("wrong" if wrong else "digits", entry, got, slope, ulps)
 
 

@@ -117,6 +117,14 @@ def test_saturation_is_no_defect():
     }
 
 
+def test_a_slope_where_there_is_none():
+    """The derivative is exactly 0, and no error is small beside that."""
+    tilted = with_tangent(jnp.cos, lambda x: jnp.where(x == 0, 1.0, -jnp.sin(x)))
+    outcome = judge(planted(tilted, mp.cos, (*at("generic", 0.4), *at("zero", 0.0)), dtypes=("float64",)))
+    assert kinds(outcome) == {("special points", "float64")}
+    assert float(outcome.findings[0].truth) == 0
+
+
 def test_a_kink_is_a_convention():
     outcome = judge(planted(jnp.abs, abs, (*at("generic", 0.4), *at("zero", 0.0))))
     assert [(f.kind, f.left, f.right, f.got) for f in outcome.findings] == [("convention", "-1.0", "1.0", 1.0)]
