@@ -86,6 +86,8 @@ def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tu
     x = differentiated(case, point, dtype)
     try:
         like = truth_of(case, point, "float64", known)
+        if not all(slope.exists for slope in like.first):
+            got[0].pop("forward", None)  # which multiplies what has no slope by 0, and that may be NaN
         first = {way: first_order(case, like, like, x, dtype, own) for way, own in got[0].items()}
         if dtype != "float64" and any(verdict.status != "right" for verdict in first.values()):
             true = truth_of(case, point, dtype, known)  # of the point as it was rounded, which moves it but little

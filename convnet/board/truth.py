@@ -85,16 +85,16 @@ class Truth:
     @property
     def differentiable(self) -> bool:
         """Whether there is a gradient: a linear map, beside which the rest is small."""
-        if len(self.first) < 2 or not all(slope.exists for slope in self.first):
-            return True  # what has no slope is told apart entry by entry
-        slopes = [slope.value for slope in self.first]
-        largest = max(map(abs, slopes))
+        slopes = [
+            slope.value if slope.exists else mpf(0) for slope in self.first
+        ]  # lines leave the others where they are
+        largest = max(map(abs, slopes), default=mpf(0))
 
         def fits(crossing: Slope, line: Sequence[mpf]) -> bool:
             expected = sum((u * slope for u, slope in zip(line, slopes, strict=True)), mpf(0))
             return crossing.exists and abs(crossing.value - expected) <= SMOOTH * max(largest, abs(expected))
 
-        return all(map(fits, self.crossing, _lines(len(slopes))))
+        return all(map(fits, self.crossing, _lines(self.first)))
 
 
 class Unknown(ArithmeticError):
@@ -130,14 +130,21 @@ def _at(phi, point: list[mpf], directions: list[list[mpf]], digits: int) -> Trut
         )
         for row in directions
     )
-    lines = _lines(len(point)) if len(point) > 1 and all(slope.exists for slope in first) else ()
+    lines = _lines(first)
     crossing = tuple(_slope(lambda t, u=line: phi(_shifted(point, u, t)), _least(point, line)) for line in lines)
     return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, crossing, digits)
 
 
-def _lines(n: int) -> tuple[tuple[mpf, ...], ...]:
-    """Two directions, in which no two entries move alike."""
-    return tuple(tuple(mpf(i + 2 if sign > 0 or i % 2 else -i - 1) / 2 for i in range(n)) for sign in (1, -1))
+def _lines(slopes: Sequence[Slope]) -> tuple[tuple[mpf, ...], ...]:
+    """Two directions, in which no two entries that have slopes move alike, and the others do not; none for one."""
+    free = [slope.exists for slope in slopes]
+    if sum(free) < 2:
+        return ()
+
+    def step(i: int, sign: int) -> mpf:
+        return mpf(i + 2 if sign > 0 or i % 2 else -i - 1) / 2 if free[i] else mpf(0)
+
+    return tuple(tuple(step(i, sign) for i in range(len(free))) for sign in (1, -1))
 
 
 def _along(phi, point: list[mpf], i: int, direction: list[mpf]) -> Slope:

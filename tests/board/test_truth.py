@@ -92,3 +92,11 @@ def test_slopes_of_all_entries_are_no_gradient_where_others_do_not_add_up():
     assert truth(median, [1.0, 2.0, 3.0], np.zeros((0, 3))).differentiable
     assert truth(sum, [1.0, 1.0, 1.0], np.zeros((0, 3))).differentiable
     assert truth(lambda v: v[0] * v[1], [0.0, 0.0], np.zeros((0, 2))).differentiable
+
+
+def test_entries_that_have_no_slope_excuse_no_others():
+    def medians(v):
+        return sorted(v[:3])[1] + abs(v[3])
+
+    assert not truth(medians, [1.0, 1.0, 1.0, 0.0], np.zeros((0, 4))).differentiable
+    assert truth(medians, [1.0, 2.0, 3.0, 0.0], np.zeros((0, 4))).differentiable
