@@ -7,7 +7,8 @@ The same rules at the same arguments go to `jax.test_util.check_grads` (float32 
 (slow and fast; each rule is wrapped into an `autograd.Function`, which torch's own test checks) and to
 `convnet.gradcheck`: at level quick rules for ops, at level standard functions that anybody might write. A fault that
 cannot show at the point given counts as noticed where the list of the untested names it. torch comes with the extra
-`bench`; without it its columns stay empty. Measured answers stand in the README.
+`bench`; without it its columns stay empty. Then the defects of JAX that a board has (experiments/audit_jax.py) go to
+all of them: each function at the point where it is wrong. Measured answers stand in the README.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.test_util import check_grads
 
 from convnet.cli import run_command
 from convnet.gradcheck import Auditor, suite
@@ -31,10 +31,20 @@ from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
 from convnet.gradcheck.evidence.anybody.example import Example
+from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
 from convnet.identity import environment
 from convnet.progress import progress
 from convnet.report import Page, Part, Section, figures, study, text_table, write_report
-from convnet.settings import require
+from convnet.settings import content_hash, require
+
+if TYPE_CHECKING:  # of the extra `board`
+    from convnet.board.board import Board
+    from convnet.board.checkers import Sighting
+
+BOARDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "board"
+"""Those that are stored, by release of JAX."""
+QUICK = 2
+"""Wrong rules, and defects of a board, that --quick shows."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +54,14 @@ class CompareCheckers:
 
     seeds: int = 1
     """Arguments drawn per case of a right rule, for false alarms."""
+    board: Path | None = None
+    """A board.json of the installed JAX, whose defects the checkers are shown, too. Default: the stored board of this
+    release; where there is none, no defects."""
     out: Path | None = None
     """Directory of the results; one that holds those of other settings or checkers is refused. Default: runs/checkers,
     and for other settings than the usual a directory of their own beside it."""
     quick: bool = False
-    """Two planted rules and one control: a check that everything runs."""
+    """Two planted rules, one control and two defects: a check that everything runs."""
 
 
 @dataclass(frozen=True)
@@ -87,48 +100,14 @@ def by_check_grads(rule: Callable, case: Case | Example, seed: int, *, dtype: st
     """`check_grads` with its own tolerances, first and second order, reverse mode (a custom_vjp has no other)."""
     with jax.enable_x64(dtype == "float64"):
         program, args = prepared(rule, case, seed)
-        leaves, constants = program.split(args, dtype)
-        leaves = [jnp.asarray(leaf) for leaf in leaves]
-        try:
-            check_grads(lambda *leaves: program.plain(leaves, constants), leaves, order=2, modes=("rev",))
-        except AssertionError:
-            return True
-    return False
-
-
-JACOBIAN, CALLS = 20_000_000, 1000
-"""Entries of the largest that is made; a call for one of its rows, or columns, costs as much as so many of them."""
+        return rejected_by_check_grads(program, args, dtype, order=2, modes=("rev",))
 
 
 def by_torch(rule: Callable, case: Case | Example, seed: int, *, fast: bool) -> bool:
-    """torch's `gradcheck` in float64 with its own tolerances, on the rule as a function of torch.
-
-    Slowly it makes the whole Jacobian. Where that would not fit into memory, nobody is told anything.
-    """
-    import torch
-
+    """torch's `gradcheck`, on the rule as a function of torch; a Jacobian too large for it is not rejected."""
     with jax.enable_x64(True):
         program, args = prepared(rule, case, seed)
-        leaves, constants = program.split(args)
-
-        class Rule(torch.autograd.Function):
-            @staticmethod
-            def forward(context, *tensors):
-                context.save_for_backward(*tensors)
-                value = program.value([t.detach().numpy() for t in tensors], constants)
-                return tuple(torch.from_numpy(np.array(v)) for v in value)
-
-            @staticmethod
-            def backward(context, *g):
-                tensors = [t.detach().numpy() for t in context.saved_tensors]
-                gradients = program.vjp(tensors, constants, [value.numpy() for value in g])
-                return tuple(torch.from_numpy(np.array(v)) for v in gradients)
-
-        outputs = sum(int(np.prod(out.shape)) for out in program.out)
-        if not fast and sum(leaf.size for leaf in leaves) * max(outputs, CALLS) > JACOBIAN:
-            return False
-        tensors = [torch.from_numpy(leaf.copy()).requires_grad_() for leaf in leaves]
-        return not torch.autograd.gradcheck(Rule.apply, tensors, fast_mode=fast, raise_exception=False)
+        return bool(rejected_by_gradcheck(program, args, fast=fast))
 
 
 def by_convnet(rule: Callable, case: Case | Example, seed: int) -> bool:
@@ -210,26 +189,31 @@ def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
 def compare_checkers(settings: CompareCheckers) -> int:
     """Check all rules and write the directory: 0, or 1 where a part of the report could not be made."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
-    checkers = installed()
-    plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick}
+    board, checkers = board_of(settings.board), installed()
+    plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick, "board": _digest(board)}
     usual = plan | {"seeds": CompareCheckers.seeds}
+    if settings.board is not None:
+        usual["board"] = _digest(stored_board())
     out = settings.out or study.directory(Path("runs", "checkers" + ("-quick" if settings.quick else "")), plan, usual)
     study.check_same(out, "compare_checkers", plan)
     verdicts = all_verdicts(settings, checkers)
+    sightings = [] if board is None else all_sightings(board, settings.quick)
     study.reserve(out, "compare_checkers", plan)
     where, table = environment(), table_of(verdicts)
     misjudged = [asdict(v) for v in verdicts if not v.right]
     values = {"table": table, "misjudged": misjudged, "verdicts": [asdict(v) for v in verdicts]}
+    values["board"] = defects_of(sightings)
     study.write_results(out, "checkers.json", values, where)
-    missing = write_report(out / "report.html", *checkers_page(verdicts, study.circumstances(where)))
-    return study.conclude(out, text_table(table), missing)
+    missing = write_report(out / "report.html", *checkers_page(verdicts, study.circumstances(where), sightings))
+    tables = [table, *([values["board"]["table"]] if sightings else [])]
+    return study.conclude(out, "\n\n".join(map(text_table, tables)), missing)
 
 
 def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> list[Verdict]:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
-        wrong = [rule for rule in wrong if rule.op == "relu"][:2]
+        wrong = [rule for rule in wrong if rule.op == "relu"][:QUICK]
         right = [rule for rule in right if rule.op == "relu"][:1]
     else:
         wrong, right = [*wrong, *WRONG], [*right, *RIGHT]
@@ -244,7 +228,73 @@ def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> lis
     return verdicts
 
 
-def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str]) -> Page:
+# --- defects of a board -----------------------------------------------------------------------------------------------
+
+
+def board_of(path: Path | None) -> Board | None:
+    """The one at `path`, or the stored one; None, which is said, where none is stored.
+
+    Raises ValueError for a board of another release, whose defects the installed one need not have.
+    """
+    if path is None:
+        board = stored_board()
+        if board is None:
+            print(f"no board of JAX {jax.__version__} is stored: its defects are left out", file=sys.stderr)
+        return board
+    from convnet.board.board import read
+
+    board = read(path)
+    expected = f"a board of JAX {jax.__version__}, which is installed; this one is of {board.version}"
+    require(board.version == jax.__version__, "board", str(path), expected)
+    return board
+
+
+def stored_board() -> Board | None:
+    path = BOARDS / f"{jax.__version__}.json"
+    if not path.exists():
+        return None
+    try:
+        from convnet.board.board import read
+    except ImportError as error:
+        print(f"{error} (extra board): no board can be read", file=sys.stderr)
+        return None
+    return read(path)
+
+
+def _digest(board: Board | None) -> str | None:
+    """Of the defects: where the same are shown, the results are of the same settings."""
+    return None if board is None else content_hash({"defects": board.entries()})
+
+
+def all_sightings(board: Board, quick: bool) -> list[Sighting]:
+    """What the checkers say of each entry; one whose case has changed since is left out, which is said."""
+    from convnet.board import cases, checkers
+    from convnet.board.board import worst
+
+    found, asked = [], checkers.installed()
+    entries = [worst(group) for group in board.entries()][: QUICK if quick else None]
+    with progress(len(entries), "defect") as bar:
+        for finding in entries:
+            bar.set_postfix_str(finding["function"][-60:])
+            subject = checkers.subject_of(board, finding, cases.CASES)
+            if subject is None:
+                print(f"{finding['call']}: no case of this version has the point; left out", file=sys.stderr)
+            else:
+                found.append(checkers.sighting(finding, subject, asked))
+            bar.update()
+    return found
+
+
+def defects_of(sightings: list[Sighting]) -> dict[str, Any] | None:
+    """For programs; None where no board was shown."""
+    if not sightings:
+        return None
+    from convnet.report.sighting_tables import kind_table
+
+    return {"table": kind_table(sightings), "sightings": [asdict(s) for s in sightings]}
+
+
+def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str], sightings: list[Sighting]) -> Page:
     title = "Noticed and wrongly rejected"
     alt = "Of every checker, how many wrong rules it noticed and how many right rules it rejected."
     caption = "Left, more is better; right, less is."
@@ -253,6 +303,10 @@ def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str]) -> Pag
         Part(title, lambda: Section.of(title, figures.shares(counts(verdicts)), alt, caption)),
         Section("Every rule", "Where a checker was wrong, its word is in capitals.", table=rule_table(verdicts)),
     ]
+    if sightings:
+        from convnet.report.sighting_tables import defect_sections
+
+        parts += defect_sections(sightings)
     return Page("Who notices a wrong gradient", circumstances, parts)
 
 

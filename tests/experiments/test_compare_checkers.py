@@ -1,13 +1,22 @@
 """Which checker noticed what: every number beside its checker, and times of what they are said to be."""
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from convnet.experiments import compare_checkers
 from convnet.experiments.compare_checkers import CompareCheckers, Verdict, checkers_page, rule_table, table_of, verdict
+from mpmath import mp
 
+from convnet.board import board as boards
+from convnet.board import cases, checkers
+from convnet.board.case import at, case
+from convnet.board.inventory import Inventory
+from convnet.board.run import judged
 from tests.report.drawn import bars, cells, ticks_of, titled
 from tests.report.handmade import CARD, WHERE, picture_of, sections_of
 
@@ -56,9 +65,10 @@ def test_one_line_per_rule_with_mistakes_in_capitals():
 
 
 def test_the_page():
-    page = checkers_page(VERDICTS, CARD)
+    page = checkers_page(VERDICTS, CARD, [])
     assert page.facts == CARD
     sections = sections_of(page)
+    assert list(sections) == ["Checkers", "Noticed and wrongly rejected", "Every rule"]
     assert sections["Checkers"].table == table_of(VERDICTS)
     assert sections["Every rule"].table == rule_table(VERDICTS)
     panels = titled(picture_of(sections["Noticed and wrongly rejected"]).figure)
@@ -72,19 +82,106 @@ def test_the_json(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare_checkers, "environment", lambda: WHERE)
     monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
     monkeypatch.setattr(compare_checkers, "all_verdicts", lambda settings, checkers: VERDICTS)
-    assert compare_checkers.main(["--out", str(tmp_path)]) == 0
-    stored = json.loads((tmp_path / "checkers.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path / "none")
+    assert compare_checkers.main(["--out", str(tmp_path / "out")]) == 0
+    stored = json.loads((tmp_path / "out" / "checkers.json").read_text(encoding="utf-8"))
     assert stored == {
         "environment": WHERE,
         "table": table_of(VERDICTS),
         "misjudged": [asdict(v) for v in VERDICTS if (v.checker, v.rule) in MISTAKES],
         "verdicts": [asdict(v) for v in VERDICTS],
+        "board": None,
     }
     assert len(stored["misjudged"]) == 5
-    assert str(tmp_path / "report.html") in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert str(tmp_path / "out" / "report.html") in printed.out
+    assert f"no board of JAX {jax.__version__} is stored: its defects are left out" in printed.err
 
 
 MISTAKES = {("theirs", rule) for rule in ("shifted", "vmap", "in two steps", "a clipped gradient", "a masked softmax")}
+
+
+# --- defects of a board -----------------------------------------------------------------------------------------------
+
+TRAP, SMALL, RIGHT = (
+    case("jax.numpy.where", lambda x: mp.sin(x) / x if x else mp.mpf(1), at("zero", 0.0),
+         call="jnp.where(x == 0, 1.0, jnp.sin(x) / x)", dtypes=("float64",)),
+    case("jax.lax.stop_gradient", lambda x: x * mp.mpf(1e-7), at("generic", 0.75),
+         call="lax.stop_gradient(1e-7 * x)", dtypes=("float64",)),
+    case("jax.numpy.sin", mp.sin, at("generic", 0.75), dtypes=("float64",)),
+)  # fmt: skip
+"""NaN; 0 instead of 1e-7; and nothing wrong."""
+
+
+@pytest.fixture
+def board(monkeypatch):
+    """Judged here, as the tables would be."""
+    known = (TRAP, SMALL, RIGHT)
+    monkeypatch.setattr(cases, "CASES", known)
+    monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
+    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda settings, checkers: VERDICTS)
+    monkeypatch.setattr(checkers, "find_spec", lambda name: None)
+    rows = [boards.plain_row(judged(one, audits=False)) for one in known]
+    return boards.board_of(rows, Inventory((), {}, (), ()), {"packages": {"jax": jax.__version__}}, {}, 1.0)
+
+
+KINDS = [
+    ["defects", "entries", "convnet", "check_grads", "torch gradcheck"],
+    ["wrong", "1", "1 of 1", "0 of 1", "not measured"],
+    ["not finite", "1", "1 of 1", "1 of 1", "not measured"],
+    ["all", "2", "2 of 2", "1 of 2", "not measured"],
+]
+
+
+def test_defects_go_to_every_checker(board, tmp_path, monkeypatch, capsys):
+    """The stored board and a board that is named are the same, and so is what is asked of them."""
+    monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path)
+    boards.write(tmp_path / f"{jax.__version__}.json", board)
+    boards.write(tmp_path / "named.json", board)
+    monkeypatch.chdir(tmp_path)
+    assert compare_checkers.main(["--board", "named.json"]) == 0
+    stored = json.loads(Path("runs/checkers/checkers.json").read_text(encoding="utf-8"))["board"]
+    assert stored["table"] == KINDS
+    assert [(s["call"], s["args"], s["answers"]["check_grads"]) for s in stored["sightings"]] == [
+        (SMALL.call, [0.75], "not seen"), (TRAP.call, [0.0], "seen"),
+    ]  # fmt: skip
+    assert "Every defect" in Path("runs/checkers/report.html").read_text(encoding="utf-8")
+    assert re.search(r"^wrong +1 +1 of 1 +0 of 1 +not measured$", capsys.readouterr().out, re.MULTILINE)
+    monkeypatch.setattr(compare_checkers, "all_sightings", lambda board, quick: [])
+    assert compare_checkers.main(["--out", "runs/checkers"]) == 0
+
+
+def test_a_defect_whose_case_is_gone_is_told(board, monkeypatch, capsys):
+    monkeypatch.setattr(cases, "CASES", (TRAP,))
+    monkeypatch.setattr(checkers, "installed", lambda: {"none": None})
+    assert [s.call for s in compare_checkers.all_sightings(board, False)] == [TRAP.call]
+    assert f"{SMALL.call}: no case of this version has the point; left out" in capsys.readouterr().err
+
+
+def test_quick_are_two_defects(board, monkeypatch):
+    (first, *_), (second, *_) = board.entries()
+    monkeypatch.setattr(type(board), "entries", lambda board: [[first], [second], [first]])
+    monkeypatch.setattr(checkers, "installed", lambda: {"none": None})
+    assert [len(compare_checkers.all_sightings(board, quick)) for quick in (True, False)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"named\.json cannot be read as a board"),
+        ('{"format": 0}', "has format 0: expected a board of format 1"),
+        ("older", rf"board is 'named\.json': expected a board of JAX {jax.__version__}, which .* one is of 0\.1\.2$"),
+    ],
+)
+def test_boards_that_cannot_be_shown(text, message, board, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if text == "older":
+        boards.write(Path("named.json"), replace(board, environment={"packages": {"jax": "0.1.2"}}))
+    elif text is not None:
+        Path("named.json").write_text(text, encoding="utf-8")
+    assert compare_checkers.main(["--board", "named.json"]) == 2
+    assert re.search(message, capsys.readouterr().err.strip())
+    assert not Path("runs").exists()
 
 
 # --- one verdict ------------------------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ OPTIONS = {
     (tried, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (tried, "quick"): (["--quick"], {"budget": (1, 2), "out": Path("runs/backprop_by_hand-quick")}),
     (checked, "seeds"): (["--seeds", "4"], {"seeds": 4}),
+    (checked, "board"): (["--board", "mine.json"], {"board": Path("mine.json")}),
     (checked, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (checked, "quick"): (["--quick"], {"rules": False, "out": Path("runs/checkers-quick")}),
     (alarmed, "only"): (["--only", "relu", "special"], {"all": False, "origins": ["jax.nn", "special"]}),

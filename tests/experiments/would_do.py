@@ -231,14 +231,15 @@ def tried(patch, args):
 
 
 def checked(patch, args):
-    written, asked = [], []
+    written, asked, boards = [], [], []
     patch.setattr(compare_checkers, "installed", lambda: {"ours": None})
+    patch.setattr(compare_checkers, "board_of", boards.append)
     patch.setattr(compare_checkers, "verdict", lambda name, checker, rule, kind, seeds: asked.append(seeds) or (
         compare_checkers.Verdict(name, rule.name, kind, kind == "wrong", 1.0)))  # fmt: skip
     patch.setattr(compare_checkers, "write_report", lambda path, *page: written.append(path) or [])
     assert compare_checkers.main(args) == 0
     (path,) = written
-    return {"seeds": only(asked), "rules": len(asked) > 3, "out": path.parent}
+    return {"seeds": only(asked), "rules": len(asked) > 3, "board": only(boards), "out": path.parent}
 
 
 def alarmed(patch, args):

@@ -1,0 +1,206 @@
+"""Which checkers see a defect: NaN, a small one, one of second order; and nobody rejects a function that is right."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mpmath import mp
+
+from convnet.board import board as boards
+from convnet.board.board import worst
+from convnet.board.case import at, case
+from convnet.board.checkers import (
+    BLIND,
+    NOT_MEASURED,
+    NOT_OFFERED,
+    NOT_SEEN,
+    SEEN,
+    NotOffered,
+    Subject,
+    by_check_grads,
+    by_convnet,
+    by_gradcheck,
+    installed,
+    sighting,
+    subject_of,
+)
+from convnet.board.inventory import Inventory
+from convnet.board.run import judged
+from tests.report.boards import board as handmade
+from tests.report.boards import finding, refused, row
+
+
+def sinc(x):
+    return mp.mpf(1) if x == 0 else mp.sin(x) / x
+
+
+TRAP = case("jax.numpy.where", sinc, at("zero", 0.0), call="jnp.where(x == 0, 1.0, jnp.sin(x) / x)",
+            dtypes=("float64", "float32"))  # fmt: skip
+"""The branch that is not taken has a gradient of NaN, in every release."""
+SMALL = case("jax.lax.stop_gradient", lambda x: x * mp.mpf(1e-7), at("generic", 0.75, -1.5),
+             call="lax.stop_gradient(1e-7 * x)", dtypes=("float64",))  # fmt: skip
+"""0 instead of 1e-7, which is below the tolerances of others."""
+BENT = case("jax.numpy.power", lambda x: x**3, at("generic", 0.75), dtypes=("float64",),
+            call="3 * lax.stop_gradient(x * x) * x - 2 * lax.stop_gradient(x * x * x)")  # fmt: skip
+"""x³ with the gradient 3 x², which has none itself."""
+RIGHT = case("jax.numpy.sin", mp.sin, at("generic", 0.75))
+"""Never on a board."""
+CASES = (TRAP, SMALL, BENT, RIGHT)
+
+
+@pytest.fixture(scope="module")
+def board():
+    rows = [boards.plain_row(judged(one, audits=False)) for one in CASES]
+    return boards.board_of(rows, Inventory((), {}, (), ()), {"packages": {"jax": jax.__version__}}, {}, 1.0)
+
+
+def answers_of(found, subject):
+    return sighting(found, subject, {"convnet": by_convnet, "check_grads": by_check_grads}).answers
+
+
+def test_what_is_on_the_board_is_shown_at_its_point(board):
+    shown = {}
+    for found in map(worst, board.entries()):
+        subject = subject_of(board, found, CASES)
+        assert subject.case.call == found["call"]
+        assert [*map(float, subject.args)] == found["args"]
+        shown[found["kind"]] = answers_of(found, subject)
+    assert shown == {
+        "not finite": {"convnet": SEEN, "check_grads": SEEN},
+        "wrong": {"convnet": SEEN, "check_grads": NOT_SEEN},
+        "higher order": {"convnet": SEEN, "check_grads": SEEN},
+    }
+
+
+@pytest.mark.parametrize(("dtype", "order"), [("float64", 1), ("float64", 2), ("float32", 1)])
+def test_a_right_function_is_rejected_by_nobody(board, dtype, order):
+    found = board.entries()[0][0]
+    assert answers_of(found, Subject(RIGHT, RIGHT.points[0], dtype, order)) == dict.fromkeys(
+        ("convnet", "check_grads"), NOT_SEEN
+    )
+
+
+def test_a_defect_of_second_order_alone_is_none_of_first(board):
+    assert [by_check_grads(Subject(BENT, BENT.points[0], "float64", order)) for order in (1, 2)] == [False, True]
+
+
+def test_a_narrow_dtype_is_checked_in_it():
+    narrow = case("jax.numpy.sin", mp.sin, at("generic", 0.75),
+                  call="jnp.sin(x if x.dtype == 'float64' else lax.stop_gradient(x))")  # fmt: skip
+    dtypes = ("float64", "float32")
+    assert [by_check_grads(Subject(narrow, narrow.points[0], dtype, 1)) for dtype in dtypes] == [False, True]
+
+
+@pytest.mark.parametrize(("slope", "seen"), [(1.0, False), (0.5, True)])
+def test_a_function_without_forward_mode_is_checked_in_reverse(slope, seen, monkeypatch):
+    mine = jax.custom_vjp(jnp.sin)
+    mine.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (slope * g * jnp.cos(x),))
+    monkeypatch.setattr(jnp, "mine", mine, raising=False)
+    one = case("jax.numpy.mine", mp.sin, at("generic", 0.75))
+    assert by_check_grads(Subject(one, one.points[0], "float64", 1)) == seen
+
+
+# --- where a finding is -----------------------------------------------------------------------------------------------
+
+POWER = case("jax.numpy.power", lambda x, n: x**n, (*at("generic", (0.5, np.array([2, 3]))),
+             *at("zero", (0.0, np.array([1, 1])), (-0.0, np.array([1, 1])), (np.nan, np.array([2, 3])))),
+             call="x ** n", args="x, n", elementwise=False)  # fmt: skip
+"""Not differentiated in its integers, and in x = −0 at another point than in x = 0."""
+
+
+def placed(point, key=POWER.key, **changes):
+    """(a board, its only finding), as JSON has them."""
+    args = [np.asarray(value, np.float64).tolist() for value in point.args]
+    found = finding("jax.numpy.power", args=["nan" if value != value else value for value in args],
+                    label=point.label, call=POWER.call)  # fmt: skip
+    found |= changes
+    other = row("jax.numpy.power", dict(found)) | {"key": f"{POWER.call}, in n"}
+    return handmade(refused("jax.numpy.sort"), other, row("jax.numpy.power", found) | {"key": key}), found
+
+
+@pytest.mark.parametrize("point", POWER.points)
+def test_a_finding_is_of_one_point(point):
+    subject = subject_of(*placed(point), [RIGHT, replace(POWER, wrt=(1,)), POWER])
+    assert subject.case is POWER
+    assert subject.point is point
+    assert (subject.dtype, subject.order) == ("float64", 1)
+    x, n = subject.args
+    assert str(x) == str(np.float64(point.args[0]))
+    assert n.dtype == np.int32
+
+
+@pytest.mark.parametrize("changes", [{"key": "x ** y, in x"}, {"label": "tie"}, {"args": [0.75, [2.0, 3.0]]}])
+def test_a_point_that_is_no_longer_there_is_none(changes):
+    assert subject_of(*placed(POWER.points[0], **changes), [POWER]) is None
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def refuses(subject):
+    raise TypeError("no such mode\nand more")
+
+
+def test_what_a_checker_does_not_offer_is_no_answer():
+    found = finding()
+    checkers = {
+        "yes": lambda subject: subject.case is RIGHT, "all": lambda subject: True, "no": lambda subject: False,
+        "none": None, "refuses": refuses,
+    }  # fmt: skip
+    seen = sighting(found, Subject(RIGHT, RIGHT.points[0], "float64", 1), checkers)
+    assert seen.answers == {
+        "yes": SEEN, "all": BLIND, "no": NOT_SEEN, "none": NOT_MEASURED, "refuses": NOT_OFFERED,
+    }  # fmt: skip
+    assert seen.said == {"refuses": "TypeError: no such mode"}
+    for name in ("function", "call", "kind", "args", "dtype", "order"):
+        assert getattr(seen, name) == found[name]
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype", "said"), [(0.75, "bfloat16", BLIND), (1e300, "float64", BLIND), (1.5, "float32", SEEN)]
+)
+def test_a_checker_that_rejects_the_identity_has_seen_nothing(x, dtype, said):
+    """A step of 1e-4 is below the distance of neighbouring numbers."""
+    doubled = case(
+        "jax.numpy.sin", mp.sin, at("generic", (x, 2)), call="x + n * (x - lax.stop_gradient(x))", args="x, n"
+    )
+    subject = Subject(doubled, doubled.points[0], dtype, 1)
+    assert sighting(finding(), subject, {"check_grads": by_check_grads}).answers == {"check_grads": said}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_identity_is_of_what_is_differentiated(order):
+    subject = Subject(POWER, POWER.points[0], "float64", order).identity()
+    assert [float(x) for x in subject.case.fn(*subject.args)] == [0.5]
+    assert not any(check(subject) for check in (by_check_grads, by_convnet))
+
+
+def test_without_torch_its_checker_is_not_measured(monkeypatch):
+    monkeypatch.setattr("convnet.board.checkers.find_spec", lambda name: None)
+    assert {name: checker is None for name, checker in installed().items()} == {
+        "convnet": False, "check_grads": False, "torch gradcheck": True,
+    }  # fmt: skip
+
+
+def test_torchs_checker_is_for_float64():
+    with pytest.raises(NotOffered, match="is for float64, and this is float32"):
+        by_gradcheck(Subject(RIGHT, RIGHT.points[0], "float32", 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "order", "seen"),
+    [(TRAP, 1, True), (SMALL, 1, False), (BENT, 1, False), (BENT, 2, True), (RIGHT, 1, False), (RIGHT, 2, False)],
+    ids=lambda value: getattr(value, "call", None),
+)
+def test_torchs_checker(one, order, seen):
+    pytest.importorskip("torch")
+    assert by_gradcheck(Subject(one, one.points[0], "float64", order)) == seen
+
+
+def test_a_jacobian_that_does_not_fit_is_no_answer():
+    pytest.importorskip("torch")
+    large = case("jax.numpy.sin", mp.sin, at("generic", np.ones(20_001)), elementwise=False)
+    with pytest.raises(NotOffered, match="would not fit into memory"):
+        by_gradcheck(Subject(large, large.points[0], "float64", 1))
