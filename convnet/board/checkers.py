@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
@@ -31,7 +32,7 @@ BLIND = "rejects all"
 NOT_OFFERED = "not offered"
 """The checker does not check such derivatives, or stops with an error of another kind."""
 NOT_MEASURED = "not measured"
-"""The checker is not installed."""
+"""The checker is not installed, or cannot be imported."""
 
 
 class NotOffered(Exception):
@@ -53,6 +54,14 @@ class Subject:
 
     def program(self) -> CompiledFunction:
         return CompiledFunction(self.case.fn, self.args, self.case.wrt)
+
+    def floating(self, *own: Any) -> list[jax.Array]:
+        """What the function returns in floating point, of the arguments that are differentiated."""
+        args = [*map(jnp.asarray, self.args)]
+        for i, value in zip(self.case.wrt, own, strict=True):
+            args[i] = value
+        leaves = map(jnp.asarray, jax.tree.leaves(self.case.fn(*args)))
+        return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
     def identity(self) -> Subject:
         """Of what is differentiated, at the same point."""
@@ -106,10 +115,10 @@ def by_check_grads(subject: Subject) -> bool:
     """In the dtype of the finding, in its order, forward and in reverse where the function offers both."""
     failures = []
     with precision(subject.dtype):
-        program = subject.program()
+        own = [subject.args[i] for i in subject.case.wrt]
         for modes in (("fwd", "rev"), ("rev",), ("fwd",)):
             try:
-                return rejected_by_check_grads(program, subject.args, subject.dtype, order=subject.order, modes=modes)
+                return rejected_by_check_grads(subject.floating, own, order=subject.order, modes=modes)
             except Exception as error:
                 failures.append(error)
     raise failures[0]
@@ -147,7 +156,7 @@ def sighting(finding: Mapping[str, Any], subject: Subject, checkers: Mapping[str
         try:
             answers[name] = NOT_MEASURED if checker is None else _answer(checker, subject)
         except Exception as error:
-            answers[name] = NOT_OFFERED
+            answers[name] = NOT_MEASURED if isinstance(error, ImportError) else NOT_OFFERED
             said[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
     jax.clear_caches()  # of many functions what is compiled fills the memory
     told = {name: finding[name] for name in ("function", "call", "kind", "args", "dtype", "order")}

@@ -5,8 +5,7 @@ To be called under `jax.enable_x64` where numbers are of 64 bits. torch is impor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,16 +17,13 @@ JACOBIAN, CALLS = 20_000_000, 1000
 """Entries of the largest that is made; a call for one of its rows, or columns, costs as much as so many of them."""
 
 
-def rejected_by_check_grads(
-    program: CompiledFunction, args: Sequence, dtype: Any, *, order: int, modes: Sequence[str]
-) -> bool:
-    """Of `jax.test_util.check_grads` with its own steps and tolerances.
+def rejected_by_check_grads(f: Callable, args: Sequence, *, order: int, modes: Sequence[str]) -> bool:
+    """Of `jax.test_util.check_grads` with its own steps and tolerances; `args` are the arrays to differentiate in.
 
     Raises what JAX does where the function has no such derivative.
     """
-    leaves, constants = program.split(args, jnp.dtype(dtype))
     try:
-        check_grads(lambda *leaves: program.plain(leaves, constants), [*map(jnp.asarray, leaves)], order, tuple(modes))
+        check_grads(f, [*map(jnp.asarray, args)], order, tuple(modes))
     except AssertionError:
         return True
     return False

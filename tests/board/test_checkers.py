@@ -102,6 +102,13 @@ def test_a_function_without_forward_mode_is_checked_in_reverse(slope, seen, monk
     assert by_check_grads(Subject(one, one.points[0], "float64", 1)) == seen
 
 
+@pytest.mark.parametrize(("call", "seen"), [("x", False), ("2 * x - lax.stop_gradient(x)", True)])
+def test_a_function_without_reverse_mode_is_checked_forward(call, seen):
+    looped = f"lax.fori_loop(0, n, lambda i, y: jnp.sin(y), {call})"
+    one = case("jax.lax.fori_loop", None, at("generic", (0.75, np.int32(2))), call=looped, args="x, n")
+    assert by_check_grads(Subject(one, one.points[0], "float64", 1)) == seen
+
+
 # --- where a finding is -----------------------------------------------------------------------------------------------
 
 POWER = case("jax.numpy.power", lambda x, n: x**n, (*at("generic", (0.5, np.array([2, 3]))),
@@ -143,17 +150,22 @@ def refuses(subject):
     raise TypeError("no such mode\nand more")
 
 
+def broken(subject):
+    raise ImportError("no such library")
+
+
 def test_what_a_checker_does_not_offer_is_no_answer():
     found = finding()
     checkers = {
         "yes": lambda subject: subject.case is RIGHT, "all": lambda subject: True, "no": lambda subject: False,
-        "none": None, "refuses": refuses,
+        "none": None, "refuses": refuses, "broken": broken,
     }  # fmt: skip
     seen = sighting(found, Subject(RIGHT, RIGHT.points[0], "float64", 1), checkers)
     assert seen.answers == {
         "yes": SEEN, "all": BLIND, "no": NOT_SEEN, "none": NOT_MEASURED, "refuses": NOT_OFFERED,
+        "broken": NOT_MEASURED,
     }  # fmt: skip
-    assert seen.said == {"refuses": "TypeError: no such mode"}
+    assert seen.said == {"refuses": "TypeError: no such mode", "broken": "ImportError: no such library"}
     for name in ("function", "call", "kind", "args", "dtype", "order"):
         assert getattr(seen, name) == found[name]
 
