@@ -64,8 +64,9 @@ class Subject:
         return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
     def identity(self) -> Subject:
-        """Of what is differentiated, at the same point."""
-        own = "".join(f"{self.case.args[i]}, " for i in self.case.wrt)
+        """Of what is differentiated, at the same point; in second order half the square, whose gradient it is."""
+        names = [self.case.args[i] for i in self.case.wrt]
+        own = "".join(f"{x}, " if self.order == 1 else f"{x} * {x} / 2, " for x in names)
         return replace(self, case=replace(self.case, call=f"({own})", elementwise=False))
 
 
