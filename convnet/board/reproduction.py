@@ -113,4 +113,4 @@ def _written(a: np.ndarray, dtype: str) -> str:
         return text if dtype == "float64" or a.dtype.kind in "iub" else f"jnp.{dtype}({text})"
     kind = "" if dtype == "float64" or a.dtype.kind in "iub" else f", jnp.{dtype}"
     values = a.tolist() if a.dtype.kind in "iub" else np.asarray(a, np.float64).tolist()
-    return f"jnp.array({values}{kind})"
+    return re.sub(r"\b(nan|inf)\b", r"jnp.\1", f"jnp.array({values}{kind})")

@@ -43,10 +43,13 @@ def of_this_release():
 
 
 def still(findings):
+    """What is printed is wrong by about as much; noise has other digits each time that it is compiled."""
     for found, now in zip(findings, printed([f["reproduction"] for f in findings]), strict=True):
         got, true = float(found["got"]), float(found["truth"])
-        assert now == pytest.approx(got, rel=1e-4, nan_ok=True), found["reproduction"]
-        assert not math.isclose(now, true, rel_tol=1e-6), found["reproduction"]
+        if math.isfinite(got):
+            assert not math.isfinite(now) or abs(now - true) > abs(got - true) / 100, found["reproduction"]
+        else:
+            assert not math.isfinite(now), found["reproduction"]
 
 
 def test_a_sample_of_the_defects_is_still_there():
