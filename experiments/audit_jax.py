@@ -104,8 +104,8 @@ def _names(case: Case) -> list[str]:
 def codes() -> dict[str, str]:
     """Case, by its key, -> a digest of what judges it, and of its table."""
     folder, packages = Path(convnet.__file__).parent, versions()["packages"]
-    digests = {t: content_hash({"code": code_hash(folder, (*JUDGES, t.__name__)), **packages}) for t in TABLES}
-    return {case.key: digests[table] for table in TABLES for case in table.CASES}
+    digests = {t.__name__: content_hash({"code": code_hash(folder, (*JUDGES, t.__name__)), **packages}) for t in TABLES}
+    return {case.key: digests[table.__name__] for table in TABLES for case in table.CASES}
 
 
 def stored(path: Path, code: Mapping[str, str]) -> list[dict[str, Any]]:
