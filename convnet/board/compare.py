@@ -27,8 +27,6 @@ SMALL = 0.75
 lost."""
 STATUS = ("right", "none", "digits", "wrong", "not finite")
 """Rising. none: there is no derivative."""
-
-
 NO_SLOPE = Slope(mpf("nan"), mpf("nan"))
 
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mpmath
-import numpy as np
 import scipy.stats
-from mpmath import mp, mpf
+from mpmath import mp
 
 from convnet.board.case import Case, Point, case
+from convnet.board.real import log
 
 Oracle = Callable[..., Any]
-
-
-def log(x: mpf) -> mpf:
-    """−∞ at 0, and none below."""
-    return mp.log(x) if x > 0 else mpf("-inf") if x == 0 else mpmath.nan
 
 
 def distribution(
@@ -33,24 +27,11 @@ def distribution(
             _oracle(function, oracles),
             points,
             args=args,
-            scipy=_opinion(name, function),
+            scipy=getattr(getattr(scipy.stats, name), function, None),
             **options,
         )
         for function in functions.split()
     )
-
-
-def _opinion(name: str, function: str) -> Callable[..., np.ndarray] | None:
-    """SciPy's, nan where it refuses arguments; not all functions that JAX has are there."""
-    theirs = getattr(getattr(scipy.stats, name), function, None)
-
-    def opinion(*args):
-        try:
-            return np.asarray(theirs(*args))
-        except ValueError:
-            return np.asarray(np.nan)
-
-    return opinion if theirs else None
 
 
 def _oracle(function: str, oracles: dict[str, Oracle]) -> Oracle:

@@ -13,6 +13,8 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
+from convnet.board import real
+
 
 def entrywise(f: Callable[..., Any], arguments: int = 1) -> Callable[..., Any]:
     """A function of mpmath numbers, of arrays of them."""
@@ -21,8 +23,7 @@ def entrywise(f: Callable[..., Any], arguments: int = 1) -> Callable[..., Any]:
 
 exp, log, log1p, expm1, sqrt = map(entrywise, (mp.exp, mp.log, mp.log1p, mp.expm1, mp.sqrt))
 sin, cos, tan, tanh, sinh, cosh, erf = map(entrywise, (mp.sin, mp.cos, mp.tan, mp.tanh, mp.sinh, mp.cosh, mp.erf))
-real, imag, conj = map(entrywise, (mp.re, mp.im, mp.conj))
-larger, smaller = entrywise(lambda a, b: max(a, b), 2), entrywise(lambda a, b: min(a, b), 2)
+larger = entrywise(lambda a, b: max(a, b), 2)
 
 
 def array(x: Any) -> np.ndarray:
@@ -30,10 +31,14 @@ def array(x: Any) -> np.ndarray:
     return np.vectorize(lambda value: value if isinstance(value, mpmath.mpc) else mpf(value), otypes=[object])(x)
 
 
-def from_matrix(m: mpmath.matrix) -> np.ndarray:
-    return np.array([[m[i, j] for j in range(m.cols)] for i in range(m.rows)], object).reshape(m.rows, m.cols)
-
-
 def matrix(x: np.ndarray) -> mpmath.matrix:
     """[m, n] for `mpmath`'s linear algebra."""
     return mp.matrix(x.tolist())
+
+
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.apply_along_axis(lambda row: exp(row - real.logsumexp(row)), axis, x)
+
+
+def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.apply_along_axis(lambda row: row - real.logsumexp(row), axis, x)

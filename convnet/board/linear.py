@@ -171,11 +171,6 @@ def svd(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return u, s[order], vectors[:, order].T
 
 
-def singular_values(a: np.ndarray) -> np.ndarray:
-    """Descending."""
-    return svd(a)[1]
-
-
 def pinv(a: np.ndarray) -> np.ndarray:
     """Moore and Penrose's. Where a has full rank by the normal equations, otherwise from the singular values."""
     if det(a.T @ a if a.shape[0] >= a.shape[1] else a @ a.T) != 0:
@@ -201,12 +196,6 @@ def expm_2x2(a: np.ndarray, along: np.ndarray | None = None) -> np.ndarray:
 def _parts_2x2(a: np.ndarray) -> tuple:
     m, half = (a[0, 0] + a[1, 1]) / 2, (a[0, 0] - a[1, 1]) / 2
     return m, np.array([[half, a[0, 1]], [a[1, 0], -half]], object), half**2 + a[0, 1] * a[1, 0]
-
-
-def eigenvalues_2x2(a: np.ndarray) -> tuple:
-    """Both, larger first where they are real; otherwise that with the positive imaginary part first."""
-    middle, _, square = _parts_2x2(a)
-    return middle + mp.sqrt(square), middle - mp.sqrt(square)
 
 
 def sqrtm_2x2(a: np.ndarray) -> np.ndarray:

@@ -15,6 +15,11 @@ def log(x: mpf) -> mpf:
     return mp.log(x) if x > 0 else (mp.nan if x < 0 else -mp.inf)
 
 
+def xlogy(x: mpf | int, y: mpf) -> mpf:
+    """x log y, 0 at x = 0."""
+    return x * log(y) if x else mpf(0)
+
+
 def power(x: mpf, y: mpf) -> mpf:
     """xʸ where that is real: x > 0, or x = 0 ≤ y (0⁰ = 1), or a whole y."""
     whole = y == mp.floor(y)

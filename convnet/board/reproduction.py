@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +47,26 @@ def reproduction(case: Case, point: Point, dtype: str, way: str, verdict: Verdic
     lines[:0] = ['jax.config.update("jax_enable_x64", True)'] if dtype == "float64" else []
     needed = [line for sign, line in IMPORTS.items() if re.search(sign, "\n".join(lines))]
     return "\n".join(["; ".join(["import jax", *needed]), *lines])
+
+
+def printed(lines: str) -> float:
+    """The number that they print, run here. JAX's width of numbers stays what it is. Raises what they raise."""
+    wide = jax.config.jax_enable_x64
+    try:
+        jax.config.update("jax_enable_x64", False)
+        with redirect_stdout(StringIO()) as said:
+            exec(lines, {})
+        return float(said.getvalue())
+    finally:
+        jax.config.update("jax_enable_x64", wide)
+
+
+def is_wrong(got: float, truth: float, now: float) -> bool:
+    """Whether a number that is printed `now` is as wrong as `got` was: noise has other digits each time that a program
+    is compiled, so a hundredth of the error will do."""
+    if not (math.isfinite(got) and math.isfinite(now)):
+        return not math.isfinite(now)
+    return abs(now - truth) > abs(got - truth) / 100
 
 
 def argument(case: Case, point: Point, entry: int) -> str:
@@ -110,7 +133,12 @@ def _written(a: np.ndarray, dtype: str) -> str:
     """As Python, to the last bit."""
     if not np.ndim(a):
         text = repr(a.item() if a.dtype.kind in "iub" else float(a))
-        return text if dtype == "float64" or a.dtype.kind in "iub" else f"jnp.{dtype}({text})"
+        return _named(text if dtype == "float64" or a.dtype.kind in "iub" else f"jnp.{dtype}({text})")
     kind = "" if dtype == "float64" or a.dtype.kind in "iub" else f", jnp.{dtype}"
     values = a.tolist() if a.dtype.kind in "iub" else np.asarray(a, np.float64).tolist()
-    return re.sub(r"\b(nan|inf)\b", r"jnp.\1", f"jnp.array({values}{kind})")
+    return _named(f"jnp.array({values}{kind})")
+
+
+def _named(text: str) -> str:
+    """Numbers that are not finite by the names that JAX has for them."""
+    return re.sub(r"\b(nan|inf)\b", r"jnp.\1", text)

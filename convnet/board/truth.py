@@ -28,10 +28,8 @@ BELOW = mpf(10) ** -330
 """Numbers that no float holds."""
 SMOOTH = mpf(10) ** -12
 """The sides of a derivative agree below this, relatively: their quotients err by about the step."""
-
 GROWTH = 1.05
 """Quotients that grow by more, over steps 10⁴ times as small, grow without bound: logarithms do so by 1.2."""
-
 NOTHING = mpf(10) ** -28
 """A slope is 0 beside that of the other side below this part of it."""
 
@@ -51,9 +49,8 @@ class Slope:
     @property
     def exists(self) -> bool:
         """Whether there is a derivative, a finite one."""
-        return bool(
-            mpmath.isfinite(self.left) and mpmath.isfinite(self.right) and _close(self.left, self.right, SMOOTH)
-        )
+        finite = mpmath.isfinite(self.left) and mpmath.isfinite(self.right)
+        return bool(finite and _close(self.left, self.right, SMOOTH))
 
     @property
     def value(self) -> mpf:
@@ -80,14 +77,12 @@ class Truth:
     first: tuple[Slope, ...]
     second: tuple[tuple[Slope, ...], ...]
     crossing: tuple[Slope, ...]
-    digits: int
 
     @property
     def differentiable(self) -> bool:
         """Whether there is a gradient: a linear map, beside which the rest is small."""
-        slopes = [
-            slope.value if slope.exists else mpf(0) for slope in self.first
-        ]  # lines leave the others where they are
+        # Lines leave entries that have no slope where they are.
+        slopes = [slope.value if slope.exists else mpf(0) for slope in self.first]
         largest = max(map(abs, slopes), default=mpf(0))
 
         def fits(crossing: Slope, line: Sequence[mpf]) -> bool:
@@ -111,7 +106,7 @@ def truth(phi: Callable[[list[mpf]], Any], point: Sequence[float], directions: n
     for digits in (beside + digits for digits in DIGITS):
         with mp.workdps(digits):
             try:
-                found = _at(phi, [mpf(x) for x in point], [[mpf(float(u)) for u in row] for row in directions], digits)
+                found = _at(phi, [mpf(x) for x in point], [[mpf(float(u)) for u in row] for row in directions])
             except mpmath.libmp.NoConvergence:
                 continue
             settled = before is not None and _same(before, found)
@@ -121,7 +116,7 @@ def truth(phi: Callable[[list[mpf]], Any], point: Sequence[float], directions: n
     raise Unknown(f"its value is not settled by {DIGITS[-1]} digits")
 
 
-def _at(phi, point: list[mpf], directions: list[list[mpf]], digits: int) -> Truth:
+def _at(phi, point: list[mpf], directions: list[list[mpf]]) -> Truth:
     first = tuple(_slope(lambda t, i=i: phi(_moved(point, i, t)), _step(point[i])) for i in range(len(point)))
     second = tuple(
         tuple(
@@ -132,7 +127,7 @@ def _at(phi, point: list[mpf], directions: list[list[mpf]], digits: int) -> Trut
     )
     lines = _lines(first)
     crossing = tuple(_slope(lambda t, u=line: phi(_shifted(point, u, t)), _least(point, line)) for line in lines)
-    return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, crossing, digits)
+    return Truth(_value(lambda t: phi(_moved(point, 0, t)), mpf(0)), first, second, crossing)
 
 
 def _lines(slopes: Sequence[Slope]) -> tuple[tuple[mpf, ...], ...]:
@@ -177,9 +172,8 @@ def _limit(wide: mpf, narrow: mpf, *others: mpf) -> mpf:
     side), grow, or do none of these (nan)."""
     if mpmath.isnan(wide) or mpmath.isnan(narrow) or mpmath.isinf(narrow):
         return mpf("nan")
-    if abs(narrow) < BELOW or abs(narrow) < NOTHING * max(
-        (abs(other) for other in others if mpmath.isfinite(other)), default=0
-    ):
+    beside = max((abs(other) for other in others if mpmath.isfinite(other)), default=mpf(0))
+    if abs(narrow) < max(BELOW, NOTHING * beside):
         return mpf(0)
     if _close(wide, narrow, SMOOTH):
         return narrow

@@ -12,6 +12,7 @@ from mpmath import mp, mpf
 from convnet.board import exact
 from convnet.board.case import Case, at, case
 from convnet.board.judge import judge
+from convnet.board.reproduction import is_wrong, printed
 
 USUAL = at("generic", 0.4, 1.3)
 
@@ -175,3 +176,34 @@ def test_a_reproduction_prints_what_was_found(of_arrays):
     )
     done = subprocess.run([sys.executable, "-c", planting + found.reproduction], capture_output=True, text=True)
     assert float(done.stdout) == pytest.approx(found.got, rel=1e-12), done.stderr
+
+
+def test_what_is_not_shown_again_has_no_witness():
+    """Wrong for as long as it is compiled for many points at a time, and right in the lines that are to show it."""
+    slopes = iter([1.1] * 3 + [1.0] * 100)
+    rule = jax.custom_jvp(jnp.sin)
+    rule.defjvp(lambda primals, tangents: (jnp.sin(*primals), next(slopes) * jnp.cos(*primals) * tangents[0]))
+    outcome = judge(planted(rule, dtypes=("float64",)))
+    assert outcome.findings
+    assert all(found.defect and not found.confirmed for found in outcome.findings)
+
+
+@pytest.mark.parametrize(
+    ("got", "truth", "now", "wrong"),
+    [
+        (2.0, 1.0, 2.0, True), (2.0, 1.0, 1.0, False), (2.0, 1.0, 1.5, True), (2.0, 1.0, 1.005, False),
+        (np.nan, 1.0, np.nan, True), (np.nan, 1.0, 1.0, False), (np.nan, 1.0, 2.0, False), (2.0, 1.0, np.inf, True),
+    ],
+)  # fmt: skip
+def test_as_wrong_as_it_was(got, truth, now, wrong):
+    assert is_wrong(got, truth, now) is wrong
+
+
+def test_lines_are_run_in_their_own_width_and_leave_ours():
+    before = jax.config.jax_enable_x64
+    lines = "import jax; import jax.numpy as jnp\n{}print(jnp.ones(()).dtype.itemsize)"
+    assert printed(lines.format("")) == 4
+    assert printed(lines.format('jax.config.update("jax_enable_x64", True)\n')) == 8
+    with pytest.raises(ZeroDivisionError):
+        printed("1 / 0")
+    assert jax.config.jax_enable_x64 == before

@@ -75,13 +75,8 @@ def weight_normed(w: np.ndarray, x: np.ndarray) -> np.ndarray:
     return x @ (w / exact.sqrt((w**2).sum(axis=0) + mpf("1e-12")))
 
 
-def softmax(x: np.ndarray) -> np.ndarray:
-    powers = exact.exp(x - max(x))
-    return powers / powers.sum()
-
-
 def attended(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return rowwise(softmax)(q @ k.T / mp.sqrt(q.shape[1])) @ v
+    return exact.softmax(q @ k.T / mp.sqrt(q.shape[1])) @ v
 
 
 def causal(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -120,7 +115,7 @@ CASES: tuple[Case, ...] = (
     array_case("flax.linen.dot_product_attention", causal, ATTENDED, **QKV,
                call="nn.dot_product_attention(q[:, None], k[:, None], v[:, None], "
                     "mask=nn.make_causal_mask(np.ones(2)))"),
-    array_case("flax.linen.dot_product_attention_weights", lambda q, k: rowwise(softmax)(q @ k.T / mp.sqrt(2)),
+    array_case("flax.linen.dot_product_attention_weights", lambda q, k: exact.softmax(q @ k.T / mp.sqrt(2)),
                tuple(Point(point.label, point.args[:2]) for point in ATTENDED), args="q, k", wrt=(0, 1),
                call="nn.dot_product_attention_weights(q[:, None], k[:, None])"),
     array_case("flax.linen.MultiHeadDotProductAttention", attention_layer, WEIGHTS, args="x, w", wrt=(0, 1),

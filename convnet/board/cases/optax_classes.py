@@ -9,7 +9,7 @@ from mpmath import mp, mpf
 
 from convnet.board import exact, real
 from convnet.board.case import Case, at, case, numbers
-from convnet.board.cases.nn_reductions import MASK, kept, log_softmax, softmax
+from convnet.board.cases.nn_reductions import MASK, kept
 from convnet.board.cases.optax_projections import simplex
 
 SCORES = (
@@ -44,15 +44,15 @@ LOGARITHMS = (
 
 
 def cross_entropy(x: np.ndarray, p: np.ndarray) -> mpf:
-    return -sum(p * log_softmax(x))
+    return -sum(p * exact.log_softmax(x))
 
 
 def of_class(x: np.ndarray) -> mpf:
-    return -log_softmax(x)[TRUE]
+    return -exact.log_softmax(x)[TRUE]
 
 
 def poly(x: np.ndarray, p: np.ndarray, epsilon: int = 2) -> mpf:
-    return cross_entropy(x, p) + epsilon * sum(p * (1 - softmax(x)))
+    return cross_entropy(x, p) + epsilon * sum(p * (1 - exact.softmax(x)))
 
 
 def divergence(x: np.ndarray, p: np.ndarray) -> mpf:
@@ -71,7 +71,7 @@ def hinge(x: np.ndarray) -> mpf:
 
 def ctc(logits: np.ndarray, labels: tuple[int, ...]) -> mpf:
     """−log of the sum over all paths [T] that say the labels when repetitions and blanks (0) are taken out."""
-    logs = np.array([log_softmax(row) for row in logits])
+    logs = np.array([exact.log_softmax(row) for row in logits])
     paths = itertools.product(range(logits.shape[1]), repeat=len(logits))
     said = (path for path in paths if tuple(k for k, _ in itertools.groupby(path) if k) == labels)
     return -real.logsumexp(sum(logs[t, k] for t, k in enumerate(path)) for path in said)
@@ -86,7 +86,7 @@ def dice(x: np.ndarray, t: np.ndarray, *, alpha="0.5", beta="0.5", smooth=1) -> 
 
 def generalized_dice(x: np.ndarray, t: np.ndarray) -> mpf:
     weights = 1 / (t.sum(0) ** 2 + mpf("1e-7"))
-    return sum(dice(softmax(x), t) * weights) / sum(weights)
+    return sum(dice(exact.softmax(x), t) * weights) / sum(weights)
 
 
 def classes(name: str, oracle, points, call: str = "", **options) -> Case:
@@ -159,9 +159,10 @@ CASES: tuple[Case, ...] = (
     case("optax.losses.ctc_loss", lambda x: ctc(x[:2], (1,)), LATTICE[:1], elementwise=False,
          call="optax.losses.ctc_loss(x[None], jnp.array([[0.0, 0.0, 1.0]]), jnp.array([[1, 0]]), "
               "jnp.array([[0.0, 1.0]]))"),
-    pairs("dice_loss", lambda x, t: sum(dice(softmax(x), t)) / 2, PIXELS,
+    pairs("dice_loss", lambda x, t: sum(dice(exact.softmax(x), t)) / 2, PIXELS,
           call="optax.losses.dice_loss(x[None], y[None])"),
-    pairs("dice_loss", lambda x, t: dice(softmax(x), t, alpha="0.3", beta="0.7", smooth=mpf("1e-3"))[1:], PIXELS[:2],
+    pairs("dice_loss", lambda x, t: dice(exact.softmax(x), t, alpha="0.3", beta="0.7", smooth=mpf("1e-3"))[1:],
+          PIXELS[:2],
           call="optax.losses.dice_loss(x[None], y[None], alpha=0.3, beta=0.7, smooth=1e-3, reduction='none', "
                "ignore_background=True)"),
     pairs("multiclass_generalized_dice_loss", generalized_dice, PIXELS,

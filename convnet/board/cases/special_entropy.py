@@ -10,17 +10,9 @@ from mpmath import mp, mpf
 from convnet.board import exact
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.points import LINE, POSITIVE, UNIT_INTERVAL
+from convnet.board.real import log, xlogy
 
 INFINITE = mpf("inf")
-
-
-def log(x: mpf) -> mpf:
-    """−∞ at 0, and none below."""
-    return mp.log(x) if x > 0 else -INFINITE if x == 0 else mpmath.nan
-
-
-def xlogy(x: mpf, y: mpf) -> mpf:
-    return x * log(y) if x else mpf(0)
 
 
 def xlog1py(x: mpf, y: mpf) -> mpf:
@@ -56,15 +48,6 @@ def logsumexp(x: np.ndarray, axis: int | None = None, b: np.ndarray | int = 1) -
     """log Σ b exp(x); −∞ adds nothing."""
     powers = exact.entrywise(lambda value: mp.exp(value) if mpmath.isfinite(value) else mpf(0))(x)
     return exact.entrywise(log)(np.sum(powers * b, axis=axis))
-
-
-def softmax(x: np.ndarray, axis: int | None = None) -> np.ndarray:
-    powers = exact.exp(x)
-    return powers / np.sum(powers, axis=axis, keepdims=True)
-
-
-def log_softmax(x: np.ndarray, axis: int | None = None) -> np.ndarray:
-    return exact.log(softmax(x, axis))
 
 
 PAIRS = (
@@ -116,11 +99,13 @@ CASES: tuple[Case, ...] = (
           *at("zero", (numbers(0.3, 2.1), numbers(0.0, 0.9)), (numbers(0.7, 0.7), numbers(1.0, -1.0)))),
          call="jax.scipy.special.logsumexp(a, b=b)", args="a, b", wrt=(0, 1), elementwise=False,
          scipy=lambda a, b: scipy.special.logsumexp(a, b=b)),
-    case("jax.scipy.special.softmax", softmax, VECTORS, elementwise=False, scipy=scipy.special.softmax),
-    case("jax.scipy.special.softmax", lambda x: softmax(x, 0), MATRICES, call="jax.scipy.special.softmax(x, axis=0)",
-         elementwise=False, scipy=lambda x: scipy.special.softmax(x, axis=0)),
-    case("jax.scipy.special.log_softmax", log_softmax, VECTORS, elementwise=False, scipy=scipy.special.log_softmax),
-    case("jax.scipy.special.log_softmax", lambda x: log_softmax(x, 0), MATRICES,
+    case("jax.scipy.special.softmax", exact.softmax, VECTORS, elementwise=False, scipy=scipy.special.softmax),
+    case("jax.scipy.special.softmax", lambda x: exact.softmax(x, 0), MATRICES,
+         call="jax.scipy.special.softmax(x, axis=0)", elementwise=False,
+         scipy=lambda x: scipy.special.softmax(x, axis=0)),
+    case("jax.scipy.special.log_softmax", exact.log_softmax, VECTORS, elementwise=False,
+         scipy=scipy.special.log_softmax),
+    case("jax.scipy.special.log_softmax", lambda x: exact.log_softmax(x, 0), MATRICES,
          call="jax.scipy.special.log_softmax(x, axis=0)", elementwise=False,
          scipy=lambda x: scipy.special.log_softmax(x, axis=0)),
 )  # fmt: skip

@@ -11,14 +11,10 @@ from mpmath import mp, mpf
 
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.cases.special_gamma import betaln, gammaincc
-from convnet.board.distributions import distribution, log
+from convnet.board.distributions import distribution
+from convnet.board.real import log, xlogy
 
 NOWHERE = mpf("-inf")
-
-
-def times_log(n: mpf, p: mpf) -> mpf:
-    """n log p, 0 at n = 0."""
-    return n * log(p) if n else mpf(0)
 
 
 def of_probability(f):
@@ -31,7 +27,7 @@ def log_choose(n: int, k: int) -> mpf:
 
 
 def bernoulli_logpmf(k: int, p: mpf) -> mpf:
-    return times_log(mpf(k), p) + times_log(mpf(1 - k), 1 - p) if k in (0, 1) else NOWHERE
+    return xlogy(mpf(k), p) + xlogy(mpf(1 - k), 1 - p) if k in (0, 1) else NOWHERE
 
 
 def bernoulli_cdf(k: int, p: mpf) -> mpf:
@@ -41,7 +37,7 @@ def bernoulli_cdf(k: int, p: mpf) -> mpf:
 def binom_logpmf(k: int, n: int, p: mpf) -> mpf:
     if not 0 <= k <= n:
         return NOWHERE
-    return log_choose(n, k) + times_log(mpf(k), p) + times_log(mpf(n - k), 1 - p)
+    return log_choose(n, k) + xlogy(mpf(k), p) + xlogy(mpf(n - k), 1 - p)
 
 
 def betabinom_logpmf(k: int, n: int, a: mpf, b: mpf) -> mpf:
@@ -51,17 +47,17 @@ def betabinom_logpmf(k: int, n: int, a: mpf, b: mpf) -> mpf:
 def nbinom_logpmf(k: int, n: mpf, p: mpf) -> mpf:
     if k < 0:
         return NOWHERE
-    return mp.log(mp.rf(n, k)) - mp.loggamma(k + 1) + times_log(n, p) + times_log(mpf(k), 1 - p)
+    return mp.log(mp.rf(n, k)) - mp.loggamma(k + 1) + xlogy(n, p) + xlogy(mpf(k), 1 - p)
 
 
 def geom_logpmf(k: int, p: mpf) -> mpf:
-    return times_log(mpf(k - 1), 1 - p) + log(p) if k > 0 else NOWHERE
+    return xlogy(mpf(k - 1), 1 - p) + log(p) if k > 0 else NOWHERE
 
 
 def poisson_logpmf(k: int, mu: mpf) -> mpf:
     if mu < 0:
         return mpmath.nan
-    return times_log(mpf(k), mu) - mp.loggamma(k + 1) - mu if k >= 0 else NOWHERE
+    return xlogy(mpf(k), mu) - mp.loggamma(k + 1) - mu if k >= 0 else NOWHERE
 
 
 def poisson_cdf(k: int, mu: mpf) -> mpf:
@@ -94,7 +90,7 @@ def multinomial_logpmf(x: np.ndarray, n: int, p: np.ndarray) -> mpf:
         return mpmath.nan
     if sum(x.tolist()) != n:
         return NOWHERE
-    terms = (times_log(mpf(int(k)), q) - mp.loggamma(int(k) + 1) for k, q in zip(x, p, strict=True))
+    terms = (xlogy(mpf(int(k)), q) - mp.loggamma(int(k) + 1) for k, q in zip(x, p, strict=True))
     return mp.loggamma(n + 1) + sum(terms, mpf(0))
 
 

@@ -8,16 +8,12 @@ from mpmath import mp, mpf
 from convnet.board.case import Case, at, case
 from convnet.board.cases.special_error import ndtr
 from convnet.board.cases.special_gamma import betainc, betaln, gammainc, gammaincc
-from convnet.board.distributions import density, distribution, log, standard
+from convnet.board.distributions import density, distribution, standard
 from convnet.board.points import QUANTILE, with_shape
+from convnet.board.real import log, xlogy
 
 ALL = "logpdf pdf cdf logcdf sf logsf"
 NOWHERE = mpf("-inf")
-
-
-def times_log(x: mpf, y: mpf) -> mpf:
-    """x log y, 0 at x = 0."""
-    return x * log(y) if x else mpf(0)
 
 
 def from_zero(f):
@@ -31,7 +27,7 @@ def clipped(f, low: int, high: float = float("inf")):
 
 
 def gamma_logpdf(z: mpf, a: mpf) -> mpf:
-    return times_log(a - 1, z) - z - mp.loggamma(a)
+    return xlogy(a - 1, z) - z - mp.loggamma(a)
 
 
 def chi2_logpdf(z: mpf, df: mpf) -> mpf:
@@ -39,7 +35,7 @@ def chi2_logpdf(z: mpf, df: mpf) -> mpf:
 
 
 def beta_logpdf(z: mpf, a: mpf, b: mpf) -> mpf:
-    return times_log(a - 1, z) + times_log(b - 1, 1 - z) - betaln(a, b) if 0 <= z <= 1 else NOWHERE
+    return xlogy(a - 1, z) + xlogy(b - 1, 1 - z) - betaln(a, b) if 0 <= z <= 1 else NOWHERE
 
 
 def pareto_logpdf(z: mpf, b: mpf) -> mpf:

@@ -10,7 +10,8 @@ from mpmath import mp, mpf
 from convnet.board import exact
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.cases.special_error import ndtr
-from convnet.board.distributions import distribution, log
+from convnet.board.distributions import distribution
+from convnet.board.real import log
 
 NOWHERE = mpf("-inf")
 
