@@ -14,16 +14,15 @@ again goes on where it was stopped.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import convnet
+from convnet import json_lines
 from convnet.board import board as boards
 from convnet.board.board import Board
 from convnet.board.case import Case
@@ -110,11 +109,7 @@ def codes() -> dict[str, str]:
 
 def stored(path: Path, code: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of cases that were judged by their `code`; a line that was torn is none."""
-    found = []
-    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return [line["row"] for line in found if line["code"] == code.get(line["row"]["key"])]
+    return [line["row"] for line in json_lines.read(path) if line["code"] == code.get(line["row"]["key"])]
 
 
 def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
@@ -124,12 +119,11 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
     found = [row for row in stored(out / LINES, code) if row["key"] in wanted]
     done = {row["key"] for row in found}
     cases = [case for key, case in wanted.items() if key not in done]
-    with progress(len(done) + len(cases), "case") as bar, (out / LINES).open("a", encoding="utf-8") as file:
+    with progress(len(done) + len(cases), "case") as bar:
         bar.update(len(done))
         for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):
             found.append(boards.plain_row(row))
-            file.write("\n" + json.dumps({"code": code[row.key], "row": found[-1]}))  # first, to end one that was torn
-            file.flush()
+            json_lines.append(out / LINES, {"code": code[row.key], "row": found[-1]})
             bar.set_postfix_str(row.function[:40])
             bar.update()
     return found

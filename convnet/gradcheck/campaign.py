@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from convnet import json_lines
 from convnet.gradcheck.audit import Auditor
 from convnet.gradcheck.evidence.right_functions.right import RightFunction
 from convnet.gradcheck.verdict import Check
@@ -89,17 +89,13 @@ def _message(check: Check) -> str:
 
 
 def append(path: Path, outcome: Outcome) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(outcome)) + "\n")
+    json_lines.append(path, asdict(outcome))
 
 
 def stored(path: Path, code: str) -> list[Outcome]:
-    """Those of this `code`; a last line that was torn is none."""
-    if not path.exists():
-        return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    found = [json.loads(line) for line in lines if line.endswith("}")]
-    return [Outcome(**{**line, "alarms": tuple(line["alarms"])}) for line in found if line["code"] == code]
+    """Those of this `code`; a line that was torn is none."""
+    lines = json_lines.read(path)
+    return [Outcome(**{**line, "alarms": tuple(line["alarms"])}) for line in lines if line["code"] == code]
 
 
 def clear() -> None:
