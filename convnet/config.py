@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convnet.architectures import CNN, MODELS, ModelConfig
+from convnet.rates import parsed
 from convnet.settings import LATER, PLACE, from_dict, require, settle
 
 
@@ -41,8 +42,17 @@ class DataConfig:
     skip_unreadable: bool = field(default=False, metadata=LATER)
     """Leave out files of the folder that cannot be read, instead of listing and refusing them."""
 
+    alternate: bool = field(default=False, metadata=LATER)
+    """With flip: mirror each training image in every other epoch, instead of in every epoch with probability ½."""
+    border: Literal["zero", "reflect"] = field(default="zero", metadata=LATER)
+    """What comes into a training image that is moved: black, or the image's reflection."""
+    views: Literal["one", "mirror", "mirror_shift"] = field(default="one", metadata=LATER)
+    """Of an image that is classified, whose logits are averaged: itself; and its mirror image; and both moved by a
+    pixel both ways along the diagonal, which count half."""
+
     def __post_init__(self):
         settle(self, "data")
+        require(self.flip or not self.alternate, "data.alternate", self.alternate, "False where data.flip is False")
         require(self.size is None or self.size > 0, "data.size", self.size, "a positive number of pixels")
         if self.folder is not None:
             place = Path(self.folder).expanduser().resolve()
@@ -60,10 +70,10 @@ class OptimConfig:
     """Gradient descent. Schedules are in fractions of the whole run, so they stretch with it."""
 
     name: str = "nesterov"
-    """sgd, momentum, nesterov, adam or adamw."""
+    """sgd, momentum, nesterov, adam, adamw or muon."""
     learning_rate: float = 0.05
     momentum: float = 0.9
-    """For momentum and nesterov; the first moment's decay of adam."""
+    """For momentum, nesterov and muon; the first moment's decay of adam."""
     weight_decay: float = 0.0
     """Shrinks the weights, not the biases."""
     decoupled: bool = False
@@ -77,9 +87,24 @@ class OptimConfig:
     step_at: tuple[float, ...] = (0.5, 0.75)
     """Fractions of the run at which `schedule=step` multiplies the learning rate by `step_factor`."""
     step_factor: float = 0.1
+    rates: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Peak learning rates of parameters by name, PATTERN=RATE, such as logits/*=0.01; the first pattern that fits
+    counts, and 0 freezes. PATTERN=RATE@FRACTION ends after that fraction of the run."""
+    newton_schulz_steps: int = field(default=5, metadata=LATER)
+    """For muon: how often the direction of a kernel is brought nearer to an orthogonal matrix."""
+    rest_momentum: float | None = field(default=None, metadata=LATER)
+    """For muon: the momentum of what it leaves to nesterov, biases and logits. None: the same."""
+    rescale: bool = field(default=False, metadata=LATER)
+    """For muon: before each update, bring its kernels to the norm √(outputs). For kernels that a normalisation
+    follows, whose length makes no difference."""
 
     def __post_init__(self):
         settle(self, "optim")
+        for rate in self.rates:
+            parsed(rate)
+        require(self.newton_schulz_steps >= 1, "optim.newton_schulz_steps", self.newton_schulz_steps, "1 or more")
+        rest = self.rest_momentum
+        require(rest is None or 0 <= rest < 1, "optim.rest_momentum", rest, "a number in [0, 1)")
         require(self.learning_rate > 0, "optim.learning_rate", self.learning_rate, "a positive number")
         require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "a number in [0, 1)")
         require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, "0 or more")

@@ -8,10 +8,11 @@ input that a unit sees. Each entry takes one scale (a value, deviation, bound or
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.nn import initializers as jax_init
 
 Initializer = Callable[..., Array]
@@ -37,6 +38,33 @@ def _dirac(gain: float) -> Initializer:
     return init
 
 
+def _partial_dirac(gain: float) -> Initializer:
+    """The first outputs are the inputs, as far as there are outputs; the rest is uniform in ±gain/√fan_in, as torch
+    starts (Jordan, arXiv:2404.00498, section 3.2)."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+        rest = _uniform(gain / prod(shape[:-1]) ** 0.5)(key, shape, dtype)
+        return jnp.where(jnp.arange(shape[-1]) < shape[-2], _dirac(1.0)(key, shape, dtype), rest)
+
+    return init
+
+
+def whitening(moment: Array, kernel_shape: tuple[int, int, int], *, eps: float = 5e-4) -> Array:
+    """Filters whose results on the data are uncorrelated, of deviation 1: v/√(λ + eps) for each eigenvector v and
+    eigenvalue λ of the patches' second moment, and then the same with the sign changed, so that nothing is lost to a
+    rectifier (Jordan, arXiv:2404.00498, section 3.1).
+
+    moment: [D, D], the mean of pᵀp over patches p of `kernel_shape` = (KH, KW, C), D = KH·KW·C
+    -> [KH, KW, C, 2D] float32, the directions of least variance last in each half.
+    """
+    variances, directions = jnp.linalg.eigh(jnp.asarray(moment, jnp.float32))
+    filters = (directions * lax.rsqrt(variances + eps))[:, ::-1]
+    # An eigenvector's sign is arbitrary: of each, the one whose largest entry is positive.
+    largest = jnp.take_along_axis(filters, jnp.argmax(jnp.abs(filters), axis=0)[None], axis=0)
+    filters = filters * jnp.sign(largest)
+    return jnp.concatenate([filters, -filters], axis=1).reshape(*kernel_shape, -1)
+
+
 INITIALIZERS: dict[str, tuple[Callable[[float], Initializer], float]] = {
     "zeros": (lambda _: jax_init.zeros, 0.0),
     "constant": (jax_init.constant, 0.01),  # scale: the value
@@ -54,6 +82,7 @@ INITIALIZERS: dict[str, tuple[Callable[[float], Initializer], float]] = {
     "lecun_normal": (_scaled(jax_init.lecun_normal), 1.0),
     "orthogonal": (jax_init.orthogonal, 1.0),  # Saxe et al., ICLR 2014
     "dirac": (_dirac, 1.0),
+    "partial_dirac": (_partial_dirac, 1.0),
 }
 
 

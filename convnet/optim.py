@@ -7,34 +7,58 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from optax import contrib
 
 from convnet.config import OptimConfig
+from convnet.rates import Rate, first_fit, parsed
 
 
 @dataclass(frozen=True)
 class Rule:
     """How a gradient becomes a direction, and whether the rule's weight decay is decoupled by definition."""
 
-    direction: Callable[[float | Array], optax.GradientTransformation]
-    """(momentum) -> the rule."""
+    direction: Callable[[float | Array, OptimConfig], optax.GradientTransformation]
+    """(momentum, config) -> the rule."""
     decoupled: bool = False
 
 
+def hidden_kernels(params: Any) -> Any:
+    """Mask of what Muon moves: kernels (rank ≥ 2) of all layers but one called logits."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, p: p.ndim >= 2 and "logits" not in _name(path).split("/"), params
+    )
+
+
+def _muon(momentum: float | Array, config: OptimConfig) -> optax.GradientTransformation:
+    """Muon for hidden kernels as matrices [fan-in, outputs], Nesterov's momentum for the rest."""
+
+    def matrices(params: Any) -> Any:
+        def axes(p: Array) -> contrib.MuonDimensionNumbers:
+            return contrib.MuonDimensionNumbers(reduction_axis=tuple(range(p.ndim - 1)), output_axis=p.ndim - 1)
+
+        return jax.tree.map(axes, params)
+
+    steps, rest = config.newton_schulz_steps, momentum if config.rest_momentum is None else config.rest_momentum
+    muon = contrib.scale_by_muon(ns_steps=steps, beta=momentum, weight_dimension_numbers=matrices)
+    return optax.partition({True: muon, False: optax.trace(rest, nesterov=True)}, hidden_kernels)
+
+
 OPTIMIZERS: dict[str, Rule] = {
-    "sgd": Rule(lambda momentum: optax.identity()),
+    "sgd": Rule(lambda momentum, config: optax.identity()),
     # v ← μv + g, w ← w − ηv (Polyak, 1964)
-    "momentum": Rule(optax.trace),
+    "momentum": Rule(lambda momentum, config: optax.trace(momentum)),
     # v ← μv + g, w ← w − η(g + μv) (Nesterov, 1983, as Sutskever et al., ICML 2013, write it)
-    "nesterov": Rule(partial(optax.trace, nesterov=True)),
-    "adam": Rule(optax.scale_by_adam),
-    "adamw": Rule(optax.scale_by_adam, decoupled=True),
+    "nesterov": Rule(lambda momentum, config: optax.trace(momentum, nesterov=True)),
+    "adam": Rule(lambda momentum, config: optax.scale_by_adam(momentum)),
+    "adamw": Rule(lambda momentum, config: optax.scale_by_adam(momentum), decoupled=True),
+    # v ← μv + (1 − μ)g, w ← w − η·UVᵀ for g + μv = UΣVᵀ (Jordan et al., "Muon", 2024)
+    "muon": Rule(_muon),
 }
 
 
@@ -71,6 +95,8 @@ def _falls(config: OptimConfig, steps: int, warmup: int) -> dict[int, float]:
 def unused_settings(config: OptimConfig) -> dict[str, str]:
     """Fields of `config` that decide nothing, each with the field that makes it so."""
     found = {"momentum": "name"} if config.name == "sgd" else {}
+    if config.name != "muon":
+        found |= dict.fromkeys(("newton_schulz_steps", "rest_momentum", "rescale"), "name")
     if config.schedule != "step":
         found |= {"step_at": "schedule", "step_factor": "schedule"}
     if not config.weight_decay:
@@ -106,15 +132,60 @@ def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> opta
         links = (
             optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
             None if decoupled else decay,
-            rule.direction(momentum),
+            rule.direction(momentum, config),
             decay if decoupled else None,
-            optax.scale_by_learning_rate(schedule(config, steps, learning_rate)),
+            _by_rates(config, steps, learning_rate),
+            _rescaled() if config.name == "muon" and config.rescale else None,
         )
         return optax.chain(*(link for link in links if link is not None))
 
     if traced:
         chain = optax.inject_hyperparams(chain, static_args=set(TRACED) - set(traced))
     return chain(**{name: getattr(config, name) for name in TRACED})
+
+
+def _by_rates(config: OptimConfig, steps: int, peak: float | Array) -> optax.GradientTransformation:
+    """Multiplies by −η(t): that of `peak`, or by name those of `config.rates`."""
+    usual = optax.scale_by_learning_rate(schedule(config, steps, peak))
+    if not config.rates:
+        return usual
+    rates = [parsed(text) for text in config.rates]
+
+    def numbered(params: Any) -> Any:
+        leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+        return jax.tree.unflatten(tree, map(str, first_fit(rates, [_name(path) for path, _ in leaves])))
+
+    own = {str(i): _until(config, steps, rate) for i, rate in enumerate(rates)}
+    return optax.partition({"None": usual} | own, numbered)
+
+
+def _until(config: OptimConfig, steps: int, rate: Rate) -> optax.GradientTransformation:
+    """The rate's own schedule, then nothing."""
+    if rate.peak == 0:
+        return optax.set_to_zero()
+    last = max(round(rate.until * steps), 1)
+    own = schedule(config, last, rate.peak)
+    return optax.scale_by_learning_rate(lambda step: jnp.where(step < last, own(step), 0.0))
+
+
+def _rescaled() -> optax.GradientTransformation:
+    """Hidden kernels are brought to the norm √(outputs), and then updated; zeros stay zeros."""
+
+    def rescaling(p: Array) -> Array:
+        norm = jnp.linalg.norm(p)
+        return jnp.where(norm > 0, (p.shape[-1] ** 0.5 / jnp.where(norm > 0, norm, 1) - 1) * p, 0)
+
+    def update(updates: Any, params: Any) -> Any:
+        def moved(update: Array, p: Array, hidden: bool) -> Array:
+            return update + rescaling(p) if hidden else update
+
+        return jax.tree.map(moved, updates, params, hidden_kernels(params))
+
+    return optax.stateless(update)
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def with_numbers(state: Any, numbers: Mapping[str, Array]) -> Any:

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,13 @@ class Trainer:
 
     def _task(self, own: Task | None, opset: OpSet | None) -> Task:
         """The config's, with `own`'s ops and parts of one's own."""
-        facts, parts = Facts.of(self.dataset), {}
+        facts, parts = Facts.of(self.dataset, self.config.model), {}
         if own is not None:
             if opset is not None:
                 raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
             if changed := differences(self.deciding(self.config), self.deciding(own.config)):
                 raise ValueError(f"task is of another config: {next(iter(changed))} differs")
-            if changed := differences(asdict(facts), asdict(own.facts)):
+            if changed := differences(to_dict(facts), to_dict(own.facts)):
                 raise ValueError(f"task is of other data: {next(iter(changed))} differs")
             opset, parts = own.ops, {name: getattr(own, name) for name in own.own}
         task = replace(make_task(self.config, facts, opset=opset, traced=self.traced), **parts)
@@ -273,7 +273,7 @@ class Trainer:
         facts = {
             "parameters": self.parameters,
             "classes": self.dataset.num_classes,
-            "images": asdict(self.task.facts),
+            "images": to_dict(self.task.facts),
             "compile_seconds": self.compile_seconds,
         }
         if folder := self.with_data_name(config).data.folder:

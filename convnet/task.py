@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +21,12 @@ import optax
 from jax import Array
 
 from convnet import data, models, ops, optim
-from convnet.architectures import Own
+from convnet.architectures import Architecture, Own
 from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import qualified_name
 from convnet.ops import OpSet
-from convnet.settings import require
+from convnet.settings import LATER, require
 
 TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
 """Settings that a program can take as inputs. The others shape the program."""
@@ -60,22 +60,27 @@ def computing_in(precision: str) -> Iterator[None]:
 @dataclass(frozen=True)
 class Facts:
     """Of a data set, all that a task depends on: the shape (H, W, C) of its images, mean and standard deviation of each
-    channel in pixel units, and the classes by name."""
+    channel in pixel units, the classes by name; and for a model that whitens patches their second moment
+    (`Dataset.patch_moment`), row by row."""
 
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_names: tuple[str, ...]
+    patch_moment: tuple[float, ...] = field(default=(), metadata=LATER)
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Facts:
+    def of(cls, dataset: Dataset, model: Architecture | None = None) -> Facts:
+        """Of `dataset`, for `model`. Raises ValueError for images that are smaller than a patch that it whitens."""
         mean, std = (tuple(map(float, values)) for values in (dataset.mean, dataset.std))
-        return cls(tuple(dataset.image_shape), mean, std, tuple(dataset.class_names))
+        side = model.whitening_side if model else 0
+        moment = tuple(dataset.patch_moment(side).ravel().tolist()) if side else ()
+        return cls(tuple(dataset.image_shape), mean, std, tuple(dataset.class_names), moment)
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Facts:
-        """The inverse of `dataclasses.asdict`, through JSON, too."""
-        return cls(**{field.name: tuple(facts[field.name]) for field in fields(cls)})
+        """The inverse of `settings.to_dict`, through JSON, too."""
+        return cls(**{field.name: tuple(facts[field.name]) for field in fields(cls) if field.name in facts})
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,20 @@ class Task:
         height, width, channels = self.facts.image_shape
         crop = self.config.data.crop
         return (height, width, channels) if crop is None else (crop, crop, channels)
+
+    def classify(self, variables: Any, images: Array) -> Array:
+        """Logits [N, K] of images as the config evaluates them: the mean over its views."""
+
+        def logits(images: Array) -> Array:
+            return self.model.apply(variables, images)
+
+        return data.averaged(logits, self.config.data.views)(self.preprocess(images))
+
+    def mirror(self, steps: int) -> Callable[[Array, Array, Array], Array] | None:
+        """For `make_train_step`: what mirrors images in every other epoch of so many steps, if the config says so."""
+        if not self.config.data.alternate:
+            return None
+        return lambda key, images, step: data.alternating_flip(key, images, step // steps)
 
     def precision(self) -> AbstractContextManager:
         """The context that programs are traced and run in."""
@@ -180,16 +199,23 @@ def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None, tr
     if (crop := config.data.crop) is not None:
         least = min(facts.image_shape[:2])
         require(crop <= least, "data.crop", crop, f"at most the images' {least} pixels")
+    side = config.model.whitening_side
+    known = not side or len(facts.patch_moment) == (side * side * facts.image_shape[2]) ** 2
+    require(
+        known, "patch_moment", facts.patch_moment, "that of Facts.of(dataset, config.model), as model.whiten is True"
+    )
     own, numbers = isinstance(config.model, Own), [n.removeprefix("optim.") for n in traced if n.startswith("optim.")]
+    model = None if own else models.build(config.model, num_classes=len(facts.class_names), ops=opset)
     return Task(
         config=config,
         facts=facts,
         ops=opset,
-        model=None if own else models.build(config.model, num_classes=len(facts.class_names), ops=opset),
+        model=model,
         loss=make_loss(config, opset),
         optimizer=partial(optim.build, config.optim, traced=numbers),
         prepare=partial(prepare, config, facts),
         preprocess=partial(preprocess, config, facts),
+        init=partial(models.whitened, model, facts.patch_moment) if side else None,
         traced=tuple(traced),
     )
 
@@ -216,7 +242,14 @@ def make_loss(config: RunConfig, opset: OpSet, smoothing: Array | None = None) -
 def prepare(config: RunConfig, facts: Facts, key: Array, images: Array) -> Array:
     """Training images as `config` augments them, normalised: [N, H, W, C] uint8 -> float32, cropped if it says so."""
     settings = config.data
-    images = data.augment(key, images, shift_pixels=settings.shift, flip_images=settings.flip, crop_size=settings.crop)
+    images = data.augment(
+        key,
+        images,
+        shift_pixels=settings.shift,
+        flip_images=settings.flip and not settings.alternate,  # which `Task.mirror` does
+        crop_size=settings.crop,
+        border=settings.border,
+    )
     return _normalized(facts, images)
 
 

@@ -87,7 +87,7 @@ class Trained:
     @cached_property
     def _forward(self):
         def forward(variables, images):
-            return batched_map(lambda batch: self._apply(variables, batch), images, EVALUATION_BATCH)
+            return batched_map(lambda batch: self.task.classify(variables, batch), images, EVALUATION_BATCH)
 
         return jax.jit(forward)
 
@@ -102,9 +102,6 @@ class Trained:
             return list(found.values())
 
         return names, jax.jit(values)
-
-    def _apply(self, variables: Any, images: Array) -> Array:
-        return self.model.apply(variables, self.task.preprocess(images))
 
     def _pixels(self, images: Any) -> Array:
         """In the unit of uint8."""
@@ -160,7 +157,7 @@ def _facts(run: Path, manifest: Mapping[str, Any], config: RunConfig) -> Facts:
     if "images" in manifest:
         return Facts.from_dict(manifest["images"])
     if config.data.name in data.DATASETS:  # recorded before these facts were
-        return Facts.of(data.from_config(config.data))
+        return Facts.of(data.from_config(config.data), config.model)
     raise ValueError(
         f"run is {str(run)!r}: it does not tell how images of {config.data.name!r} were normalised, as runs of newer "
         "versions do; give the task that it was made with"

@@ -15,7 +15,8 @@ class Architecture:
     settings that it has a use for and no others."""
 
     name: str
-    """Which model: linear, mlp, cnn, lenet5, alexnet, zfnet, vgg11, vgg16, resnet8, resnet18 or resnet34."""
+    """Which model: linear, mlp, cnn, lenet5, alexnet, zfnet, vgg11, vgg16, resnet8, resnet18, resnet34 or
+    airbench."""
     initializer: str = "glorot_uniform"
     """Distribution of the initial weights; biases start at 0."""
     initializer_scale: float | None = None
@@ -30,6 +31,11 @@ class Architecture:
 
     def check(self) -> None:
         """ValueError for a number out of range."""
+
+    @property
+    def whitening_side(self) -> int:
+        """Side of the first layer's kernels where the training images decide them; else 0."""
+        return 0
 
     @property
     def dtype(self) -> str:

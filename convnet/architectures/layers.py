@@ -20,7 +20,11 @@ FUNCTIONS: tuple[str, ...] = get_args(Function)
 
 @dataclass(frozen=True)
 class Conv:
-    """[N, H, W, C] -> [N, OH, OW, features]; all settings but the bias are `ops.conv2d`'s."""
+    """[N, H, W, C] -> [N, OH, OW, features]; the settings up to groups are `ops.conv2d`'s.
+
+    initializer, initializer_scale: of its own kernel, where they differ from the network's. frozen: its kernel is not
+    trained; it is kept beside the running statistics of batch norm, where no optimiser and no decay comes.
+    """
 
     name: str
     features: int
@@ -30,6 +34,9 @@ class Conv:
     dilation: Pair = 1
     groups: int = 1
     bias: bool = True
+    initializer: str | None = None
+    initializer_scale: float | None = None
+    frozen: bool = False
 
     def __post_init__(self):
         _at_least_one(self, "features", "groups")
@@ -37,11 +44,13 @@ class Conv:
 
 @dataclass(frozen=True)
 class Dense:
-    """[N, D] -> [N, features]."""
+    """[N, D] -> [N, features]. initializer, initializer_scale: as of `Conv`."""
 
     name: str
     features: int
     bias: bool = True
+    initializer: str | None = None
+    initializer_scale: float | None = None
 
     def __post_init__(self):
         _at_least_one(self, "features")
@@ -70,9 +79,18 @@ class GlobalAvgPool:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """Over all axes but the last: with the statistics of the batch in training, running ones otherwise."""
+    """Over all axes but the last: with the statistics of the batch in training, running ones otherwise.
+
+    momentum: what of the running statistics stays at each step. use_scale: whether the deviation is trained; else it
+    is 1.
+    """
 
     name: str
+    momentum: float = 0.9
+    use_scale: bool = True
+
+    def __post_init__(self):
+        require(0 <= self.momentum < 1, f"momentum of layer {self.name}", self.momentum, "a number in [0, 1)")
 
 
 @dataclass(frozen=True)

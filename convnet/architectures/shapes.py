@@ -143,6 +143,8 @@ def parameter_shapes(placed: Placed) -> dict[str, Shape]:
             found = {"kernel": (rows.kernel, cols.kernel, placed.input[2] // conv.groups, conv.features)}
         case Dense():
             found = {"kernel": (*placed.input, placed.layer.features)}
+        case BatchNorm(use_scale=False):
+            return {"bias": placed.input[-1:]}
         case BatchNorm() | LayerNorm() | GroupNorm():
             return {"scale": placed.input[-1:], "bias": placed.input[-1:]}
         case _:
@@ -152,7 +154,12 @@ def parameter_shapes(placed: Placed) -> dict[str, Shape]:
 
 def count_parameters(layers: Sequence[Layer], image_shape: Shape) -> int:
     """Trained values of a network on images [H, W, C]."""
-    return sum(prod(s) for placed in walk(layers, image_shape) for s in parameter_shapes(placed).values())
+    return sum(
+        prod(shape)
+        for placed in walk(layers, image_shape)
+        for name, shape in parameter_shapes(placed).items()
+        if not (name == "kernel" and getattr(placed.layer, "frozen", False))
+    )
 
 
 def multiply_adds(placed: Placed) -> int:

@@ -47,7 +47,7 @@ def networks(config: RunConfig, dataset: Dataset, seeds: Iterable[int]) -> list[
 
 def trained_table(layers: Sequence[Layer], dataset: Dataset, config: RunConfig) -> Trained:
     """One network of a table of layers, trained as `config` says, whose model is `Own`."""
-    task = make_task(config, Facts.of(dataset))
+    task = make_task(config, Facts.of(dataset, config.model))
     task = replace(task, model=models.build(Table(tuple(layers)), num_classes=dataset.num_classes))
     result = Trainer(config, dataset, task=task).run()
     return Trained(task, result.variables, result.best_epoch)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convnet.allocator import free_memory
 from convnet.config import DataConfig
-from convnet.data.augment import augment, center_crop, flip, normalize, random_crop, shift
+from convnet.data.augment import alternating_flip, augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
 from convnet.data.dataset import Dataset, Split, from_arrays
@@ -20,6 +20,7 @@ from convnet.data.given import check_images
 from convnet.data.sizes import mixed_sizes, on_canvas
 from convnet.data.stored import StoredImages, UnreadableImages
 from convnet.data.tfds import DatasetNotPrepared, load_cifar10, load_mnist
+from convnet.data.views import averaged
 from convnet.settings import require, suggestion
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "StoredImages",
     "StreamingNotInstalled",
     "UnreadableImages",
+    "alternating_flip",
     "augment",
+    "averaged",
     "batched_map",
     "center_crop",
     "check_images",

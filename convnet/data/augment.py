@@ -4,18 +4,23 @@ Each image gets its own draw, all of them from one key, so a batch is augmented 
 Pixels are only moved, never computed: what comes out is uint8 again, and `normalize` is the one place that is not.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 Fill = int | np.ndarray | Array
+Border = Literal["zero", "reflect"]
 
 
-def shift(key: Array, images: Array, *, pixels: int, fill: Fill = 0) -> Array:
-    """Translates each image by its own uniform offset in {−pixels, …, pixels}², the border filled with a constant.
+def shift(key: Array, images: Array, *, pixels: int, fill: Fill = 0, border: Border = "zero") -> Array:
+    """Translates each image by its own uniform offset in {−pixels, …, pixels}², the border filled with a constant, or
+    with the image's reflection.
 
-    images: [N, H, W, C] uint8 -> the same shape. fill: a pixel value, or one for each channel, [C] uint8.
+    images: [N, H, W, C] uint8 -> the same shape. fill: a pixel value, or one for each channel, [C] uint8. border:
+    "zero" takes the fill; "reflect" mirrors the image at the middle of its outermost pixels.
 
     Raises ValueError for images that are not uint8 [N, H, W, C], pixels < 0 or an unfit fill.
     """
@@ -26,9 +31,12 @@ def shift(key: Array, images: Array, *, pixels: int, fill: Fill = 0) -> Array:
     if pixels == 0:
         return images
     # A window of the original size, placed at random on the image with a border: offset `pixels` is no shift.
+    if border == "reflect":
+        padded = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+        return _random_windows(key, padded, *images.shape[1:3])
     # lax.pad takes a single value; uint8 arithmetic is modulo 256, so subtracting the fill and adding it is exact.
-    border = (pixels, pixels, 0)
-    padded = lax.pad(images - fill, jnp.uint8(0), ((0, 0, 0), border, border, (0, 0, 0)))
+    added = (pixels, pixels, 0)
+    padded = lax.pad(images - fill, jnp.uint8(0), ((0, 0, 0), added, added, (0, 0, 0)))
     return _random_windows(key, padded, *images.shape[1:3]) + fill
 
 
@@ -37,6 +45,21 @@ def flip(key: Array, images: Array) -> Array:
     _check_images(images)
     mirrored = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+def alternating_flip(key: Array, images: Array, epoch: Array | int) -> Array:
+    """Mirrors each image in every other epoch: one half of them in the odd epochs, the other in the even ones (Jordan,
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498, section 3.6).
+
+    images: [N, H, W, C] uint8 -> the same shape. Which half an image belongs to is drawn by `key`, the same in each
+    epoch, and by the image itself, so that its place in the data, in a batch or on a device makes no difference.
+    """
+    _check_images(images)
+    weights = jax.random.bits(key, (images[0].size,), jnp.uint32)
+    # A sum modulo 2³² of pixels times random weights: its uppermost bit is as good as a coin.
+    sums = jnp.sum(images.reshape(len(images), -1) * weights, axis=1, dtype=jnp.uint32)
+    mirrored = (sums >> 31) ^ jnp.asarray(epoch).astype(jnp.uint32) & 1
+    return jnp.where(mirrored[:, None, None, None] == 1, images[:, :, ::-1], images)
 
 
 def random_crop(key: Array, images: Array, *, size: int) -> Array:
@@ -70,6 +93,7 @@ def augment(
     flip_images: bool = False,
     crop_size: int | None = None,
     fill: Fill = 0,
+    border: Border = "zero",
 ) -> Array:
     """Crop, shift and flip in that order, each where enabled, with a key of its own.
 
@@ -80,7 +104,7 @@ def augment(
     crop_key, shift_key, flip_key = jax.random.split(key, 3)
     if crop_size is not None:
         images = random_crop(crop_key, images, size=crop_size)
-    images = shift(shift_key, images, pixels=shift_pixels, fill=fill)
+    images = shift(shift_key, images, pixels=shift_pixels, fill=fill, border=border)
     return flip(flip_key, images) if flip_images else images
 
 

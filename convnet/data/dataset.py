@@ -172,6 +172,23 @@ class Dataset:
         """
         return self._pixel_statistics[1]
 
+    def patch_moment(self, side: int, count: int = 5000) -> np.ndarray:
+        """Mean of pᵀp over the patches p of side×side normalised pixels, row by row and channel by channel, of the
+        first `count` training images: [D, D] float64, D = side·side·C.
+
+        Raises ValueError for images smaller than a patch, and UnreadableImages for stored images that cannot be read.
+        """
+        if side > min(self.image_shape[:2]):
+            raise ValueError(f"side must be at most the images' {min(self.image_shape[:2])} pixels, got {side}")
+        images = np.asarray(self.train.take(np.arange(min(count, len(self.train)))).images)
+        total, patches = 0.0, 0
+        for start in range(0, len(images), 500):  # a patch takes 4·side² times the bytes of its pixel
+            part = (images[start : start + 500] - self.mean) / self.std
+            found = np.lib.stride_tricks.sliding_window_view(part, (side, side), axis=(1, 2))
+            found = found.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * part.shape[-1]).astype(np.float64)
+            total, patches = total + found.T @ found, patches + len(found)
+        return total / patches
+
     @cached_property
     def _pixel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
         histograms = self._measures.histograms if self.stored else histograms_of(self.train.images)

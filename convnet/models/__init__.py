@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from convnet.architectures import MODELS, Architecture, ModelConfig, Table
+from convnet.initializers import whitening
 from convnet.models.network import Model, Network, Trunk
 from convnet.ops import HAND, OpSet
 from convnet.settings import from_dict
@@ -28,6 +29,7 @@ __all__ = [
     "planned_bytes",
     "unflatten",
     "warm_start",
+    "whitened",
 ]
 
 
@@ -85,6 +87,18 @@ def warm_start(model: Any, variables: Any, *, anew: Collection[str] = ()) -> Cal
         return unflatten(found)
 
     return init
+
+
+def whitened(model: Any, moment: tuple[float, ...], key: Array, images: Array) -> Any:
+    """An `init` of a model whose first layer whitens patches, once `model` and `moment` are given.
+
+    moment: the second moment of the training images' patches, [D, D] row by row (`Dataset.patch_moment`).
+    """
+    found = flatten(model.init(key, images))
+    name = "batch_stats/whiten/kernel"
+    side = round(len(moment) ** 0.5)
+    found[name] = whitening(jnp.asarray(moment).reshape(side, side), found[name].shape[:3]).astype(found[name].dtype)
+    return unflatten(found)
 
 
 def count_parameters(variables) -> int:

@@ -34,9 +34,13 @@ class Weighted(nn.Module):
 
     def weights(self, shape: tuple[int, ...]) -> tuple[Array, Array | None]:
         """Kernel of `shape` and bias [features] or None, in the precision that the layer computes in."""
-        stored = _stored(jnp.dtype(self.precision))
-        init = initializers.build(self.initializer, self.initializer_scale)
-        kernel = self.param("kernel", init, shape, stored)
+        stored, layer = _stored(jnp.dtype(self.precision)), self.layer
+        own = (layer.initializer, layer.initializer_scale)
+        init = initializers.build(*(own if layer.initializer else (self.initializer, self.initializer_scale)))
+        if getattr(layer, "frozen", False):
+            kernel = self.variable("batch_stats", "kernel", lambda: init(self.make_rng("params"), shape, stored)).value
+        else:
+            kernel = self.param("kernel", init, shape, stored)
         if not self.layer.bias:
             return kernel.astype(self.precision), None
         bias = self.param("bias", nn.initializers.zeros, shape[-1:], stored)
@@ -46,18 +50,18 @@ class Weighted(nn.Module):
 class BatchNorm(nn.Module):
     """[N, …, C] -> the same, each channel of mean `bias` and deviation `scale` over the batch.
 
-    In training the running mean and (biased) variance follow those of the batches with a `momentum` of 0.9; otherwise
-    they take their place (Ioffe & Szegedy, ICML 2015). They are kept in the collection `batch_stats`, which `apply` is
-    to be given as mutable for them to move.
+    In training the running mean and (biased) variance follow those of the batches with the layer's `momentum`;
+    otherwise they take their place (Ioffe & Szegedy, ICML 2015). They are kept in the collection `batch_stats`, which
+    `apply` is to be given as mutable for them to move.
     """
 
     ops: OpSet
-    momentum: float = 0.9
+    layer: table.BatchNorm
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         channels, stored = x.shape[-1:], _stored(x.dtype)
-        affine = [p.astype(x.dtype) for p in _affine(self, channels, stored)]
+        affine = [p.astype(x.dtype) for p in _affine(self, channels, stored, use_scale=self.layer.use_scale)]
         running = {
             "mean": self.variable("batch_stats", "mean", jnp.zeros, channels, stored),
             "var": self.variable("batch_stats", "var", jnp.ones, channels, stored),
@@ -67,7 +71,7 @@ class BatchNorm(nn.Module):
         x, *now = self.ops.batch_norm(x, *affine)
         if self.is_mutable_collection("batch_stats"):
             for each, value in zip(running.values(), now, strict=True):
-                each.value = self.momentum * each.value + (1 - self.momentum) * value.astype(stored)
+                each.value = self.layer.momentum * each.value + (1 - self.layer.momentum) * value.astype(stored)
         return x
 
 
@@ -89,6 +93,6 @@ def _stored(computed) -> jnp.dtype:
     return jnp.float64 if computed == jnp.float64 else jnp.float32
 
 
-def _affine(module: nn.Module, shape: tuple[int, ...], dtype) -> tuple[Array, Array]:
-    scale = module.param("scale", nn.initializers.ones, shape, dtype)
+def _affine(module: nn.Module, shape: tuple[int, ...], dtype, *, use_scale: bool = True) -> tuple[Array, Array]:
+    scale = module.param("scale", nn.initializers.ones, shape, dtype) if use_scale else jnp.ones(shape, dtype)
     return scale, module.param("bias", nn.initializers.zeros, shape, dtype)

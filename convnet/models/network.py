@@ -56,7 +56,7 @@ class Model(nn.Module):
             case kinds.GlobalAvgPool():
                 return ops.global_avg_pool(x)
             case kinds.BatchNorm():
-                return BatchNorm(ops, name=name)(x, train=train)
+                return BatchNorm(ops, layer, name=name)(x, train=train)
             case kinds.LayerNorm():
                 return Affine(ops.layer_norm, name=name)(x)
             case kinds.GroupNorm(groups=groups):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,9 +39,8 @@ def make_epoch(
 
 
 def make_evaluate(
-    model,
+    classify: Callable[[Any, Array], Array],
     loss: Callable,
-    preprocess: Callable[[Array], Array],
     batch_size: int,
     *,
     divided: Callable[[Array], Array] = lambda batch: batch,
@@ -50,17 +48,18 @@ def make_evaluate(
 ) -> Callable:
     """`evaluate(variables, images uint8 [N, H, W, C], labels [N]) -> (info, logits [N, K])`: every image once.
 
-    variables: the model's, such as `TrainState.variables`; any N.
+    classify(variables, images) -> logits, as `Task.classify`. variables: the model's, such as `TrainState.variables`;
+    any N.
     info: the mean loss over all N, and hits, the whole number of images that are classified rightly. An accuracy is
     hits / N, divided on the host: a float32 mean would part two equal differences by its last bit.
     batch_size only bounds the memory. divided, multiple_of: as in `make_epoch`, and the devices that share a batch.
     """
 
-    def classify(variables, images: Array) -> Array:
-        return model.apply(variables, preprocess(divided(images)))
-
     def evaluate(variables, images: Array, labels: Array) -> tuple[Info, Array]:
-        logits = batched_map(partial(classify, variables), images, batch_size, multiple_of=multiple_of)
+        def batch(images: Array) -> Array:
+            return classify(variables, divided(images))
+
+        logits = batched_map(batch, images, batch_size, multiple_of=multiple_of)
         hits = jnp.argmax(logits, axis=1) == labels
         return {"loss": jnp.mean(loss(logits, labels)), "hits": jnp.sum(hits)}, logits
 

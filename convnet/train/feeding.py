@@ -80,13 +80,14 @@ def make_window(train_step: Callable, divided: Callable[[Any], Any]) -> Callable
     return window
 
 
-def make_classify(model: Any, preprocess: Callable[[Array], Array], divided: Callable[[Any], Any]) -> Callable:
-    """`classify(variables, images uint8 [k, B, H, W, C]) -> logits [k, B, K]`."""
+def make_classify(classify: Callable[[Any, Array], Array], divided: Callable[[Any], Any]) -> Callable:
+    """`classify`, (variables, images [B, H, W, C]) -> logits [B, K], of a window: images uint8 [k, B, H, W, C] ->
+    logits [k, B, K]."""
 
-    def classify(variables: Any, images: Array) -> Array:
-        return lax.map(lambda batch: model.apply(variables, preprocess(divided(batch))), images)
+    def window(variables: Any, images: Array) -> Array:
+        return lax.map(lambda batch: classify(variables, divided(batch)), images)
 
-    return classify
+    return window
 
 
 def make_score(loss: Callable) -> Callable:

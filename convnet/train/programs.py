@@ -94,6 +94,12 @@ def init_of(task: Task, steps: int) -> Callable:
     return init
 
 
+def step_of(task: Task, dataset: Dataset, steps: int) -> Callable:
+    """The train step of a run of so many."""
+    mirror = task.mirror(num_batches(len(dataset.train), batch_size_of(task, dataset)))
+    return make_train_step(task.model, task.optimizer(steps), task.loss, task.prepare, mirror)
+
+
 def lower(task: Task, dataset: Dataset, keys: Array, values: Values, layout: Layout) -> Programs:
     """The programs of `task` on `dataset` before they are compiled, which takes a second or so.
 
@@ -105,14 +111,13 @@ def lower(task: Task, dataset: Dataset, keys: Array, values: Values, layout: Lay
     init = init_of(task, steps)
 
     def epoch(state, values: Values, images: Array, labels: Array):
-        now = task.with_values(values)
-        step = make_train_step(now.model, now.optimizer(steps), now.loss, now.prepare)
+        step = step_of(task.with_values(values), dataset, steps)
         return make_epoch(step, batch_size, layout.divided)(state, images, labels)
 
     def evaluate(variables, values: Values, images: Array, labels: Array):
         now = task.with_values(values)
         shared = dict(divided=layout.divided, multiple_of=layout.batch)
-        run = make_evaluate(now.model, now.loss, now.preprocess, EVALUATION_BATCH, **shared)
+        run = make_evaluate(now.classify, now.loss, EVALUATION_BATCH, **shared)
         return run(variables, images, labels)
 
     init = layout.vmap(init)
@@ -133,13 +138,11 @@ def lower_streamed(task: Task, dataset: Dataset, key: Array, values: Values, lay
     init = init_of(task, steps)
 
     def window(state, values: Values, images: Array, labels: Array):
-        now = task.with_values(values)
-        step = make_train_step(now.model, now.optimizer(steps), now.loss, now.prepare)
+        step = step_of(task.with_values(values), dataset, steps)
         return make_window(step, layout.divided)(state, images, labels)
 
     def classify(variables, values: Values, images: Array):
-        now = task.with_values(values)
-        return make_classify(now.model, now.preprocess, layout.divided)(variables, images)
+        return make_classify(task.with_values(values).classify, layout.divided)(variables, images)
 
     def score(values: Values, logits: Array, labels: Array):
         return make_score(task.with_values(values).loss)(logits, labels)

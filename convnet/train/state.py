@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-STREAMS = {"init": 0, "order": 1, "augment": 2, "dropout": 3}
+STREAMS = {"init": 0, "order": 1, "augment": 2, "dropout": 3, "flip": 4}
 """Every use of randomness has a stream of its own: changing one leaves the others as they were."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Parameters, optimiser state, number of updates made, the run's root key (which never changes), and the running
-    statistics of batch norm (empty for a model without)."""
+    """Parameters, optimiser state, number of updates made, the run's root key (which never changes), and what is
+    kept but not trained: the running statistics of batch norm, and frozen kernels (empty for a model without)."""
 
     params: Any
     opt_state: Any

@@ -23,11 +23,14 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     loss: Callable[[Array, Array], Array],
     prepare: Callable[[Array, Array], Array],
+    mirror: Callable[[Array, Array, Array], Array] | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Info]]:
     """`train_step(state, batch) -> (state, info)`, a pure function to be compiled.
 
     loss(logits [N, K], labels [N]) -> [N]; the objective is its mean over the batch.
     prepare(key, images uint8 [N, H, W, C]) -> float images: augmentation and normalisation, inside the step.
+    mirror(key, images, step) -> images, before that: what depends on how far the run is, with a key that is the same in
+    every step.
     info: loss, accuracy (both before the update) and grad_norm, scalars.
     """
 
@@ -41,6 +44,8 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Info]:
         images, labels = batch
+        if mirror is not None:
+            images = mirror(stream(state.key, "flip"), images, state.step)
         images = prepare(stream(state.key, "augment", state.step), images)
         dropout_key = stream(state.key, "dropout", state.step)
         gradient = jax.value_and_grad(objective, has_aux=True)

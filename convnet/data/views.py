@@ -1,0 +1,65 @@
+"""Views of an image that is classified: the logits of several are averaged (test-time augmentation).
+
+Krizhevsky et al. (NeurIPS 2012, section 4.1) average over crops and their mirror images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+
+def mirror(images: Array) -> Array:
+    """Left and right exchanged: [N, H, W, C] -> the same shape."""
+    return images[:, :, ::-1]
+
+
+def moved(images: Array, by: int) -> Array:
+    """Down and to the right by so many pixels (up and to the left where negative), the border reflected.
+
+    [N, H, W, C] -> the same shape.
+    """
+    (_, height, width, _), border = images.shape, abs(by)
+    padded = jnp.pad(images, ((0, 0), (border, border), (border, border), (0, 0)), mode="reflect")
+    start = border - by
+    return padded[:, start : start + height, start : start + width]
+
+
+def _with_mirror(weight: float, view: Callable[[Array], Array]) -> tuple[tuple[float, Callable], ...]:
+    return (weight / 2, view), (weight / 2, lambda images: mirror(view(images)))
+
+
+def _as_it_is(images: Array) -> Array:
+    return images
+
+
+VIEWS: dict[str, tuple[tuple[float, Callable[[Array], Array]], ...]] = {
+    "one": ((1.0, _as_it_is),),
+    "mirror": _with_mirror(1.0, _as_it_is),
+    "mirror_shift": (
+        *_with_mirror(0.5, _as_it_is),
+        *_with_mirror(0.25, partial(moved, by=1)),
+        *_with_mirror(0.25, partial(moved, by=-1)),
+    ),
+}
+"""Weight and function of each view. The weights of a set add up to 1."""
+
+
+def averaged(classify: Callable[[Array], Array], name: str) -> Callable[[Array], Array]:
+    """`classify`, images [N, H, W, C] -> logits [N, K], as the weighted mean over the views of each image.
+
+    name: one of VIEWS. With "one" it is `classify` itself.
+    """
+    views = VIEWS[name]
+    if len(views) == 1:
+        return classify
+
+    def mean(images: Array) -> Array:
+        logits = lax.map(classify, jnp.stack([view(images) for _, view in views]))
+        weights = jnp.asarray([weight for weight, _ in views], logits.dtype)
+        return jnp.sum(weights[:, None, None] * logits, axis=0)
+
+    return mean
