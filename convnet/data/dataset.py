@@ -181,13 +181,16 @@ class Dataset:
         if side > min(self.image_shape[:2]):
             raise ValueError(f"side must be at most the images' {min(self.image_shape[:2])} pixels, got {side}")
         images = np.asarray(self.train.take(np.arange(min(count, len(self.train)))).images)
-        total, patches = 0.0, 0
-        for start in range(0, len(images), 500):  # a patch takes 4·side² times the bytes of its pixel
-            part = (images[start : start + 500] - self.mean) / self.std
-            found = np.lib.stride_tricks.sliding_window_view(part, (side, side), axis=(1, 2))
-            found = found.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * part.shape[-1]).astype(np.float64)
-            total, patches = total + found.T @ found, patches + len(found)
-        return total / patches
+        products, sums, n = 0.0, 0.0, 0
+        for start in range(0, len(images), 500):  # a patch takes 8·side² times the bytes of its pixel
+            patches = np.lib.stride_tricks.sliding_window_view(images[start : start + 500], (side, side), axis=(1, 2))
+            patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * images.shape[-1]).astype(np.float64)
+            # Sums of whole numbers below 2⁵³ are exact, so that every machine finds the same.
+            products, sums, n = products + patches.T @ patches, sums + patches.sum(0), n + len(patches)
+        mean, std = (np.tile(values.astype(np.float64), side * side) for values in (self.mean, self.std))
+        first, second = sums / n, products / n
+        crossed = mean[:, None] * first
+        return (second - crossed - crossed.T + mean[:, None] * mean) / (std[:, None] * std)
 
     @cached_property
     def _pixel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
