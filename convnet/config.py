@@ -75,7 +75,7 @@ class OptimConfig:
     momentum: float = 0.9
     """For momentum, nesterov and muon; the first moment's decay of adam."""
     weight_decay: float = 0.0
-    """Shrinks the weights, not the biases."""
+    """Shrinks the weights, not the biases, and not what `rescale` keeps at one length."""
     decoupled: bool = False
     """Subtract learning rate × decay × weight itself (as AdamW does), instead of adding it to the gradient."""
     clip_norm: float | None = None

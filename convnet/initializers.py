@@ -65,6 +65,15 @@ def whitening(moment: Array, kernel_shape: tuple[int, int, int], *, eps: float =
     return jnp.concatenate([filters, -filters], axis=1).reshape(*kernel_shape, -1)
 
 
+def patch_moment(images: Array, side: int) -> Array:
+    """The mean of pᵀp over all patches p of side×side pixels, row by row and channel by channel: images [N, H, W, C]
+    -> [D, D], D = side·side·C. (`Dataset.patch_moment` is the same by exact sums, on the host.)"""
+    height, width = (extent - side + 1 for extent in images.shape[1:3])
+    shifted = [images[:, i : i + height, j : j + width] for i in range(side) for j in range(side)]
+    patches = jnp.concatenate(shifted, axis=3).reshape(-1, side * side * images.shape[3])
+    return patches.T @ patches / len(patches)
+
+
 INITIALIZERS: dict[str, tuple[Callable[[float], Initializer], float]] = {
     "zeros": (lambda _: jax_init.zeros, 0.0),
     "constant": (jax_init.constant, 0.01),  # scale: the value

@@ -111,6 +111,11 @@ def weights_only(params):
     return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 
+def _not_rescaled(params: Any) -> Any:
+    """`weights_only` without the kernels whose length makes no difference."""
+    return jax.tree.map(lambda weight, hidden: weight and not hidden, weights_only(params), hidden_kernels(params))
+
+
 def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> optax.GradientTransformation:
     """The optimiser of `config` for a run of `steps` updates.
 
@@ -128,7 +133,8 @@ def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> opta
     decoupled = rule.decoupled or config.decoupled
 
     def chain(learning_rate, momentum, weight_decay) -> optax.GradientTransformation:
-        decay = optax.add_decayed_weights(weight_decay, mask=weights_only) if decays else None
+        mask = _not_rescaled if config.name == "muon" and config.rescale else weights_only
+        decay = optax.add_decayed_weights(weight_decay, mask=mask) if decays else None
         links = (
             optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else None,
             None if decoupled else decay,

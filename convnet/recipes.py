@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from convnet.architectures import CNN, MLP, Architecture, Linear
+from convnet.architectures import CNN, MLP, Airbench, Architecture, Linear
 from convnet.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.settings import apply
 
@@ -77,6 +77,27 @@ RECIPES: dict[str, Recipe] = {
         },
     ),
 }
+
+
+SPEED = RunConfig(
+    DataConfig("cifar10", shift=2, flip=True, alternate=True, border="reflect", views="mirror_shift"),
+    Airbench(),
+    OptimConfig(
+        name="muon",
+        learning_rate=0.24,
+        momentum=0.6,
+        rest_momentum=0.85,
+        newton_schulz_steps=3,
+        rescale=True,
+        schedule="linear",
+        # Those of the published entry, for the mean over the batch instead of the sum, and logits that are not divided
+        # by 256: 0.053 · 2000, and 0.67 · 2000 / 256².
+        rates=("whiten/bias=106@0.375", "*/bias=106", "logits/kernel=0.0204"),
+        weight_decay=0.196,
+    ),
+    TrainConfig(epochs=8, batch_size=2000, label_smoothing=0.2),
+)
+"""CIFAR-10 to 94 %: Jordan, airbench94 with Muon, https://github.com/KellerJordan/cifar10-airbench."""
 
 
 def usual_run(data_set: str, model: str) -> RunConfig:

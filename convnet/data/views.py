@@ -45,7 +45,7 @@ VIEWS: dict[str, tuple[tuple[float, Callable[[Array], Array]], ...]] = {
         *_with_mirror(0.25, partial(moved, by=-1)),
     ),
 }
-"""Weight and function of each view. The weights of a set add up to 1."""
+"""Weight and function of each view. The weights of a set add up to 1; a set begins with the views of those before."""
 
 
 def averaged(classify: Callable[[Array], Array], name: str) -> Callable[[Array], Array]:
@@ -53,13 +53,18 @@ def averaged(classify: Callable[[Array], Array], name: str) -> Callable[[Array],
 
     name: one of VIEWS. With "one" it is `classify` itself.
     """
-    views = VIEWS[name]
-    if len(views) == 1:
+    if len(VIEWS[name]) == 1:
         return classify
+    views = each(classify, name)
+    return lambda images: mean(views(images), name)
 
-    def mean(images: Array) -> Array:
-        logits = lax.map(classify, jnp.stack([view(images) for _, view in views]))
-        weights = jnp.asarray([weight for weight, _ in views], logits.dtype)
-        return jnp.sum(weights[:, None, None] * logits, axis=0)
 
-    return mean
+def each(classify: Callable[[Array], Array], name: str) -> Callable[[Array], Array]:
+    """`classify` of each view: images [N, H, W, C] -> logits [V, N, K]."""
+    return lambda images: lax.map(classify, jnp.stack([view(images) for _, view in VIEWS[name]]))
+
+
+def mean(logits: Array, name: str) -> Array:
+    """The weighted mean over views: [V, N, K], of this set of views or one that begins with it -> [N, K]."""
+    weights = jnp.asarray([weight for weight, _ in VIEWS[name]], logits.dtype)
+    return jnp.sum(weights[:, None, None] * logits[: len(weights)], axis=0)
