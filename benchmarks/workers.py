@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.conversation import Conversation
 from benchmarks.interleave import Gap
 from benchmarks.messages import Task, encode
 from benchmarks.peers import PEERS
@@ -54,11 +50,14 @@ class Worker:
         self.variant, self._seconds, self._threads = variant, seconds, threads
         self._timeout = timeout if callable(timeout) else lambda: timeout
         self.hello: dict[str, Any] = {}
-        self.process: subprocess.Popen | None = None
+        self._talk: Conversation | None = None
         self._prepared: dict[Task, dict[str, Any]] = {}
         self._failed: dict[Task, str] = {}
         self._absent: str | None = None
-        self._pending = b""
+
+    @property
+    def process(self) -> subprocess.Popen | None:
+        return self._talk.process if self._talk else None
 
     def prepare(self, task: Task) -> dict[str, Any]:
         if not (task.dispatched or PEERS[self.variant.peer].programs):
@@ -89,24 +88,21 @@ class Worker:
     def forget(self) -> None:
         """Let go of all tasks, and the memory that they take."""
         self._prepared, self._failed = {}, {}
-        if self.process:
+        if self._talk:
             with suppress(Gap):
                 self._ask({"do": "forget"})
 
     def memory(self) -> dict[str, int]:
         """peak_bytes, and idle_bytes before the first task; empty where the worker does not run."""
         try:
-            return self._ask({"do": "memory"}) if self.process else {}
+            return self._ask({"do": "memory"}) if self._talk else {}
         except Gap:
             return {}
 
     def close(self) -> None:
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.communicate()
-        self._errors.close()
-        self.process, self._prepared, self._pending = None, {}, b""
+        if self._talk is not None:
+            self._talk.close()
+        self._talk, self._prepared = None, {}
 
     def __enter__(self) -> Worker:
         return self
@@ -118,7 +114,7 @@ class Worker:
         """Start its process unless it runs. Raises Gap where the framework is missing."""
         if self._absent:
             raise Gap(self._absent)
-        if self.process:
+        if self._talk:
             return
         tuned, command = self.variant.allocator == "tuned", [sys.executable, "-m", "benchmarks.serve"]
         command += [self.variant.peer, str(self._threads or 0)]
@@ -126,48 +122,16 @@ class Worker:
             command, tuned = [*command, "keep_memory"], False
         environment = machine.worker_environment(threads=self._threads, tuned=tuned)
         environment["CONVNET_KEEP_MEMORY"] = "0" if self.variant.allocator == "default" else "1"
-        # Kept open as long as the process runs; closed with it.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-        )
         try:
-            self.hello = self._answer(START_SECONDS)
+            self._talk = Conversation(command, environment, seconds=START_SECONDS)
+            self.hello = self._talk.hello
         except Gap as gap:
             self._absent = str(gap)
             raise
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
-            self.process.stdin.write(json.dumps(question).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            raise Gap(self._crash()) from None
-        return self._answer(self._timeout())
-
-    def _answer(self, timeout: float) -> dict[str, Any]:
-        deadline, pipe = monotonic() + timeout, self.process.stdout.fileno()
-        while b"\n" not in self._pending:
-            if not select.select([pipe], [], [], max(deadline - monotonic(), 0))[0]:
+            return self._talk.ask(question, seconds=self._timeout())
+        finally:
+            if not self._talk.open:
                 self.close()
-                raise Gap(f"no answer within {timeout:.4g} s")
-            if not (data := os.read(pipe, 1 << 16)):
-                raise Gap(self._crash())
-            self._pending += data
-        line, self._pending = self._pending.split(b"\n", 1)
-        answer = json.loads(line)
-        if "gap" in answer:
-            raise Gap(answer["gap"])
-        return answer
-
-    def _crash(self) -> str:
-        """Why the process ended: the last line it said."""
-        code = self.process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip().splitlines()
-        self.close()
-        return f"crashed with code {code}" + (f": {said[-1][:200]}" if said else "")

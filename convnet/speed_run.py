@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 from convnet import models
+from convnet.allocator import free_memory
 from convnet.architectures.shapes import cost
 from convnet.config import RunConfig
 from convnet.data import Dataset, Split, batched_map, num_batches
@@ -45,6 +46,20 @@ class SpeedResult:
         return self.train_seconds + self.evaluate_seconds
 
 
+def matrix_product_rate(dtype: str, side: int = 2048) -> float:
+    """Floating-point operations a second of the product of two matrices that are already there: the best of five."""
+    factor = jnp.ones((side, side), dtype)
+    product = jax.jit(lambda a: jnp.matmul(a, a, preferred_element_type=jnp.float32))
+    jax.block_until_ready(product(factor))
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        jax.block_until_ready(product(factor))
+        return time.perf_counter() - start
+
+    return 2 * side**3 / min(seconds() for _ in range(5))
+
+
 def with_validation(dataset: Dataset) -> Dataset:
     """Trained on its validation images, too, as is usual once every choice is made."""
     parts = (dataset.train, dataset.validation)
@@ -70,6 +85,18 @@ class SpeedRun:
             state = jax.eval_shape(self._trained, key, *self._training)[0]
             self._classify = jax.jit(self._views).lower(state.variables, self._test[0]).compile()
             self.compile_seconds = time.perf_counter() - start
+        self._require_memory()
+
+    def _require_memory(self) -> None:
+        """Raises ValueError where what the program plans for does not fit."""
+        plan, free = self._train.memory_analysis(), free_memory()
+        if plan is None or free is None or plan.temp_size_in_bytes <= free:
+            return
+        batch = batch_size_of(self.task, self.dataset)
+        fits = (
+            f"{free / 2**30:.3g} GiB, which are free: a batch of {int(batch * free / plan.temp_size_in_bytes)} might do"
+        )
+        require(False, "train.batch_size", batch, f"one that needs no more than {fits}")
 
     @property
     def steps(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from math import prod
 from typing import Any
 
 import jax
@@ -89,15 +90,15 @@ def warm_start(model: Any, variables: Any, *, anew: Collection[str] = ()) -> Cal
     return init
 
 
-def whitened(model: Any, moment: tuple[float, ...], key: Array, images: Array) -> Any:
+def whitened(model: Any, moment: Array | tuple[float, ...], key: Array, images: Array) -> Any:
     """An `init` of a model whose first layer whitens patches, once `model` and `moment` are given.
 
     moment: the second moment of the training images' patches, [D, D] row by row (`Dataset.patch_moment`).
     """
     found = flatten(model.init(key, images))
     name = "batch_stats/whiten/kernel"
-    side = round(len(moment) ** 0.5)
-    found[name] = whitening(jnp.asarray(moment).reshape(side, side), found[name].shape[:3]).astype(found[name].dtype)
+    patch = found[name].shape[:3]
+    found[name] = whitening(jnp.reshape(jnp.asarray(moment), (prod(patch),) * 2), patch).astype(found[name].dtype)
     return unflatten(found)
 
 
