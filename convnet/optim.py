@@ -1,6 +1,7 @@
 """Optimisers and learning-rate schedules, as short Optax chains.
 
-The update of step t is  clip → + λw (coupled decay) → direction → + λw (decoupled decay) → × −η(t).
+The update of step t is  clip → + λw (coupled decay) → direction → + λw (decoupled decay) → × −η(t), and for Muon that
+asks for it → + what brings w to its length.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ OPTIMIZERS: dict[str, Rule] = {
     "nesterov": Rule(lambda momentum, config: optax.trace(momentum, nesterov=True)),
     "adam": Rule(lambda momentum, config: optax.scale_by_adam(momentum)),
     "adamw": Rule(lambda momentum, config: optax.scale_by_adam(momentum), decoupled=True),
-    # v ← μv + (1 − μ)g, w ← w − η·UVᵀ for g + μv = UΣVᵀ (Jordan et al., "Muon", 2024)
+    # v ← μv + (1 − μ)g, w ← w − η·UVᵀ where μ v/(1 − μᵗ⁺¹) + (1 − μ) g/(1 − μᵗ) is about UΣVᵀ (Jordan et al., "Muon",
+    # 2024, with Optax's correction for the start)
     "muon": Rule(_muon),
 }
 
@@ -141,7 +143,6 @@ def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> opta
             rule.direction(momentum, config),
             decay if decoupled else None,
             _by_rates(config, steps, learning_rate),
-            _rescaled() if config.name == "muon" and config.rescale else None,
         )
         return optax.chain(*(link for link in links if link is not None))
 
@@ -151,8 +152,8 @@ def build(config: OptimConfig, steps: int, traced: Collection[str] = ()) -> opta
 
 
 def _by_rates(config: OptimConfig, steps: int, peak: float | Array) -> optax.GradientTransformation:
-    """Multiplies by −η(t): that of `peak`, or by name those of `config.rates`."""
-    usual = optax.scale_by_learning_rate(schedule(config, steps, peak))
+    """Multiplies by −η(t): that of `peak`, or by name those of `config.rates`. What has no rate stays as it is."""
+    usual = _moved(config, steps, peak)
     if not config.rates:
         return usual
     rates = [parsed(text) for text in config.rates]
@@ -165,13 +166,27 @@ def _by_rates(config: OptimConfig, steps: int, peak: float | Array) -> optax.Gra
     return optax.partition({"None": usual} | own, numbered)
 
 
+def _moved(config: OptimConfig, steps: int, peak: float | Array) -> optax.GradientTransformation:
+    moved = optax.scale_by_learning_rate(schedule(config, steps, peak))
+    return optax.chain(moved, _rescaled()) if config.name == "muon" and config.rescale else moved
+
+
 def _until(config: OptimConfig, steps: int, rate: Rate) -> optax.GradientTransformation:
-    """The rate's own schedule, then nothing."""
+    """As the rate's own schedule moves parameters, then not at all."""
     if rate.peak == 0:
         return optax.set_to_zero()
     last = max(round(rate.until * steps), 1)
-    own = schedule(config, last, rate.peak)
-    return optax.scale_by_learning_rate(lambda step: jnp.where(step < last, own(step), 0.0))
+    moved = _moved(config, last, rate.peak)
+
+    def init(params: Any) -> tuple[Array, Any]:
+        return jnp.zeros((), jnp.int32), moved.init(params)
+
+    def update(updates: Any, state: tuple[Array, Any], params: Any = None) -> tuple[Any, tuple[Array, Any]]:
+        step, inner = state
+        updates, inner = moved.update(updates, inner, params)
+        return jax.tree.map(lambda update: jnp.where(step < last, update, 0), updates), (step + 1, inner)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _rescaled() -> optax.GradientTransformation:
@@ -182,10 +197,10 @@ def _rescaled() -> optax.GradientTransformation:
         return jnp.where(norm > 0, (p.shape[-1] ** 0.5 / jnp.where(norm > 0, norm, 1) - 1) * p, 0)
 
     def update(updates: Any, params: Any) -> Any:
-        def moved(update: Array, p: Array, hidden: bool) -> Array:
+        def lengthened(update: Array, p: Array, hidden: bool) -> Array:
             return update + rescaling(p) if hidden else update
 
-        return jax.tree.map(moved, updates, params, hidden_kernels(params))
+        return jax.tree.map(lengthened, updates, params, hidden_kernels(params))
 
     return optax.stateless(update)
 

@@ -22,9 +22,9 @@ def parsed(text: str) -> Rate:
     """PATTERN=RATE or PATTERN=RATE@FRACTION. Raises ValueError for anything else, naming `optim.rates`."""
     expected = "PATTERN=RATE or PATTERN=RATE@FRACTION, such as logits/*=0.01 or */bias=0.1@0.5"
     pattern, _, numbers = text.rpartition("=")
-    peak, _, until = numbers.partition("@")
+    peak, at, until = numbers.partition("@")
     try:
-        found = Rate(pattern, float(peak), float(until or 1))
+        found = Rate(pattern, float(peak), float(until) if at else 1.0)
     except ValueError:
         found = Rate("", 0.0)
     fits = found.pattern != "" and 0 <= found.peak < float("inf") and 0 < found.until <= 1

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
     ("convnet_pytest",),  # pytest loads it at its start
     ("settings", "allocator", "json_lines", "progress", "signals", "threads"),
-    ("launch",),
+    ("launch", "rates"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops
     ("architectures",),

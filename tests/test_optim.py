@@ -1,6 +1,7 @@
 """Optimisers against plain NumPy loops of their formulas, schedules at their landmarks."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -62,11 +63,32 @@ def adam(g, m, t, mu, b2=0.999, eps=1e-8):
     return direction, {"first": first, "second": second}
 
 
-RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adam}
+def muon(g, m, t, mu, steps=5):
+    """Of a kernel as a matrix of its outputs' weights; biases go by Nesterov's rule."""
+    if g.ndim < 2:
+        return nesterov(g, m, t, mu)
+    v = mu * m.get("v", 0) + (1 - mu) * g
+    u = mu * v / (1 - mu ** (t + 1)) + (1 - mu) * g / (1 - mu**t)
+    return newton_schulz(u.reshape(-1, g.shape[-1]), steps).reshape(g.shape), {"v": v}
 
 
-def reference(rule, params, grads, *, mu=0.9, rate=lambda t: RATE, decay=0.0, decoupled=False, clip=None):
-    """The same trajectory in a loop. Only weights (rank ≥ 2) decay."""
+def newton_schulz(x, steps):
+    """Every singular value σ of x / |x| becomes 3.4445 σ − 4.775 σ³ + 2.0315 σ⁵, so many times."""
+    x = x / (np.sqrt((x**2).sum()) + 1e-8)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = 3.4445 * x - 4.775 * gram @ x + 2.0315 * gram @ gram @ x
+    return x
+
+
+RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adam, "muon": muon}
+
+
+def reference(
+    rule, params, grads, *, mu=0.9, rate=lambda t: RATE, rates=None, decay=0.0, decoupled=False, clip=None, rescale=()
+):
+    """The same trajectory in a loop. Only weights (rank ≥ 2) decay. rates: those of single parameters, by name.
+    rescale: names of those that have the norm √(outputs) before they are updated."""
     params, memory, history = dict(params), {name: {} for name in params}, []
     for t, g in enumerate(grads, start=1):
         norm = np.sqrt(sum((x**2).sum() for x in g.values()))
@@ -74,7 +96,9 @@ def reference(rule, params, grads, *, mu=0.9, rate=lambda t: RATE, decay=0.0, de
         for name, w in params.items():
             shrink = decay * w if w.ndim >= 2 else 0 * w
             direction, memory[name] = rule(g[name] + (0 if decoupled else shrink), memory[name], t, mu)
-            params[name] = w - rate(t - 1) * (direction + (shrink if decoupled else 0))
+            length = w.shape[-1] ** 0.5 / np.sqrt((w**2).sum()) if name in rescale else 1
+            own = (rates or {}).get(name, rate)
+            params[name] = length * w - own(t - 1) * (direction + (shrink if decoupled else 0))
         history.append(dict(params))
     return history
 
@@ -114,9 +138,11 @@ def test_coupled_and_decoupled_decay_differ_where_a_rule_has_memory(rng, x64):
     assert np.abs(one - other).max() > 0.01
 
 
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize(
+    ("name", "decoupled"), [case for case in itertools.product(RULES, [False, True]) if case != ("muon", False)]
+)
 def test_without_a_gradient_weights_shrink_and_biases_stay(name, decoupled, rng, x64):
+    """Of a decay that is a part of its gradient, Muon takes the direction, not the length."""
     params, grads = problem(rng)
     nothing = [jax.tree.map(np.zeros_like, g) for g in grads]
     config = OptimConfig(name=name, learning_rate=RATE, schedule="constant", weight_decay=0.1, decoupled=decoupled)
@@ -145,7 +171,7 @@ def test_weight_decay_is_not_clipped(rng, x64):
     check(config, reference(sgd, params, grads, clip=0.1, decay=2.0), params, grads)
 
 
-@pytest.mark.parametrize("name", ["nesterov", "adamw"])
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "muon"])
 def test_everything_together(name, rng, x64):
     params, grads = problem(rng)
     config = OptimConfig(
@@ -210,6 +236,152 @@ def test_an_unknown_name_lists_the_known_ones(name):
 def test_weights_only_is_by_rank():
     params = {"a": jnp.ones((3, 3, 1, 2)), "b": jnp.ones((3, 2)), "c": jnp.ones(2), "d": jnp.ones(())}
     assert optim.weights_only(params) == {"a": True, "b": True, "c": False, "d": False}
+
+
+# --- muon -------------------------------------------------------------------------------------------------------------
+
+
+def apart(chosen, one, other):
+    """Trajectories of which `chosen` parameters are as in `one`, the rest as in `other`."""
+    return [{name: (a if name in chosen else b)[name] for name in a} for a, b in zip(one, other, strict=True)]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_muon_makes_so_many_newton_schulz_steps(steps, rng, x64):
+    params, grads = problem(rng)
+    config = OptimConfig(name="muon", learning_rate=RATE, schedule="constant", newton_schulz_steps=steps)
+    check(config, reference(partial(muon, steps=steps), params, grads), params, grads)
+
+
+@pytest.mark.parametrize(("rest", "expected"), [(None, 0.9), (0.7, 0.7), (0.0, 0.0)])
+def test_muon_leaves_logits_and_biases_to_nesterov_with_a_momentum_of_its_own(rest, expected, rng, x64):
+    params, grads = problem(rng)
+    params["logits"] = rng.standard_normal((3, 2))
+    grads = [g | {"logits": rng.standard_normal((3, 2))} for g in grads]
+    config = OptimConfig(name="muon", learning_rate=RATE, schedule="constant", rest_momentum=rest)
+    hidden, others = reference(muon, params, grads), reference(nesterov, params, grads, mu=expected)
+    check(config, apart({"conv", "dense"}, hidden, others), params, grads)
+
+
+def test_what_muon_moves_are_kernels_of_layers_that_are_not_called_logits():
+    kernel, bias = jnp.ones((3, 2)), jnp.ones(2)
+    params = {
+        "block": {"conv": {"kernel": kernel, "bias": bias}, "logits": {"kernel": kernel}},
+        "logits": {"kernel": kernel, "bias": bias},
+        "logits2": {"kernel": kernel},
+    }
+    found = optim.hidden_kernels(params)
+    assert found == {
+        "block": {"conv": {"kernel": True, "bias": False}, "logits": {"kernel": False}},
+        "logits": {"kernel": False, "bias": False},
+        "logits2": {"kernel": True},
+    }
+
+
+def test_muon_of_a_network_without_hidden_kernels_is_nesterov(rng, x64):
+    params = {"logits": rng.standard_normal((3, 2)), "bias": rng.standard_normal(2)}
+    grads = [{name: rng.standard_normal(p.shape) for name, p in params.items()} for _ in range(STEPS)]
+    config = OptimConfig(name="muon", learning_rate=RATE, schedule="constant", rescale=True)
+    check(config, reference(nesterov, params, grads), params, grads)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 20), (60, 12), (12, 60)], ids=str)
+def test_muon_moves_a_kernel_by_about_the_rate_in_every_direction(shape, rng, x64):
+    """Whatever the gradient's singular values, after five steps those of the update are near 1."""
+    params, config = {"w": rng.standard_normal(shape)}, OptimConfig(name="muon", learning_rate=1, schedule="constant")
+    (after,) = trajectory(config, params, [{"w": 1e-4 * rng.standard_normal(shape)}])
+    values = np.linalg.svd((np.asarray(after["w"]) - params["w"]).reshape(-1, shape[-1]), compute_uv=False)
+    assert 0.6 < values.min() <= values.max() < 1.25
+
+
+def test_rescaled_kernels_have_the_norm_of_their_outputs_before_each_update(rng, x64):
+    params, grads = problem(rng)
+    config = OptimConfig(name="muon", learning_rate=RATE, schedule="constant", rescale=True)
+    check(config, reference(muon, params, grads, rescale={"conv", "dense"}), params, grads)
+    still = trajectory(config, params, [jax.tree.map(np.zeros_like, grads[0])])[-1]
+    assert np.linalg.norm(still["conv"]) == pytest.approx(3**0.5)
+    assert np.linalg.norm(still["dense"]) == pytest.approx(3**0.5)
+    np.testing.assert_array_equal(still["bias"], params["bias"])
+
+
+def test_kernels_of_zeros_are_no_longer_after_they_are_rescaled(rng, x64):
+    """Zeros have no direction to be scaled in; the update moves them all the same, and a gradient of zeros does not."""
+    grads = [{"w": rng.standard_normal((4, 3))}]
+    config = OptimConfig(name="muon", learning_rate=RATE, schedule="constant", rescale=True)
+    params = {"w": np.zeros((4, 3))}
+    check(config, reference(muon, params, grads), params, grads)
+    (still,) = trajectory(config, params, [{"w": np.zeros((4, 3))}])
+    np.testing.assert_array_equal(still["w"], 0)
+
+
+# --- rates of single parameters ---------------------------------------------------------------------------------------
+
+
+def test_parameters_have_the_rate_of_the_first_pattern_that_fits(rng, x64):
+    params, grads = problem(rng)
+    settings = dict(learning_rate=RATE, weight_decay=0.2, schedule="constant")
+    own = {"bias": lambda t: 0.5, "conv": lambda t: 0.03}
+    expected = reference(adam, params, grads, rates=own, decay=0.2, decoupled=True)
+    check(OptimConfig("adamw", rates=("bias=0.5", "b*=7", "*v=0.03"), **settings), expected, params, grads)
+
+
+def test_names_are_those_of_the_networks_parameters(rng, x64):
+    params = {"stage": {"conv": {"kernel": rng.standard_normal((2, 3)), "bias": np.zeros(3)}}, "w": np.ones(2)}
+    grads = [jax.tree.map(np.ones_like, params)]
+    config = OptimConfig("sgd", RATE, schedule="constant", rates=("stage/conv/bias=1", "*/kernel=0.5"))
+    (after,) = trajectory(config, params, grads)
+    expected = {"stage": {"conv": {"kernel": 0.5, "bias": 1.0}}, "w": RATE}
+    jax.tree.map(lambda a, b, moved: np.testing.assert_allclose(b - a, moved, rtol=1e-12), after, params, expected)
+
+
+EVERYTHING = dict(learning_rate=RATE, weight_decay=0.3, rescale=True, schedule="linear")
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("name", RULES)
+def test_a_rate_of_0_freezes_whatever_else_would_move_a_parameter(name, decoupled, rng, x64):
+    params, grads = problem(rng)
+    rescale = {"rescale": name == "muon"}
+    config = OptimConfig(name, decoupled=decoupled, rates=("conv=0", "bias=0"), **(EVERYTHING | rescale))
+    for after in trajectory(config, params, grads):
+        np.testing.assert_array_equal(after["conv"], params["conv"])
+        np.testing.assert_array_equal(after["bias"], params["bias"])
+    assert np.abs(after["dense"] - params["dense"]).min() > 0
+
+
+def test_a_rate_ends_after_its_fraction_of_the_run_and_what_it_moved_stays(rng, x64):
+    """Its schedule lasts as long as it: half of the run is three steps, at 1, 2/3 and 1/3 of the peak."""
+    params, grads = problem(rng)
+    config = OptimConfig("muon", decoupled=True, rates=("conv=0.2@0.5", "bias=0.4@0.01"), **EVERYTHING)
+    own = {"conv": lambda t: 0.2 * (1 - t / 3)}
+    shared = dict(rate=lambda t: RATE * (1 - t / STEPS), decay=0.3, decoupled=True, rescale={"conv", "dense"})
+    expected = reference(muon, params, grads, rates=own | {"bias": lambda t: 0.4 if t == 0 else 0}, **shared)
+    for later in expected[3:]:
+        later["conv"] = expected[2]["conv"]
+    found = trajectory(config, params, grads)
+    for t, (a, b) in enumerate(zip(found, expected, strict=True)):
+        for name in b:
+            # Optax computes a schedule's numbers in float32.
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-7, err_msg=f"{name}, step {t}")
+    for later in found[3:]:
+        np.testing.assert_array_equal(later["conv"], found[2]["conv"])
+
+
+def test_a_pattern_that_fits_nothing_is_refused_with_the_names_that_there_are():
+    optimizer = build(OptimConfig(rates=("conv*=0.1", "head/*=0.1")), STEPS)
+    message = r"^optim\.rates is 'head/\*': expected a pattern that fits one of conv/bias, conv/kernel$"
+    with pytest.raises(ValueError, match=message):
+        optimizer.init({"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}})
+
+
+def test_a_traced_rate_is_that_of_parameters_without_one_of_their_own(rng, x64):
+    params, grads = problem(rng)
+    kept = dict(name="muon", schedule="cosine", rates=("bias=0.3@0.5", "dense=0"), rescale=True)
+    values = dict(learning_rate=0.07, momentum=0.6)
+    expected = trajectory(OptimConfig(**kept, **values), params, grads)
+    found = trajectory(OptimConfig(**kept), params, grads, jax.tree.map(jnp.asarray, values))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-8)
 
 
 # --- schedules --------------------------------------------------------------------------------------------------------
@@ -305,18 +477,20 @@ def test_the_optimizer_follows_the_schedule_one_step_per_update(after, rng, x64)
 
 
 FALLS = {"step_at": "schedule", "step_factor": "schedule"}
+MUON = dict.fromkeys(("newton_schulz_steps", "rest_momentum", "rescale"), "name")
 
 
 @pytest.mark.parametrize(
     ("settings", "unused"),
     [
-        (dict(name="sgd"), {"momentum": "name", **FALLS, "decoupled": "weight_decay"}),
-        (dict(name="sgd", weight_decay=0.1, schedule="step"), {"momentum": "name"}),
-        (dict(name="nesterov", weight_decay=0.1), FALLS),
-        (dict(name="adamw", schedule="step"), {"decoupled": "weight_decay"}),
-        (dict(name="adamw", schedule="step", weight_decay=0.1), {"decoupled": "name"}),
-        (dict(name="adam", schedule="step", weight_decay=0.1), {}),
-        (dict(name="unknown", schedule="linear", weight_decay=0.1), FALLS),
+        (dict(name="sgd"), {"momentum": "name", **MUON, **FALLS, "decoupled": "weight_decay"}),
+        (dict(name="sgd", weight_decay=0.1, schedule="step"), {"momentum": "name", **MUON}),
+        (dict(name="nesterov", weight_decay=0.1), MUON | FALLS),
+        (dict(name="adamw", schedule="step"), MUON | {"decoupled": "weight_decay"}),
+        (dict(name="adamw", schedule="step", weight_decay=0.1), MUON | {"decoupled": "name"}),
+        (dict(name="adam", schedule="step", weight_decay=0.1), MUON),
+        (dict(name="unknown", schedule="linear", weight_decay=0.1), MUON | FALLS),
+        (dict(name="muon", schedule="step", weight_decay=0.1), {}),
     ],
 )
 def test_settings_that_decide_nothing_are_named_with_their_reason(settings, unused):
