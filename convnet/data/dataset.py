@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convnet.data.measures import Measures, digest_of, histograms_of, measured, moments
+from convnet.data.measures import Measures, digest_of, histograms_of, measured, moments, patch_moment_of
 from convnet.data.splits import hold_out, subset
 from convnet.data.stored import StoredImages, is_stored
 
@@ -173,24 +173,17 @@ class Dataset:
         return self._pixel_statistics[1]
 
     def patch_moment(self, side: int, count: int = 5000) -> np.ndarray:
-        """Mean of pᵀp over the patches p of side×side normalised pixels, row by row and channel by channel, of the
-        first `count` training images: [D, D] float64, D = side·side·C.
+        """Mean of pᵀp over all patches p of side×side normalised pixels, row by row and channel by channel, of `count`
+        training images spread evenly over all: [D, D] float64, D = side·side·C. Measured once.
 
         Raises ValueError for images smaller than a patch, and UnreadableImages for stored images that cannot be read.
         """
-        if side > min(self.image_shape[:2]):
-            raise ValueError(f"side must be at most the images' {min(self.image_shape[:2])} pixels, got {side}")
-        images = np.asarray(self.train.take(np.arange(min(count, len(self.train)))).images)
-        products, sums, n = 0.0, 0.0, 0
-        for start in range(0, len(images), 500):  # a patch takes 8·side² times the bytes of its pixel
-            patches = np.lib.stride_tricks.sliding_window_view(images[start : start + 500], (side, side), axis=(1, 2))
-            patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * images.shape[-1]).astype(np.float64)
-            # Sums of whole numbers below 2⁵³ are exact, so that every machine finds the same.
-            products, sums, n = products + patches.T @ patches, sums + patches.sum(0), n + len(patches)
-        mean, std = (np.tile(values.astype(np.float64), side * side) for values in (self.mean, self.std))
-        first, second = sums / n, products / n
-        crossed = mean[:, None] * first
-        return (second - crossed - crossed.T + mean[:, None] * mean) / (std[:, None] * std)
+        kept = self.__dict__.setdefault("_patch_moments", {})
+        if (side, count) not in kept:
+            n = len(self.train)
+            rows = np.arange(min(count, n)) * n // min(count, n)
+            kept[side, count] = patch_moment_of(self.train.images, rows, side, self.mean, self.std)
+        return kept[side, count]
 
     @cached_property
     def _pixel_statistics(self) -> tuple[np.ndarray, np.ndarray]:

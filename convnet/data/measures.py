@@ -1,4 +1,5 @@
-"""What is measured of images chunk by chunk: the digest of a data set, and how often each pixel value occurs.
+"""What is measured of images chunk by chunk: the digest of a data set, how often each pixel value occurs, and how
+neighbouring pixels go together.
 
 Of stored images both come from one pass over the files, and are kept from one process to the next: what they are kept
 under follows from the files' names, sizes and times, not from their content.
@@ -19,6 +20,7 @@ from convnet.progress import progress
 
 _LAYOUT = 1  # to be raised when the same images give other measures
 _COUNTED = 2**18  # pixels at a time: NumPy makes each an int64 to count it
+_CUT = 2**22  # values of patches at a time
 
 
 class Split(Protocol):
@@ -124,3 +126,29 @@ def moments(histogram: np.ndarray) -> tuple[float, float]:
     second = sum(value * value * count for value, count in enumerate(counts))
     variance_times_n_squared = n * second - first * first
     return first / n, variance_times_n_squared**0.5 / n if variance_times_n_squared else 1.0
+
+
+def patch_moment_of(
+    images: np.ndarray | StoredImages, rows: np.ndarray, side: int, mean: np.ndarray, std: np.ndarray
+) -> np.ndarray:
+    """Mean of pᵀp over the side×side patches p of the images at `rows`, normalised by `mean` and `std` [C]: [D, D]
+    float64. Row by row and channel by channel, D = side·side·C.
+
+    What is added up are whole numbers, far below 2⁵³, so that no order of additions gives other bits.
+
+    Raises ValueError for images smaller than a patch.
+    """
+    _, height, width, channels = images.shape
+    if not 1 <= side <= min(height, width):
+        raise ValueError(f"images of {height}×{width} pixels have no patches of {side}×{side}")
+    values = side * side * channels
+    once = max(_CUT // (height * width * values), 1)
+    first, second, count = np.zeros(values), np.zeros((values, values)), 0
+    for start in range(0, len(rows), once):
+        part = images[rows[start : start + once]]
+        found = np.lib.stride_tricks.sliding_window_view(part, (side, side), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+        patches = found.reshape(-1, values).astype(np.float64)
+        first, second, count = first + patches.sum(axis=0), second + patches.T @ patches, count + len(patches)
+    m, s = (np.tile(np.asarray(each, np.float64), side * side) for each in (mean, std))
+    across = np.outer(m, first / count)
+    return (second / count - (across + across.T) + np.outer(m, m)) / np.outer(s, s)

@@ -11,6 +11,8 @@ from functools import partial
 import jax.numpy as jnp
 from jax import Array, lax
 
+from convnet.settings import require
+
 
 def mirror(images: Array) -> Array:
     """Left and right exchanged: [N, H, W, C] -> the same shape."""
@@ -52,7 +54,10 @@ def averaged(classify: Callable[[Array], Array], name: str) -> Callable[[Array],
     """`classify`, images [N, H, W, C] -> logits [N, K], as the weighted mean over the views of each image.
 
     name: one of VIEWS. With "one" it is `classify` itself.
+
+    Raises ValueError for another name.
     """
+    require(name in VIEWS, "views", name, f"one of {', '.join(VIEWS)}")
     if len(VIEWS[name]) == 1:
         return classify
     views = each(classify, name)

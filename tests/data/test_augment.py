@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from convnet.data import augment, center_crop, flip, normalize, random_crop, shift
+from convnet.data import alternating_flip, augment, center_crop, flip, normalize, random_crop, shift
 
 KEY = jax.random.key(0)
 
@@ -83,6 +83,40 @@ def test_the_border_is_black_unless_said_otherwise(moved):
     assert set(shifted.ravel().tolist()) == {0, 9}
 
 
+@pytest.mark.parametrize("pixels", [1, 3])
+def test_a_reflected_border_is_the_image_mirrored_at_its_outermost_pixels(pixels):
+    images = _coordinates(40)
+    shifted = np.asarray(shift(KEY, images, pixels=pixels, border="reflect", fill=77))
+    assert shifted.dtype == np.uint8
+    seen = set()
+    for image, result in zip(images, shifted, strict=True):
+        down, right = _offset(result, [77] * 3)
+        seen.add((down, right))
+        for row, column in np.ndindex(7, 9):
+            source = [abs(row - down), abs(column - right)]  # −1 is 1, and one beyond the last is the last but one
+            source = [i if i < side else 2 * (side - 1) - i for i, side in zip(source, (7, 9), strict=True)]
+            np.testing.assert_array_equal(result[row, column], image[tuple(source)])
+    assert len(seen) > 2 * pixels + 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 3), (1, 4)])
+def test_images_smaller_than_the_border_are_reflected_again(height, width):
+    images, wide = _coordinates(30, height, width), ((5, 5), (5, 5), (0, 0))
+    shifted = np.asarray(shift(KEY, images, pixels=5, border="reflect"))
+    for image, result in zip(images, shifted, strict=True):
+        padded = np.pad(image, wide, mode="reflect")
+        windows = [padded[top : top + height, left : left + width] for top, left in np.ndindex(11, 11)]
+        assert any(np.array_equal(result, window) for window in windows)
+
+
+def test_the_border_has_no_say_in_where_an_image_goes():
+    images = _coordinates(60)
+    for one, other in zip(*(shift(KEY, images, pixels=3, border=b) for b in ("zero", "reflect")), strict=True):
+        assert _offset(one, [0] * 3) == _offset(other, [0] * 3)
+    whole = augment(KEY, images, shift_pixels=3, border="reflect")
+    np.testing.assert_array_equal(whole, shift(jax.random.split(KEY, 3)[1], images, pixels=3, border="reflect"))
+
+
 def test_shift_by_nothing_is_the_identity():
     images = _coordinates(3)
     np.testing.assert_array_equal(shift(KEY, images, pixels=0, fill=99), images)
@@ -100,6 +134,70 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_rest():
             for column in range(9):
                 np.testing.assert_array_equal(result[:, column], image[:, 8 - column])
     assert abs(mirrored - 500) < 5 * 15.8
+
+
+# --- alternating flips ------------------------------------------------------------------------------------------------
+
+
+def _noise(rng, n, height=5, width=6, channels=3):
+    return rng.integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+
+
+def _mirrored(images, results):
+    """Which of the images are mirrored in `results`, where they are as they were or mirrored."""
+    found = []
+    for image, result in zip(images, np.asarray(results), strict=True):
+        assert np.array_equal(result, image) != np.array_equal(result, image[:, ::-1])
+        found.append(np.array_equal(result, image[:, ::-1]))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_in_two_epochs_each_image_is_seen_once_as_it_is_and_once_mirrored(epoch, rng):
+    images = _noise(rng, 1000)
+    first, second, third = (_mirrored(images, alternating_flip(KEY, images, epoch + i)) for i in range(3))
+    np.testing.assert_array_equal(second, ~first)
+    np.testing.assert_array_equal(third, first)
+    assert abs(first.sum() - 500) < 5 * 15.8  # Binomial(1000, ½)
+
+
+def test_an_epoch_may_be_traced(rng):
+    images = _noise(rng, 20)
+    run = jax.jit(alternating_flip)
+    for epoch in (0, 3):
+        np.testing.assert_array_equal(run(KEY, images, jnp.int32(epoch)), alternating_flip(KEY, images, epoch))
+
+
+def test_an_image_is_mirrored_wherever_it_stands(rng):
+    """In another order, in other batches, and alone."""
+    images = _noise(rng, 24)
+    whole, order = np.asarray(alternating_flip(KEY, images, 3)), rng.permutation(24)
+    np.testing.assert_array_equal(alternating_flip(KEY, images[order], 3), whole[order])
+    for start in range(0, 24, 8):
+        np.testing.assert_array_equal(alternating_flip(KEY, images[start : start + 8], 3), whole[start : start + 8])
+    np.testing.assert_array_equal(alternating_flip(KEY, images[5:6], 3), whole[5:6])
+
+
+def test_another_key_mirrors_another_half(rng):
+    images = _noise(rng, 1000)
+    one, other = (_mirrored(images, alternating_flip(jax.random.key(s), images, 0)) for s in (1, 2))
+    assert abs((one == other).sum() - 500) < 5 * 15.8
+
+
+@pytest.mark.parametrize("likeness", ["one pixel of another", "all dark", "black and white"])
+def test_images_that_are_alike_are_divided_as_others_are(likeness, rng):
+    """Which half an image is in follows from its pixels, and so little as a last bit is enough."""
+    if likeness == "one pixel of another":
+        images = np.repeat(_noise(rng, 1, 20, 30, 2), 600, axis=0)
+        images[np.arange(600), np.arange(600) // 30, np.arange(600) % 30, 0] ^= 1
+    else:
+        values = [0, 1] if likeness == "all dark" else [0, 128]
+        images = np.asarray(values, np.uint8)[rng.integers(0, 2, (600, 6, 8, 1))]
+    mirrored = _mirrored(images, alternating_flip(KEY, images, 0))
+    assert abs(mirrored.sum() - 300) < 5 * 12.2
+
+
+# --- crops ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 4, 7])
@@ -217,10 +315,11 @@ FLOATING = r"images must be uint8 \[N, H, W, C\], got float32 of shape \(2, 7, 9
     [
         lambda images: shift(KEY, images, pixels=1),
         lambda images: flip(KEY, images),
+        lambda images: alternating_flip(KEY, images, 0),
         lambda images: random_crop(KEY, images, size=3),
         lambda images: augment(KEY, images),
     ],
-    ids=["shift", "flip", "random_crop", "augment"],
+    ids=["shift", "flip", "alternating_flip", "random_crop", "augment"],
 )
 @pytest.mark.parametrize(("images", "message"), [(IMAGES[0], SINGLE), (IMAGES.astype(np.float32), FLOATING)])
 def test_images_of_another_kind_are_refused(call, images, message):
@@ -233,6 +332,7 @@ def test_images_of_another_kind_are_refused(call, images, message):
     [
         (lambda: shift(KEY, IMAGES, pixels=-1), "pixels must be at least 0, got -1"),
         (lambda: augment(KEY, IMAGES, shift_pixels=-1), "pixels must be at least 0, got -1"),
+        (lambda: shift(KEY, IMAGES, pixels=1, border="wrap"), "border must be one of zero, reflect, got 'wrap'"),
         (lambda: shift(KEY, IMAGES, pixels=1, fill=256), "fill must be a pixel value from 0 to 255, got 256"),
         (lambda: shift(KEY, IMAGES, pixels=1, fill=-1), "fill must be a pixel value from 0 to 255, got -1"),
         (lambda: shift(KEY, IMAGES, pixels=1, fill=0.5), r"fill must be an int, or uint8 .* got float64 of shape \(\)"),

@@ -193,6 +193,73 @@ def test_statistics_need_little_memory_beside_the_images():
     assert peak < 16e6  # one channel as int64 would take 34e6
 
 
+# --- patches ----------------------------------------------------------------------------------------------------------
+
+
+def _moment(images, mean, std, side):
+    """Mean of pᵀp over patches, one after the other."""
+    total, count = 0, 0
+    for image in images:
+        normal = (image - mean.astype(float)) / std
+        for row in range(image.shape[0] - side + 1):
+            for column in range(image.shape[1] - side + 1):
+                patch = [normal[row + i, column + j, c] for i in range(side) for j in range(side) for c in range(3)]
+                total, count = total + np.outer(patch, patch), count + 1
+    return total / count
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4])
+def test_the_moment_of_patches_is_that_of_normalised_training_pixels(splits, side):
+    own = _dataset(splits)
+    found = own.patch_moment(side)
+    assert (found.shape, found.dtype) == ((3 * side**2, 3 * side**2), np.float64)
+    np.testing.assert_allclose(found, _moment(own.train.images, own.mean, own.std, side), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_few_images_are_taken_from_all_over_the_data(splits, rng):
+    """Sorted by class, the first ones would be of one class."""
+    splits["train"] = _split(rng, n=10)
+    own = _dataset(splits)
+    expected = _moment(own.train.images[[0, 3, 6]], own.mean, own.std, 2)
+    np.testing.assert_allclose(own.patch_moment(2, count=3), expected, rtol=1e-9)
+    np.testing.assert_array_equal(own.patch_moment(2, count=11), own.patch_moment(2))
+    assert own.patch_moment(2) is own.patch_moment(2)
+
+
+def test_the_moment_of_a_single_pixel_is_1(splits):
+    np.testing.assert_allclose(np.diag(_dataset(splits).patch_moment(1)), 1, rtol=1e-6)
+
+
+def test_patches_of_many_images_are_added_up_without_rounding():
+    """More than are cut out at a time; by whole numbers, offset by offset."""
+    images = np.random.default_rng(0).integers(0, 256, (600, 48, 50, 1), dtype=np.uint8)
+    split = Split(images, np.zeros(600, int))
+    own = Dataset("large", split, split, split, ("a",))
+    parts = [images[:, i : i + 47, j : j + 49].astype(int).ravel() for i in range(2) for j in range(2)]
+    sums, products = [part.sum() for part in parts], [[(one * other).sum() for other in parts] for one in parts]
+    n, m, s = parts[0].size, float(own.mean[0]), float(own.std[0])
+    expected = [[(p / n - m * (a + b) / n + m * m) / s**2 for p, b in zip(row, sums, strict=True)]
+                for row, a in zip(products, sums, strict=True)]  # fmt: skip
+    np.testing.assert_allclose(own.patch_moment(2), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_the_moment_of_stored_images_has_the_bits_of_those_in_memory(splits):
+    own = _dataset(splits)
+    elsewhere = own.mapped(lambda split: Split(stored.StoredImages(split.images, split.images.shape[1:]), split.labels))
+    assert elsewhere.stored
+    np.testing.assert_array_equal(elsewhere.patch_moment(2), own.patch_moment(2))
+
+
+@pytest.mark.parametrize("side", [0, 5])
+def test_patches_that_no_image_has_are_refused(splits, side):
+    with pytest.raises(ValueError, match=rf"^images of 4×5 pixels have no patches of {side}×{side}$"):
+        _dataset(splits).patch_moment(side)
+
+
+# --- one's own arrays -------------------------------------------------------------------------------------------------
+
+
 def _arrays(rng, n=200, classes=4):
     """Every image says which it is: row 0 holds its number."""
     images = rng.integers(0, 256, (n, 3, 3), dtype=np.uint8)
