@@ -68,7 +68,7 @@ MODES = ("single", "scanned", "vmapped")
 
 def initial_parameters(network: Network, seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
     """Full name of a layer -> its kernel (He normal; [KH, KW, C // groups, K] or [D, K]) and bias (0), or its scale (1)
-    and bias (0); float32."""
+    and bias (0); of what is trained, float32."""
     rng = np.random.default_rng(seed)
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -76,7 +76,7 @@ def initial_parameters(network: Network, seed: int = 0) -> dict[str, dict[str, n
             return (rng.standard_normal(shape) * np.sqrt(2 / prod(shape[:-1]))).astype(np.float32)
         return np.full(shape, name == "scale", np.float32)
 
-    every = ((placed.name, shapes.parameter_shapes(placed)) for placed in network.placed)
+    every = ((placed.name, shapes.trained_shapes(placed)) for placed in network.placed)
     return {name: {part: draw(part, shape) for part, shape in own.items()} for name, own in every if own}
 
 
@@ -89,14 +89,15 @@ def synthetic_data(network: Network, n: int, seed: int = 0) -> tuple[np.ndarray,
 
 def step_flops(network: Network, batch: int) -> int:
     """Of convolutions and dense layers, two for a product and its addition: forward and both gradients, the first layer
-    without dL/dx."""
+    without dL/dx, a frozen kernel without its own."""
     return flops_of(network.placed, batch)
 
 
 def flops_of(placed: Sequence[shapes.Placed], batch: int) -> int:
     """The same of layers where they stand."""
-    first, *rest = (count for layer in placed if (count := shapes.multiply_adds(layer)))
-    return 2 * batch * (2 * first + 3 * sum(rest))
+    weighted = [layer for layer in placed if shapes.multiply_adds(layer)]
+    products = [1 + ("kernel" in shapes.trained_shapes(layer)) + (layer is not weighted[0]) for layer in weighted]
+    return 2 * batch * sum(n * shapes.multiply_adds(layer) for n, layer in zip(products, weighted, strict=True))
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, log2, prod
+from math import ceil, log2
 
 import numpy as np
 
 from benchmarks.networks import flops_of
 from convnet.architectures.layers import BatchNorm
-from convnet.architectures.shapes import Placed, parameter_shapes
+from convnet.architectures.shapes import Placed, trained_values
 
 BACKWARD = 2 / 3
 """Of a step's arithmetic: two products of each layer are gradients, one is the forward pass."""
@@ -121,9 +121,8 @@ class Load:
 
 def load_of(placed: Sequence[Placed], images: int) -> Load:
     """Of a network's layers where they stand. images: of each device."""
-    shapes = [shape for layer in placed for shape in parameter_shapes(layer).values()]
     channels = tuple(4 * layer.input[-1] for layer in placed if isinstance(layer.layer, BatchNorm))
-    return Load(flops_of(placed, images), sum(4 * prod(shape) for shape in shapes), channels)
+    return Load(flops_of(placed, images), 4 * sum(map(trained_values, placed)), channels)
 
 
 def step(load: Load, n: int, rate: float, fabrics: Sequence[Fabric], small: Sequence[Fabric]) -> Step:

@@ -41,14 +41,13 @@ class DataConfig:
     """Bring the folder's images to this many pixels a side: resized until they cover it, cut to the centre."""
     skip_unreadable: bool = field(default=False, metadata=LATER)
     """Leave out files of the folder that cannot be read, instead of listing and refusing them."""
-
     alternate: bool = field(default=False, metadata=LATER)
     """With flip: mirror each training image in every other epoch, instead of in every epoch with probability ½."""
     border: Literal["zero", "reflect"] = field(default="zero", metadata=LATER)
     """What comes into a training image that is moved: black, or the image's reflection."""
     views: Literal["one", "mirror", "mirror_shift"] = field(default="one", metadata=LATER)
-    """Of an image that is classified, whose logits are averaged: itself; and its mirror image; and both moved by a
-    pixel both ways along the diagonal, which count half."""
+    """What of an image is classified: itself (one); itself and its mirror image, whose logits are averaged (mirror);
+    both, and both moved along the diagonal by a pixel, up and down, which together count half (mirror_shift)."""
 
     def __post_init__(self):
         settle(self, "data")
@@ -95,8 +94,8 @@ class OptimConfig:
     rest_momentum: float | None = field(default=None, metadata=LATER)
     """For muon: the momentum of what it leaves to nesterov, biases and logits. None: the same."""
     rescale: bool = field(default=False, metadata=LATER)
-    """For muon: before each update, bring its kernels to the norm √(outputs). For kernels that a normalisation
-    follows, whose length makes no difference."""
+    """For muon: before each update, bring its kernels to the norm √(outputs). Meant for kernels that a normalisation
+    follows, whose length changes nothing."""
 
     def __post_init__(self):
         settle(self, "optim")

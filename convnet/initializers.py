@@ -39,12 +39,12 @@ def _dirac(gain: float) -> Initializer:
 
 
 def _partial_dirac(gain: float) -> Initializer:
-    """The first outputs are the inputs, as far as there are outputs; the rest is uniform in ±gain/√fan_in, as torch
-    starts (Jordan, arXiv:2404.00498, section 3.2)."""
+    """The first outputs are the inputs (`_dirac`), as far as there are outputs; the weights of the others are uniform
+    in ±1/√fan_in, as torch starts (Jordan, arXiv:2404.00498, section 3.2). All times the gain."""
 
     def init(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-        rest = _uniform(gain / prod(shape[:-1]) ** 0.5)(key, shape, dtype)
-        return jnp.where(jnp.arange(shape[-1]) < shape[-2], _dirac(1.0)(key, shape, dtype), rest)
+        rest = _uniform(1 / prod(shape[:-1]) ** 0.5)(key, shape, dtype)
+        return gain * jnp.where(jnp.arange(shape[-1]) < shape[-2], _dirac(1.0)(key, shape, dtype), rest)
 
     return init
 
@@ -56,9 +56,13 @@ def whitening(moment: Array, kernel_shape: tuple[int, int, int], *, eps: float =
 
     moment: [D, D], the mean of pᵀp over patches p of `kernel_shape` = (KH, KW, C), D = KH·KW·C
     -> [KH, KW, C, 2D] float32, the directions of least variance last in each half.
+
+    Raises ValueError for a moment of another shape.
     """
+    if jnp.shape(moment) != (prod(kernel_shape),) * 2:
+        raise ValueError(f"moment has shape {jnp.shape(moment)}: expected [D, D] with D = {prod(kernel_shape)}")
     variances, directions = jnp.linalg.eigh(jnp.asarray(moment, jnp.float32))
-    filters = (directions * lax.rsqrt(variances + eps))[:, ::-1]
+    filters = (directions * lax.rsqrt(variances + eps)[None])[:, ::-1]
     # An eigenvector's sign is arbitrary: of each, the one whose largest entry is positive.
     largest = jnp.take_along_axis(filters, jnp.argmax(jnp.abs(filters), axis=0)[None], axis=0)
     filters = filters * jnp.sign(largest)

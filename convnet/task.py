@@ -123,7 +123,8 @@ class Task:
         return data.averaged(logits, self.config.data.views)(self.preprocess(images))
 
     def mirror(self, steps: int) -> Callable[[Array, Array, Array], Array] | None:
-        """For `make_train_step`: what mirrors images in every other epoch of so many steps, if the config says so."""
+        """For `make_train_step`: what mirrors images in every other epoch of so many steps, where `data.alternate` says
+        so; else None. It comes before `prepare`, one's own, too."""
         if not self.config.data.alternate:
             return None
         return lambda key, images, step: data.alternating_flip(key, images, step // steps)
@@ -191,7 +192,8 @@ def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None, tr
 
     Where `config.model` says that the model is one's own, there is none yet.
 
-    Raises ValueError for an unknown name in `traced`, and a crop larger than the images.
+    Raises ValueError for an unknown name in `traced`, a crop larger than the images, and facts that lack what the model
+    whitens.
     """
     for name in traced:
         require(name in TRACEABLE, "traced", name, f"one of {', '.join(TRACEABLE)}")
@@ -199,25 +201,28 @@ def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None, tr
     if (crop := config.data.crop) is not None:
         least = min(facts.image_shape[:2])
         require(crop <= least, "data.crop", crop, f"at most the images' {least} pixels")
-    side = config.model.whitening_side
-    known = not side or len(facts.patch_moment) == (side * side * facts.image_shape[2]) ** 2
-    require(
-        known, "patch_moment", facts.patch_moment, "that of Facts.of(dataset, config.model), as model.whiten is True"
-    )
     own, numbers = isinstance(config.model, Own), [n.removeprefix("optim.") for n in traced if n.startswith("optim.")]
-    model = None if own else models.build(config.model, num_classes=len(facts.class_names), ops=opset)
     return Task(
         config=config,
         facts=facts,
         ops=opset,
-        model=model,
+        model=None if own else make_model(config, facts, opset),
         loss=make_loss(config, opset),
         optimizer=partial(optim.build, config.optim, traced=numbers),
         prepare=partial(prepare, config, facts),
         preprocess=partial(preprocess, config, facts),
-        init=partial(models.whitened, model, facts.patch_moment) if side else None,
         traced=tuple(traced),
     )
+
+
+def make_model(config: RunConfig, facts: Facts, opset: OpSet) -> models.Network:
+    """The network of `config`. Raises ValueError where it whitens patches of which `facts` tell nothing."""
+    values = config.model.whitening_side**2 * facts.image_shape[2]
+    moment = facts.patch_moment if values else ()
+    if len(moment) != values**2:
+        expected = f"{values**2}, as Facts.of(dataset, config.model) has"
+        raise ValueError(f"facts.patch_moment has {len(moment)} numbers: expected {expected}")
+    return models.build(config.model, num_classes=len(facts.class_names), ops=opset, patch_moment=moment)
 
 
 def make_loss(config: RunConfig, opset: OpSet, smoothing: Array | None = None) -> Callable[[Array, Array], Array]:

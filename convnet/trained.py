@@ -60,7 +60,7 @@ class Trained:
         return self.task.facts.image_shape
 
     def logits(self, images: Any) -> np.ndarray:
-        """[N, K]; of the test images those of the run's result, to rounding."""
+        """[N, K], the mean over `data.views`; of the test images those of the run's result, to rounding."""
         with self.task.precision():
             return np.asarray(self._forward(self.variables, self._pixels(images)))
 

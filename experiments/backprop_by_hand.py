@@ -276,7 +276,7 @@ def by_hand(layer: layers.Layer) -> Layer:
     match layer:
         case layers.Dense(bias=True):
             return dense()
-        case layers.Conv(bias=True, groups=1, dilation=1):
+        case layers.Conv(bias=True, groups=1, dilation=1, frozen=False):
             return conv(layer)
         case layers.Pool(padding="VALID"):
             return pool(layer)

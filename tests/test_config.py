@@ -98,6 +98,28 @@ def test_a_config_without_a_folder_is_what_it_was_before_there_were_folders():
     assert list(to_dict(DataConfig())) == ["name", "limit", "shift", "flip", "crop"]
 
 
+def test_settings_that_came_later_are_left_out_where_they_are_as_before():
+    """So configs, and runs, from before there were such settings are what they were."""
+    later = {
+        "data": dict(alternate=True, border="reflect", views="mirror"),
+        "optim": dict(rates=("*=0.1",), newton_schulz_steps=3, rest_momentum=0.0, rescale=True),
+    }
+    for section, values in later.items():
+        base = SECTIONS[section](**({"flip": True} if section == "data" else {}))
+        assert not to_dict(base).keys() & values.keys()
+        for name, value in values.items():
+            config = dataclasses.replace(base, **{name: value})
+            assert to_dict(config).keys() - to_dict(base).keys() == {name}
+            assert from_dict(type(base), json.loads(json.dumps(to_dict(config)))) == config
+            assert content_hash(config) != content_hash(base)
+
+
+def test_flips_alternate_only_where_there_are_flips():
+    with pytest.raises(ValueError, match=r"^data\.alternate is True: expected False where data\.flip is False$"):
+        DataConfig(alternate=True)
+    assert DataConfig(flip=True, alternate=True).alternate
+
+
 def test_a_folder_gives_the_data_its_name_and_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = RunConfig(data=DataConfig(folder="pets", size=64, skip_unreadable=True))
@@ -210,6 +232,8 @@ REFUSED = {
     "optim.warmup": [-0.1, 1.1, NAN],
     "optim.step_at": [(0.5, 0.25), (0.0, 0.5), (0.5, 1.0)],
     "optim.step_factor": [0.0, -0.1, NAN],
+    "optim.newton_schulz_steps": [0, -1],
+    "optim.rest_momentum": [-0.1, 1.0, NAN],
     "train.epochs": [0, -1],
     "train.batch_size": [0, -1],
     "train.label_smoothing": [-0.1, 1.01, NAN],
@@ -224,6 +248,9 @@ ACCEPTED = {
     "optim.momentum": [0.0],
     "optim.warmup": [0.0, 1.0],
     "optim.step_at": [(), (0.5,)],
+    "optim.rates": [(), ("*=0",), ("a=1@1", "b=2")],
+    "optim.newton_schulz_steps": [1],
+    "optim.rest_momentum": [0.0, None],
     "train.batch_size": [1, "full"],
     "train.label_smoothing": [0.0, 1.0],
 }
@@ -283,6 +310,8 @@ def test_ranges_hold_in_from_dict_too():
             "model.activation": ["swish"],
             "model.head": ["flatten"],
             "model.precision": ["float16"],
+            "data.border": ["wrap"],
+            "data.views": ["ten"],
             "optim.schedule": ["exponential"],
             "train.loss": ["hinge"],
             "train.batch_size": ["half"],

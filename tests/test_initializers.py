@@ -94,7 +94,7 @@ def test_zeros_stay_zero_whatever_the_scale(scale):
     np.testing.assert_array_equal(draw("zeros", (2, 3), scale), np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "normal", "orthogonal", "dirac"])
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "normal", "orthogonal", "dirac", "partial_dirac"])
 def test_scale_zero_is_a_scale(name):
     """0 is falsy; it must not be taken for "the usual one"."""
     np.testing.assert_array_equal(draw(name, (6, 5), 0.0), np.zeros((6, 5)))
@@ -133,6 +133,74 @@ def test_dirac_of_a_dense_layer_is_the_identity_matrix():
     np.testing.assert_array_equal(draw("dirac", (3, 3)), np.eye(3))
 
 
+# --- partial dirac ----------------------------------------------------------------------------------------------------
+
+
+def test_partial_dirac_hands_the_inputs_on_beside_other_outputs(rng):
+    x = rng.standard_normal((1, 5, 4, 3)).astype(np.float32)
+    y = conv2d(jnp.asarray(x), jnp.asarray(draw("partial_dirac", (3, 3, 3, 7))))
+    np.testing.assert_array_equal(y[..., :3], x)
+    assert np.abs(y[..., 3:]).min() > 0
+
+
+@pytest.mark.parametrize("gain", [None, 1.5])
+def test_partial_dirac_draws_the_rest_as_torch_starts(gain):
+    """Uniform in ±1/√fan_in, of variance 1 / (3 fan_in); a gain is one of the whole kernel."""
+    weights, fan_in = draw("partial_dirac", (3, 5, 40, 150), gain), 3 * 5 * 40
+    rest, gain = weights[..., 40:], gain or 1
+    check_moments(rest, gain**2 / (3 * fan_in))
+    assert 0.999 * gain / np.sqrt(fan_in) < np.abs(rest).max() <= gain / np.sqrt(fan_in) * (1 + 1e-6)
+    np.testing.assert_array_equal(weights[..., :40], draw("dirac", (3, 5, 40, 40), gain))
+
+
+def test_partial_dirac_to_fewer_outputs_is_dirac():
+    np.testing.assert_array_equal(draw("partial_dirac", (3, 3, 6, 4)), draw("dirac", (3, 3, 6, 4)))
+
+
+# --- whitening --------------------------------------------------------------------------------------------------------
+
+
+def patches(rng, n=4000):
+    """[n, 8] of 2×2 pixels and two channels, each of them much like the others."""
+    return rng.standard_normal((n, 8)) @ rng.standard_normal((8, 8)) + 3 * rng.standard_normal((n, 1))
+
+
+def test_whitened_patches_have_no_correlations_and_deviation_1(rng):
+    p = patches(rng)
+    kernel = np.asarray(initializers.whitening(p.T @ p / len(p), (2, 2, 2)))
+    assert (kernel.shape, kernel.dtype) == ((2, 2, 2, 16), np.float32)
+    found = conv2d(jnp.asarray(p.reshape(-1, 2, 2, 2), jnp.float32), jnp.asarray(kernel), padding="VALID")
+    found = np.asarray(found, np.float64).reshape(len(p), 16)
+    np.testing.assert_array_equal(kernel[..., 8:], -kernel[..., :8])
+    np.testing.assert_allclose(found[:, :8].T @ found[:, :8] / len(p), np.eye(8), atol=0.01)
+
+
+def test_the_directions_come_from_the_largest_variance_to_the_least_each_with_its_sign(rng):
+    p = patches(rng)
+    filters = np.asarray(initializers.whitening(p.T @ p / len(p), (2, 2, 2)), np.float64).reshape(8, 16)[:, :8]
+    lengths = np.linalg.norm(filters, axis=0)
+    assert (np.diff(lengths) > 0).all()  # a filter is as long as its direction's deviation is small
+    assert (filters[np.abs(filters).argmax(axis=0), np.arange(8)] > 0).all()
+    values, vectors = np.linalg.eigh(p.T @ p / len(p))
+    np.testing.assert_allclose(lengths, (values[::-1] + 5e-4) ** -0.5, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(vectors.T[::-1] @ (filters / lengths)), np.eye(8), atol=1e-3)
+
+
+def test_a_direction_without_variance_is_not_blown_up():
+    """Patches that are all black, and such of which one direction says nothing."""
+    black = np.asarray(initializers.whitening(np.zeros((4, 4)), (2, 2, 1)))
+    np.testing.assert_allclose(np.abs(black).max(), 5e-4**-0.5, rtol=1e-5)
+    flat = np.asarray(initializers.whitening(np.ones((4, 4)), (2, 2, 1), eps=0.01), np.float64).reshape(4, 8)
+    np.testing.assert_allclose(flat[:, 0], np.full(4, 0.5 / np.sqrt(4.01)), rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(flat[:, 1:4], axis=0), 10, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3), (16,)])
+def test_a_moment_of_other_patches_is_refused(shape):
+    with pytest.raises(ValueError, match=rf"^moment has shape \({shape[0]},.*\): expected \[D, D\] with D = 4$"):
+        initializers.whitening(np.zeros(shape), (2, 2, 1))
+
+
 # --- what all have in common ------------------------------------------------------------------------------------------
 
 RANDOM = sorted(set(INITIALIZERS) - {"zeros", "constant", "dirac"})
@@ -162,13 +230,13 @@ def test_float32_is_the_default_dtype(name):
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_the_key_decides(name):
-    np.testing.assert_array_equal(draw(name, (6, 5)), draw(name, (6, 5)))
-    assert not np.array_equal(draw(name, (6, 5)), draw(name, (6, 5), key=jax.random.key(4)))
+    np.testing.assert_array_equal(draw(name, (5, 6)), draw(name, (5, 6)))
+    assert not np.array_equal(draw(name, (5, 6)), draw(name, (5, 6), key=jax.random.key(4)))
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_scale_is_linear(name):
-    np.testing.assert_allclose(draw(name, (6, 5), 3.0), 3 * draw(name, (6, 5), 1.0), rtol=1e-6)
+    np.testing.assert_allclose(draw(name, (5, 6), 3.0), 3 * draw(name, (5, 6), 1.0), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(set(INITIALIZERS) - {"zeros"}))

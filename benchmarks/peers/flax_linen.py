@@ -48,14 +48,14 @@ class Layers(nn.Module):
     def written(self, layer: layers.Layer, shape: tuple[int, ...]) -> Callable[[Array], Array]:
         own = dict(dtype=self.dtype, name=getattr(layer, "name", None))
         match layer:
-            case layers.Conv(features=features, bias=bias, groups=groups):
+            case layers.Conv(features=features, bias=bias, groups=groups, frozen=False):
                 kernel, stride, dilation, padding = spans(layer, shape)
                 settings = dict(kernel_dilation=dilation, feature_group_count=groups, use_bias=bias)
                 return nn.Conv(features, kernel, stride, padding, **settings, **own)
             case layers.Dense(features=features, bias=bias):
                 return nn.Dense(features, use_bias=bias, **own)
-            case layers.BatchNorm():
-                return nn.BatchNorm(use_running_average=False, **own)
+            case layers.BatchNorm(momentum=momentum, use_scale=use_scale):
+                return nn.BatchNorm(use_running_average=False, momentum=momentum, use_scale=use_scale, **own)
             case layers.Activation(function=function) if function in FUNCTIONS:
                 return FUNCTIONS[function]
             case layers.Pool(kind=kind):

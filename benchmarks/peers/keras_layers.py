@@ -51,12 +51,12 @@ def _through(body: Sequence[layers.Layer], x, leaves: Iterator[Callable]):
 def _written(placed: shapes.Placed) -> Callable:
     layer, name = placed.layer, _keras_name(placed.name)
     match layer:
-        case layers.Conv():
+        case layers.Conv(frozen=False):
             return _conv(layer, name, placed.input)
         case layers.Dense(features=features, bias=bias):
             return kl.Dense(features, use_bias=bias, name=name)
-        case layers.BatchNorm():
-            return kl.BatchNormalization(epsilon=1e-5, name=name)
+        case layers.BatchNorm(momentum=momentum, use_scale=use_scale):
+            return kl.BatchNormalization(momentum=momentum, epsilon=1e-5, scale=use_scale, name=name)
         case layers.Activation(function=function) if function in FUNCTIONS:
             return kl.Activation(function)
         case layers.Pool(kind=kind) if not any(map(any, spans(layer, placed.input).padding)):

@@ -49,6 +49,8 @@ def build_module(network: Network) -> nn.Module:
 def _set(module: nn.Module, own: dict[str, np.ndarray], image: shapes.Shape) -> None:
     """image: [H, W, C] where what the module reads was flattened; torch flattens channels first."""
     weight = own.get("kernel", own.get("scale"))
+    if weight is None:  # a normalisation without
+        weight = np.ones_like(own["bias"])
     if weight.ndim == 4:
         weight = weight.transpose(3, 2, 0, 1)
     elif len(image) == 3:
@@ -80,14 +82,16 @@ def _written(placed: shapes.Placed) -> tuple[nn.Module, ...]:
     """One after the other; parameters are those of the last."""
     layer, shape = placed.layer, placed.input
     match layer:
-        case layers.Conv(features=features, groups=groups, bias=bias):
+        case layers.Conv(features=features, groups=groups, bias=bias, frozen=False):
             kernel, stride, dilation, padding = spans(layer, shape)
             before, padding = _padding(padding, 0.0)
             return *before, nn.Conv2d(shape[-1], features, kernel, stride, padding, dilation, groups, bias)
         case layers.Dense(features=features, bias=bias):
             return (nn.Linear(*shape, features, bias),)
-        case layers.BatchNorm():
-            return ((nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[-1]),)
+        case layers.BatchNorm(momentum=momentum, use_scale=use_scale):
+            norm = (nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(shape[-1], momentum=1 - momentum)
+            norm.weight.requires_grad_(use_scale)
+            return (norm,)
         case layers.Activation(function=function) if function in FUNCTIONS:
             return (FUNCTIONS[function](),)
         case layers.Pool(kind=kind):

@@ -26,10 +26,13 @@ def gradient_products(model: Any, variables: Any, images: Array, labels: Array) 
     is in the products, so batches of every size can be drawn without another gradient.
     """
 
-    def loss(variables, image, label):
-        return HAND.softmax_cross_entropy(model.apply(variables, image[None]), label[None])[0]
+    def loss(params, image, label):
+        return HAND.softmax_cross_entropy(model.apply({**variables, "params": params}, image[None]), label[None])[0]
 
-    single = jax.vmap(lambda image, label: ravel_pytree(jax.grad(loss)(variables, image, label))[0])(images, labels)
+    def gradient(image, label):
+        return ravel_pytree(jax.grad(loss)(variables["params"], image, label))[0]
+
+    single = jax.vmap(gradient)(images, labels)
     apart = single - single.mean(axis=0, keepdims=True)
     return apart @ apart.T, jnp.linalg.norm(single.mean(axis=0))
 

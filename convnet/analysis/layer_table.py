@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import NamedTuple
 
 from convnet import models
@@ -27,7 +26,7 @@ def layer_table(view: View) -> list[LayerCost]:
     """Of each layer with weights, in the order of the network."""
     fields = receptive_fields(view)
     return [
-        LayerCost(p.name, p.output, fields[p.name][0].size, sum(map(prod, shapes.parameter_shapes(p).values())), adds)
+        LayerCost(p.name, p.output, fields[p.name][0].size, shapes.trained_values(p), adds)
         for p in view.placed
         if (adds := shapes.multiply_adds(p))
     ]

@@ -96,7 +96,7 @@ def weighted_layers(network: Trained | View) -> tuple[str, ...]:
 def randomized(network: Trained | View, layers: Iterable[str] | None = None, *, key: Array | int = 0) -> View:
     """The same network with the weights of some `layers` as the model would start them; None: of all.
 
-    Running statistics of batch normalisation stay: they tell of the data. key: a key, or a seed.
+    Running statistics of batch normalisation stay, and frozen kernels: they tell of the data. key: a key, or a seed.
 
     Raises ValueError for a layer that has no weights.
     """

@@ -134,7 +134,7 @@ class View:
         return found[layer]
 
     def logits(self, images: Array) -> Array:
-        """[N, K]."""
+        """[N, K], of the images as they are, whatever `data.views` says."""
         return self.model.apply(self.variables, self.preprocess(images))
 
     def replace_ops(self, **ops: Callable) -> View:

@@ -26,6 +26,9 @@ BANDS = (1 / 6, 1 / 3)
 POINTS = 64
 """Of the discrete Fourier transform along an axis, at least; filters are padded with zeros to so many pixels."""
 
+FIRST = ("whiten", "conv1")
+"""What the library's networks call their first convolution."""
+
 DEAD = 0.01
 """Share of the largest norm up to which a filter counts as dead."""
 
@@ -45,14 +48,16 @@ def templates(variables: Any, image_shape: tuple[int, int, int]) -> np.ndarray:
 def first_layer_filters(variables: Any) -> np.ndarray:
     """The first convolution's kernels, those of the largest norm first: [K, KH, KW, C].
 
-    variables: those of a network whose first convolution is called conv1, as in this library. For any network and in
-    the order of its units: `first_convolution`.
+    variables: those of a network whose first convolution is called conv1, as in this library, or whiten, before that.
+    For any network and in the order of its units: `first_convolution`.
 
     Raises ValueError where there is no first convolution.
     """
-    if "conv1" not in variables["params"]:
+    found = models.flatten(variables)
+    kernel = next((found[name] for layer in FIRST for name in _kernels(layer) if name in found), None)
+    if kernel is None:
         raise ValueError(f"variables have layers {sorted(variables['params'])}: expected a first convolution, conv1")
-    filters = np.moveaxis(np.asarray(variables["params"]["conv1"]["kernel"]), -1, 0)
+    filters = np.moveaxis(np.asarray(kernel), -1, 0)
     return filters[np.argsort(-_norms(filters), kind="stable")]
 
 
@@ -129,7 +134,7 @@ def first_convolution(network: Trained | View) -> tuple[str, np.ndarray]:
     view = View.of(network)
     variables = models.flatten(view.variables)
     for layer in view.layers:
-        kernel = variables.get(f"params/{layer}/kernel")
+        kernel = next((variables[name] for name in _kernels(layer) if name in variables), None)
         if kernel is not None and np.ndim(kernel) == 4:
             return layer, np.moveaxis(np.asarray(kernel), -1, 0)
     raise ValueError(f"network has layers {', '.join(view.layers)}: expected a convolution, with a kernel of four axes")
@@ -210,6 +215,11 @@ def mean_likeness(filters: np.ndarray) -> float:
     """|cosine| of the angle between a filter [K, …] and the nearest other, mean of all; 0 of a single one."""
     others = np.abs(filter_cosines(filters)) * (1 - np.eye(len(filters)))
     return float(others.max(axis=1).mean())
+
+
+def _kernels(layer: str) -> tuple[str, str]:
+    """Where its kernel may be: among what is trained, or frozen."""
+    return f"params/{layer}/kernel", f"batch_stats/{layer}/kernel"
 
 
 def _stride(view: View, layer: str) -> Pair | None:

@@ -20,8 +20,9 @@ HEAD = 1 / 256
 
 @dataclass(frozen=True)
 class Airbench(Architecture):
-    """Whitened patches, three groups of two 3×3 convolutions, the largest value of each map. 1,973,096 trained
-    parameters for 10 classes of images of 32 pixels in colour."""
+    """Whitened patches, three groups of two 3×3 convolutions, the largest value of each map. 1,971,352 trained
+    parameters for 10 classes of colour images of 32 pixels a side, and 288 that are not trained: the whitening kernel.
+    """
 
     name: Literal["airbench"] = "airbench"
     initializer: str = "partial_dirac"
@@ -29,7 +30,7 @@ class Airbench(Architecture):
     """Channels of each group. None: 64, 256, 256."""
     whiten: bool = True
     """The first layer's kernels are the directions of the training images' 2×2 patches, scaled to equal variance, and
-    stay as they are; only its biases are trained. Without: kernels of the same size, from a random start."""
+    stay as they are; only its biases are trained. Without: kernels of the same size, trained like all others."""
     activation: Function = "gelu"
     batch_momentum: float = 0.6
     """What of the running statistics stays at each step."""

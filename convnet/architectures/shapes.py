@@ -136,7 +136,8 @@ def _told(shape: Shape) -> str:
 
 
 def parameter_shapes(placed: Placed) -> dict[str, Shape]:
-    """kernel [KH, KW, C // groups, K] or [D, K] and bias [K] of a layer, scale and bias of a normalisation."""
+    """kernel [KH, KW, C // groups, K] or [D, K] and bias [K] of a layer, scale and bias of a normalisation; of these
+    what it has."""
     match placed.layer:
         case Conv() as conv:
             rows, cols = spatial(conv, placed.input)
@@ -152,14 +153,20 @@ def parameter_shapes(placed: Placed) -> dict[str, Shape]:
     return found | ({"bias": (placed.layer.features,)} if placed.layer.bias else {})
 
 
+def trained_shapes(placed: Placed) -> dict[str, Shape]:
+    """Those of `parameter_shapes` that are trained: all but a frozen kernel."""
+    frozen = ("kernel",) if getattr(placed.layer, "frozen", False) else ()
+    return {name: shape for name, shape in parameter_shapes(placed).items() if name not in frozen}
+
+
+def trained_values(placed: Placed) -> int:
+    """How many a layer has."""
+    return sum(map(prod, trained_shapes(placed).values()))
+
+
 def count_parameters(layers: Sequence[Layer], image_shape: Shape) -> int:
     """Trained values of a network on images [H, W, C]."""
-    return sum(
-        prod(shape)
-        for placed in walk(layers, image_shape)
-        for name, shape in parameter_shapes(placed).items()
-        if not (name == "kernel" and getattr(placed.layer, "frozen", False))
-    )
+    return sum(map(trained_values, walk(layers, image_shape)))
 
 
 def multiply_adds(placed: Placed) -> int:

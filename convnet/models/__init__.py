@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from math import prod
 from typing import Any
 
 import jax
@@ -12,7 +11,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from convnet.architectures import MODELS, Architecture, ModelConfig, Table
-from convnet.initializers import whitening
 from convnet.models.network import Model, Network, Trunk
 from convnet.ops import HAND, OpSet
 from convnet.settings import from_dict
@@ -30,14 +28,22 @@ __all__ = [
     "planned_bytes",
     "unflatten",
     "warm_start",
-    "whitened",
 ]
 
 
-def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HAND, **settings) -> Network:
+def build(
+    name: str | Architecture | Table,
+    *,
+    num_classes: int,
+    ops: OpSet = HAND,
+    patch_moment: tuple[float, ...] = (),
+    **settings,
+) -> Network:
     """The network called `name`, with its settings, computing through `ops`.
 
-    name: one of MODELS; or an architecture, which `settings` change; or a table of one's own layers.
+    name: one of MODELS; or an architecture, which `settings` change; or a table of one's own layers. patch_moment: for
+    one that whitens patches, their second moment (`Dataset.patch_moment`), row by row; without, its frozen kernels
+    start as other kernels do.
 
     Raises ValueError for an unknown model, a setting that the model has not (naming the nearest that it has), and a
     value out of range.
@@ -49,7 +55,8 @@ def build(name: str | Architecture | Table, *, num_classes: int, ops: OpSet = HA
         named = {"name": name if isinstance(name, str) else base.name}
         model = table = from_dict(ModelConfig, settings | named, base=base, path="model")
     shared = {key: getattr(model, key) for key in ("initializer", "initializer_scale")}
-    return Network(architecture=table, num_classes=num_classes, ops=ops, precision=model.dtype, **shared)
+    shared |= {"precision": model.dtype, "patch_moment": tuple(patch_moment)}
+    return Network(architecture=table, num_classes=num_classes, ops=ops, **shared)
 
 
 def activations(model: Any, variables, images: Array) -> dict[str, Array]:
@@ -88,18 +95,6 @@ def warm_start(model: Any, variables: Any, *, anew: Collection[str] = ()) -> Cal
         return unflatten(found)
 
     return init
-
-
-def whitened(model: Any, moment: Array | tuple[float, ...], key: Array, images: Array) -> Any:
-    """An `init` of a model whose first layer whitens patches, once `model` and `moment` are given.
-
-    moment: the second moment of the training images' patches, [D, D] row by row (`Dataset.patch_moment`).
-    """
-    found = flatten(model.init(key, images))
-    name = "batch_stats/whiten/kernel"
-    patch = found[name].shape[:3]
-    found[name] = whitening(jnp.reshape(jnp.asarray(moment), (prod(patch),) * 2), patch).astype(found[name].dtype)
-    return unflatten(found)
 
 
 def count_parameters(variables) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isqrt
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,13 +16,15 @@ from convnet.ops.window import pair
 
 
 class Weighted(nn.Module):
-    """A convolution or a dense layer of the vocabulary."""
+    """A convolution or a dense layer of the vocabulary. initializer, initializer_scale: of those that have none of
+    their own. patch_moment: what frozen kernels whiten; () where they do not."""
 
     layer: table.Conv | table.Dense
     ops: OpSet
     initializer: str
     initializer_scale: float | None
     precision: str
+    patch_moment: tuple[float, ...] = ()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -34,13 +37,13 @@ class Weighted(nn.Module):
 
     def weights(self, shape: tuple[int, ...]) -> tuple[Array, Array | None]:
         """Kernel of `shape` and bias [features] or None, in the precision that the layer computes in."""
-        stored, layer = _stored(jnp.dtype(self.precision)), self.layer
-        own = (layer.initializer, layer.initializer_scale)
-        init = initializers.build(*(own if layer.initializer else (self.initializer, self.initializer_scale)))
-        if getattr(layer, "frozen", False):
-            kernel = self.variable("batch_stats", "kernel", lambda: init(self.make_rng("params"), shape, stored)).value
+        stored = _stored(jnp.dtype(self.precision))
+        start = _started(self.layer, self.initializer, self.initializer_scale)
+        if getattr(self.layer, "frozen", False):
+            start = _whitening(self.patch_moment) if self.patch_moment else start
+            kernel = self.variable("batch_stats", "kernel", lambda: start(self.make_rng("params"), shape, stored)).value
         else:
-            kernel = self.param("kernel", init, shape, stored)
+            kernel = self.param("kernel", start, shape, stored)
         if not self.layer.bias:
             return kernel.astype(self.precision), None
         bias = self.param("bias", nn.initializers.zeros, shape[-1:], stored)
@@ -96,3 +99,20 @@ def _stored(computed) -> jnp.dtype:
 def _affine(module: nn.Module, shape: tuple[int, ...], dtype, *, use_scale: bool = True) -> tuple[Array, Array]:
     scale = module.param("scale", nn.initializers.ones, shape, dtype) if use_scale else jnp.ones(shape, dtype)
     return scale, module.param("bias", nn.initializers.zeros, shape, dtype)
+
+
+def _started(layer: table.Conv | table.Dense, initializer: str, scale: float | None) -> initializers.Initializer:
+    """Of the kernel, where the network has this initializer: the layer's own one goes first."""
+    if layer.initializer_scale is not None or layer.initializer is not None:
+        scale = layer.initializer_scale
+    return initializers.build(layer.initializer or initializer, scale)
+
+
+def _whitening(moment: tuple[float, ...]) -> initializers.Initializer:
+    side = isqrt(len(moment))
+
+    def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+        del key
+        return initializers.whitening(jnp.asarray(moment).reshape(side, side), shape[:3]).astype(dtype)
+
+    return init

@@ -24,12 +24,14 @@ class Model(nn.Module):
     """What computes layers of the vocabulary, one's own module, too: `run` in its `__call__`.
 
     Every intermediate result has its layer's name and is handed out, in order, to whoever asks (`models.activations`).
+    patch_moment: as of `models.build`.
     """
 
     ops: OpSet = HAND
     initializer: str = "glorot_uniform"
     initializer_scale: float | None = None
     precision: str = "float32"
+    patch_moment: tuple[float, ...] = ()
 
     def run(self, layers: Sequence[kinds.Layer], x: Array, train: bool = False) -> Array:
         """`x` [N, …] through `layers`, one after the other. To be called in a compact method."""
@@ -75,7 +77,8 @@ class Model(nn.Module):
         raise ValueError(f"layer {layer!r} is none of convnet.architectures.layers")
 
     def _settings(self) -> dict[str, Any]:
-        return {key: getattr(self, key) for key in ("ops", "initializer", "initializer_scale", "precision")}
+        names = ("ops", "initializer", "initializer_scale", "precision", "patch_moment")
+        return {name: getattr(self, name) for name in names}
 
     def _drop(self, x: Array, rate: float) -> Array:
         keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate, x.shape)

@@ -207,6 +207,8 @@ def test_layers_without_a_name_may_stand_twice():
         (lambda: Conv("a", 0), "features of layer a is 0: expected 1 or more"),
         (lambda: Conv("a", 3, groups=0), "groups of layer a is 0: expected 1 or more"),
         (lambda: Dense("a", -1), "features of layer a is -1: expected 1 or more"),
+        (lambda: BatchNorm("a", 1.0), r"momentum of layer a is 1\.0: expected a number in \[0, 1\)"),
+        (lambda: BatchNorm("a", -0.1), r"momentum of layer a is -0\.1: expected a number in \[0, 1\)"),
         (lambda: GroupNorm("a", 0), "groups of layer a is 0: expected 1 or more"),
         (lambda: Dropout(1.5), r"rate of a dropout is 1\.5: expected a probability in \[0, 1\]"),
     ],

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from convnet import models
-from convnet.architectures import MODELS, VGG, AlexNet, LeNet5, ResNet, ZFNet
+from convnet.architectures import MODELS, VGG, Airbench, AlexNet, LeNet5, ResNet, ZFNet
 from convnet.architectures.layers import Block, Conv, Residual
-from convnet.architectures.shapes import count_parameters, parameter_shapes, walk
+from convnet.architectures.shapes import count_parameters, parameter_shapes, trained_shapes, walk
 from convnet.settings import names
 
 LARGE = (224, 224, 3)
@@ -49,6 +49,7 @@ SMALL = {
     "resnet8": (dict(width=0.25), (17, 12, 1)),
     "resnet18": (dict(width=1 / 16), (66, 70, 3)),
     "resnet34": (dict(width=1 / 16, stem="small"), (19, 16, 3)),
+    "airbench": (dict(widths=(4, 6)), (9, 12, 2)),
 }
 
 
@@ -75,9 +76,11 @@ def test_the_table_is_the_network(name):
     assert [order.index(p.name) for p in placed] == sorted(order.index(p.name) for p in placed)
     rest = named.keys() - {p.name for p in placed}
     assert {n.split("/")[-1] for n in rest} <= {"sum", "block1", "block2", "block3", "block4", "block5", "block6"}
-    expected = {f"params/{p.name}/{n}": shape for p in placed for n, shape in parameter_shapes(p).items()}
-    found = {n: a.shape for n, a in models.flatten(variables).items() if n.startswith("params/")}
-    assert found == expected
+    trained = {f"params/{p.name}/{n}": shape for p in placed for n, shape in trained_shapes(p).items()}
+    frozen = {f"batch_stats/{p.name}/kernel": s["kernel"] for p in placed if (s := parameter_shapes(p)).keys()
+              - trained_shapes(p).keys()}  # fmt: skip
+    found = {n: a.shape for n, a in models.flatten(variables).items() if not n.endswith(("/mean", "/var"))}
+    assert found == trained | frozen
     assert models.count_parameters(variables) == count_parameters(model.table(image), image)
 
 
@@ -140,6 +143,10 @@ OUT_OF_RANGE = {
     "variant": (lambda: VGG("vgg12"), r"model\.name is 'vgg12': expected 'vgg11', 'vgg16'"),
     "stem": (lambda: ResNet(stem="huge"), r"model\.stem is 'huge': expected 'auto', 'large', 'small'"),
     "pool": (lambda: LeNet5(pool="stride"), r"model\.pool is 'stride': expected 'max', 'avg'"),
+    "no widths": (lambda: Airbench(widths=()), r"model\.widths is \(\): expected one positive width or more"),
+    "a width of 0": (lambda: Airbench(widths=(8, 0)), r"model\.widths is \(8, 0\): expected one positive width"),
+    "momentum": (lambda: Airbench(batch_momentum=1.0), r"model\.batch_momentum is 1\.0: expected a number in \[0, 1\)"),
+    "activation": (lambda: Airbench(activation="swish"), r"model\.activation is 'swish': expected 'relu', "),
 }
 
 
@@ -166,6 +173,10 @@ CHANGES = {
     "resnet, name": (ResNet("resnet18"), dict(name="resnet34")),
     "resnet, width": (ResNet(), dict(width=0.5)),
     "resnet, stem": (ResNet(), dict(stem="small")),
+    "airbench, widths": (Airbench(), dict(widths=(64, 256))),
+    "airbench, whiten": (Airbench(), dict(whiten=False)),
+    "airbench, activation": (Airbench(), dict(activation="silu")),
+    "airbench, batch_momentum": (Airbench(), dict(batch_momentum=0.9)),
 }
 SHARED = {"initializer", "initializer_scale", "precision"}
 """What a table of layers does not say."""
@@ -176,7 +187,7 @@ def test_every_setting_changes_the_table(model, change):
     assert replace(model, **change).layers(LARGE, 10) != model.layers(LARGE, 10)
 
 
-@pytest.mark.parametrize("kind", [LeNet5, AlexNet, ZFNet, VGG, ResNet])
+@pytest.mark.parametrize("kind", [LeNet5, AlexNet, ZFNet, VGG, ResNet, Airbench])
 def test_no_setting_is_left_out(kind):
     tried = {name for model, change in CHANGES.values() if isinstance(model, kind) for name in change}
     only = set() if len(names(kind)) > 1 else {"name"}

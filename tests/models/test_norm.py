@@ -9,6 +9,8 @@ import optax
 import pytest
 
 from convnet import models
+from convnet.architectures import Table
+from convnet.architectures.layers import BatchNorm, Conv, Flatten
 from convnet.ops import HAND
 from convnet.train import init_state, make_train_step
 
@@ -74,6 +76,49 @@ def test_the_running_moments_follow_those_of_the_batches_by_a_tenth(x64, images,
         before = np.asarray(variables["batch_stats"]["conv1_norm"][name])
         after = changed["batch_stats"]["conv1_norm"][name]
         np.testing.assert_allclose(after, 0.9 * before + 0.1 * now, rtol=1e-10)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+def test_the_running_moments_keep_as_much_as_a_layers_momentum_says(momentum, x64, images, rng):
+    table = Table((Conv("conv", 4, bias=False), BatchNorm("norm", momentum), Flatten()))
+    model = models.build(table, num_classes=3, precision="float64")
+    variables = started(model, rng)
+    x = intermediate(model, variables, images, train=True)["conv"]
+    _, changed = applied(model, variables, images, train=True, mutable=["batch_stats"])
+    for name, now in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
+        expected = momentum * np.asarray(variables["batch_stats"]["norm"][name]) + (1 - momentum) * now
+        np.testing.assert_allclose(changed["batch_stats"]["norm"][name], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["evaluation", "training"])
+def test_without_a_scale_each_channel_has_deviation_1(train, x64, images, rng):
+    table = Table((Conv("conv", 4, bias=False), BatchNorm("norm", use_scale=False), Flatten()))
+    model = models.build(table, num_classes=3, precision="float64")
+    variables = started(model, rng)
+    assert variables["params"]["norm"].keys() == {"bias"}
+    found = intermediate(model, variables, images, train=train)
+    x, running = found["conv"], variables["batch_stats"]["norm"]
+    moments = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if train else (running["mean"], running["var"])
+    params = {"scale": np.ones(4), "bias": variables["params"]["norm"]["bias"]}
+    np.testing.assert_allclose(found["norm"], standardized(x, *map(np.asarray, moments), params), rtol=1e-10)
+
+
+def test_without_a_scale_all_else_has_the_gradient_that_it_has_with_one(x64, images, rng):
+    def gradient(use_scale):
+        table = Table((Conv("conv", 4, bias=False), BatchNorm("norm", use_scale=use_scale), Flatten()))
+        model = models.build(table, num_classes=3, precision="float64")
+        variables = jax.jit(model.init)(jax.random.key(0), images)
+
+        def loss(params):
+            found = model.apply({**variables, "params": params}, images, train=True)
+            return (found * jnp.sin(jnp.arange(21.0).reshape(7, 3))).sum()
+
+        return models.flatten(jax.grad(loss)(variables["params"]))
+
+    found, expected = gradient(False), gradient(True)
+    assert expected.keys() - found.keys() == {"norm/scale"}
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_a_training_step_moves_the_running_moments_and_trains_everything_else(x64, images, rng):

@@ -16,8 +16,9 @@ TORCHVISION = {"vgg11": 7.609, "vgg16": 15.47, "resnet18": 1.814, "resnet34": 3.
 
 
 def test_every_published_family_is_there():
-    compared = ("linear", "mlp", "cnn")
-    assert {entry.architecture.name for entry in PUBLISHED.values()} == set(MODELS) - set(compared)
+    """But for airbench, of which nobody says more than "about 1.97 million"."""
+    others = ("linear", "mlp", "cnn", "airbench")
+    assert {entry.architecture.name for entry in PUBLISHED.values()} == set(MODELS) - set(others)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -18,7 +18,7 @@ import numpy as np
 
 from convnet import ops
 from convnet.ablation import Replicates
-from convnet.architectures import CNN
+from convnet.architectures import CNN, Airbench
 from convnet.config import DataConfig, MeshConfig, OptimConfig, RunConfig, TrainConfig
 from convnet.data import from_arrays
 from convnet.ops import formulations
@@ -34,6 +34,14 @@ warnings.simplefilter("ignore", DeprecationWarning)
 ONE = MeshConfig(batch=1, replicates=1)
 PLAIN = CNN(widths=(4, 6), head_width=8, precision="float64")
 ALL_AT_ONCE = CNN(widths=(4,), pool="avg", norm="batch", dropout=0.3, head_width=8, precision="float64")
+
+
+RECIPE = RunConfig(
+    data=DataConfig(shift=1, flip=True, alternate=True, border="reflect", views="mirror_shift"),
+    model=Airbench(widths=(4, 6), precision="float64"),
+    optim=OptimConfig("muon", 0.1, rescale=True, rates=("logits/*=0.02", "whiten/bias=0.1@0.5")),
+    train=TrainConfig(epochs=2, batch_size=16),
+)
 
 
 def dataset():
@@ -60,7 +68,8 @@ def curve(result):
 def curves_of_meshes():
     """The loss curves of one device and of others, with everything that looks at a batch as a whole."""
     found = {}
-    for name, run in {"plain": config(), "all": config(ALL_AT_ONCE, shift=1, flip=True)}.items():
+    runs = {"plain": config(), "all": config(ALL_AT_ONCE, shift=1, flip=True), "recipe": RECIPE}
+    for name, run in runs.items():
         for devices in (1, 8):
             found[f"{name} {devices}"] = curve(Trainer(run, dataset(), mesh=MeshConfig(batch=devices)).run())
     return found

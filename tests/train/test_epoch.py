@@ -123,9 +123,11 @@ def test_evaluation_counts_every_example_once(batch_size, problem, random_state,
     """23 divides by none of 4 and 12: loss and hits are NumPy's over all, and the logits stand in order."""
     model = models.build("linear", num_classes=3, precision="float64")
     params = random_state(model, optax.identity()).params
-    evaluate = make_evaluate(
-        model, HAND.softmax_cross_entropy, lambda images: images.astype(jnp.float64) / 255, batch_size
-    )
+
+    def classify(variables, images):
+        return model.apply(variables, images.astype(jnp.float64) / 255)
+
+    evaluate = make_evaluate(classify, HAND.softmax_cross_entropy, batch_size)
     info, logits = jax.jit(evaluate, compiler_options=QUICK)({"params": params}, problem.images, problem.labels)
     x = np.asarray(problem.images, np.float64).reshape(23, -1) / 255
     w, b = (np.asarray(params["logits"][name]) for name in ("kernel", "bias"))
@@ -142,6 +144,7 @@ def test_evaluation_drops_nothing(problem, random_state):
     """Dropout is for training; with a rate of 1 it would leave the bias alone."""
     model = models.build("mlp", num_classes=3, widths=(4,), dropout=1.0)
     params = random_state(model, optax.identity()).params
-    evaluate = make_evaluate(model, HAND.softmax_cross_entropy, lambda images: images.astype(jnp.float32), 8)
+    classify = lambda variables, images: model.apply(variables, images.astype(jnp.float32))  # noqa: E731
+    evaluate = make_evaluate(classify, HAND.softmax_cross_entropy, 8)
     _, logits = jax.jit(evaluate, compiler_options=QUICK)({"params": params}, problem.images, problem.labels)
     assert np.asarray(logits).std(0).min() > 0.1

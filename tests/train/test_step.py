@@ -106,6 +106,27 @@ def test_each_step_draws_from_its_own_keys(problem):
     assert spy.train == [True, True, True]
 
 
+def test_mirroring_comes_before_preparation_with_one_key_for_all_steps(problem):
+    """It is told how many updates there were, and sees images as they are in the data."""
+    seen, root = [], jax.random.key(9)
+
+    def mirror(key, images, step):
+        np.testing.assert_array_equal(images, problem.images)
+        seen.append((jax.random.key_data(key).tolist(), int(step)))
+        return images[:, :, ::-1]
+
+    def prepare(key, images):
+        np.testing.assert_array_equal(images, problem.images[:, :, ::-1])
+        return images.astype(jnp.float32)
+
+    step = make_train_step(Spy(), optax.sgd(0.1), lambda logits, labels: logits[:, 0], prepare, mirror)
+    state = TrainState(params=jnp.ones(()), opt_state=optax.sgd(0.1).init(jnp.ones(())), step=jnp.int32(0), key=root)
+    for _ in range(3):
+        state, _ = step(state, (problem.images, problem.labels))
+    key = jax.random.key_data(stream(root, "flip")).tolist()
+    assert seen == [(key, 0), (key, 1), (key, 2)]
+
+
 def test_preparation_comes_before_the_model(problem, random_state):
     """Training sees what `prepare` returns: here images without content, so that only the bias has a gradient."""
     model = models.build("linear", num_classes=problem.classes)

@@ -93,8 +93,10 @@ class _Writer:
 
     def _layer(self, layer: Layer, name: str, shape: tuple[int, ...], positive: bool) -> dict[str, Any]:
         match layer:
-            case Conv(groups=groups):
+            case Conv(groups=groups, frozen=frozen):
                 kept = self._weights(name, "kernel", "bias")
+                if frozen:
+                    kept |= self._weights(name, "kernel", of="batch_stats")
                 return {"kind": "conv", "groups": groups, **_windows(layer, shape), "weights": kept, "positive": False}
             case Dense():
                 return {"kind": "dense", "weights": self._weights(name, "kernel", "bias"), "positive": False}
@@ -102,9 +104,10 @@ class _Writer:
                 return {"kind": f"{kind}Pool", **_windows(layer, shape), "positive": positive}
             case GlobalAvgPool():
                 return {"kind": "globalAvgPool", "positive": positive}
-            case BatchNorm():
-                kept = self._weights(name, "scale", "bias") | self._weights(name, "mean", "var", of="batch_stats")
-                return {"kind": "batchNorm", "weights": kept, "positive": False}
+            case BatchNorm(use_scale=scaled):
+                scale = self._weights(name, "scale") if scaled else {"scale": self.weights.add(np.ones(shape[-1]))}
+                kept = self._weights(name, "bias") | self._weights(name, "mean", "var", of="batch_stats")
+                return {"kind": "batchNorm", "weights": scale | kept, "positive": False}
             case LayerNorm() | GroupNorm():
                 groups, kept = getattr(layer, "groups", None), self._weights(name, "scale", "bias")
                 return {"kind": "standardize", "groups": groups, "weights": kept, "positive": False}
@@ -129,7 +132,7 @@ class _Writer:
         """Where the layer's arrays are; None for a bias that it does not have."""
         found = self.variables[of]
         for part in name.split("/"):
-            found = found[part]
+            found = found.get(part, {})  # a layer whose kernel is frozen and that has no bias has no parameters
         return {each: self.weights.add(found[each]) if each in found else None for each in names}
 
 

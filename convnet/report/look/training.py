@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from convnet import analysis
-from convnet.architectures.shapes import Placed, multiply_adds, parameter_shapes
+from convnet.architectures.shapes import Placed, multiply_adds, trained_values
 from convnet.report import figures, study
 from convnet.report.look.subject import Look, photo
 from convnet.report.page import Cell, Picture, Section
@@ -26,7 +24,7 @@ def layers(look: Look) -> Section:
     dead = {name: analysis.unit_statistics(look.view, images, name, bins=1).dead for name in look.candidates}
     table = [["layer", "kind", "output", "receptive field", "stride", "parameters", "FLOPs", "dead units"]]
     table += [_row(placed, fields, dead) for placed in look.placed if hasattr(placed.layer, "name")]
-    total = [["in all", "", "", "", "", f"{_total(look, _parameters):,}", f"{_total(look, _flops):,}", ""]]
+    total = [["in all", "", "", "", "", f"{_total(look, trained_values):,}", f"{_total(look, _flops):,}", ""]]
     return Section(
         "Layers",
         table=[*table, *total],
@@ -41,7 +39,7 @@ def _row(placed: Placed, fields, dead) -> list[str]:
     field = fields.get(placed.name)
     seen = "×".join(str(axis.size) for axis in field) if field else "all"
     jump = "×".join(str(axis.jump) for axis in field) if field and field[0].jump else ""
-    parameters, flops = _parameters(placed), _flops(placed)
+    parameters, flops = trained_values(placed), _flops(placed)
     silent = f"{dead[placed.name].sum()} of {len(dead[placed.name])}" if placed.name in dead else ""
     return [
         placed.name,
@@ -53,10 +51,6 @@ def _row(placed: Placed, fields, dead) -> list[str]:
         f"{flops:,}" if flops else "",
         silent,
     ]
-
-
-def _parameters(placed: Placed) -> int:
-    return sum(map(prod, parameter_shapes(placed).values()))
 
 
 def _flops(placed: Placed) -> int:
