@@ -40,6 +40,7 @@ NETWORKS = {
     "resnet8": ("resnet8", dict(width=0.25), (9, 12, 3)),
     "resnet18": ("resnet18", dict(width=1 / 16, stem="large"), (33, 40, 3)),
     "resnet34": ("resnet34", dict(width=1 / 32), (16, 16, 3)),
+    "airbench": ("airbench", dict(widths=(4, 8)), (9, 12, 3)),
 }
 """Networks to audit: the model, the settings that make it small (no dropout, whose mask is drawn anew each time), and
 the shape of the images that are drawn for it where digits are too small."""

@@ -6,6 +6,8 @@ import pytest
 
 from convnet import HAND, models
 from convnet.analysis import batch_noise, gradient_products
+from convnet.architectures import Table
+from convnet.architectures.layers import BatchNorm, Conv, Flatten
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,28 @@ def test_products_are_those_of_single_gradients_less_their_mean(drawn):
     np.testing.assert_allclose(products, apart @ apart.T, atol=1e-5)
     whole = flat_gradient(model, variables, images, labels)
     np.testing.assert_allclose(length, np.linalg.norm(whole), rtol=1e-5)
+
+
+def test_only_what_is_trained_has_a_gradient(rng):
+    """Neither running statistics nor a frozen kernel."""
+    layers = (Conv("conv", 2, 1, frozen=True), BatchNorm("norm", use_scale=False), Flatten())
+    model = models.build(Table(layers), num_classes=3)
+    images, labels = rng.normal(size=(4, 2, 2, 1)).astype(np.float32), np.array([0, 1, 2, 0])
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    rest = {name: value for name, value in variables.items() if name != "params"}
+
+    def gradient(i):
+        def loss(params):
+            logits = model.apply({"params": params, **rest}, images[i : i + 1])
+            return HAND.softmax_cross_entropy(logits, labels[i : i + 1])[0]
+
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(variables["params"]))])
+
+    single = np.array([gradient(i) for i in range(4)])
+    apart = single - single.mean(axis=0)
+    products, length = gradient_products(model, variables, images, labels)
+    np.testing.assert_allclose(products, apart @ apart.T, atol=1e-5)
+    np.testing.assert_allclose(length, np.linalg.norm(single.mean(axis=0)), rtol=1e-5)
 
 
 def test_the_noise_of_one_image_and_of_all(rng):

@@ -25,6 +25,17 @@ def test_by_hand():
     ]  # fmt: skip
 
 
+def test_a_frozen_kernel_is_computed_with_and_not_counted_as_trained():
+    layers = (Conv("first", 4, 3, frozen=True), Conv("second", 2, 1, frozen=True, bias=False), Flatten())
+    model = models.build(Table(layers), num_classes=3)
+    table = layer_table(View.of_module(model, {}, (5, 5, 2), class_names="abc"))
+    assert [(row.name, row.parameters, row.multiply_adds) for row in table] == [
+        ("first", 4, 25 * 4 * 18),
+        ("second", 0, 25 * 2 * 4),
+        ("logits", 50 * 3 + 3, 50 * 3),
+    ]
+
+
 def test_a_published_network_adds_up_to_what_is_counted_of_it():
     entry = PUBLISHED["lenet5"]
     table = layer_table(published_view(entry))

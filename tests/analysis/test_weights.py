@@ -54,6 +54,15 @@ def test_filters_are_the_kernels_by_falling_norm():
     np.testing.assert_array_equal(filters[0], kernel[..., largest])
 
 
+@pytest.mark.parametrize("whiten", [True, False], ids=["frozen", "trained"])
+def test_filters_of_a_network_that_whitens_are_those_of_its_first_layer(whiten):
+    _, weights = variables("airbench", widths=(6,), whiten=whiten)
+    kernel = np.asarray(weights["batch_stats" if whiten else "params"]["whiten"]["kernel"])
+    filters = first_layer_filters(weights)
+    assert filters.shape == (16, 2, 2, 2)
+    np.testing.assert_array_equal(np.sort(filters, axis=None), np.sort(kernel, axis=None))
+
+
 def test_filters_refuse_models_without_convolutions():
     with pytest.raises(ValueError, match="expected a first convolution"):
         first_layer_filters(variables("linear")[1])
@@ -227,6 +236,13 @@ def test_a_module_of_ones_own_has_filters_by_its_own_names():
     assert layer == "edges"
     np.testing.assert_array_equal(filters[1], variables["params"]["edges"]["kernel"][..., 1])
     assert filter_statistics(view).aliased is None
+
+
+def test_a_frozen_kernel_is_one_of_the_first_convolution():
+    model, weights = variables("airbench", widths=(4,))
+    layer, filters = first_convolution(View.of_module(model, weights, SHAPE))
+    assert layer == "whiten"
+    np.testing.assert_array_equal(filters[1], weights["batch_stats"]["whiten"]["kernel"][..., 1])
 
 
 def test_a_network_without_convolutions_has_no_filters():

@@ -76,6 +76,16 @@ def test_flops_of_a_step_by_hand():
     assert step_flops(network, 7) == 2 * 7 * (2 * 16 * 3 * 9 * 2 + 3 * 48 * 10)
 
 
+def test_flops_of_a_step_with_frozen_kernels_by_hand():
+    """Of a frozen first layer only the forward pass is computed, of one further up the gradient in its input, too."""
+    layers = (Conv("one", 3, frozen=True), Conv("two", 3, 1, frozen=True), Flatten())
+    network = Network("", (4, 4, 2), Table(layers))
+    assert step_flops(network, 7) == 2 * 7 * (16 * 3 * 9 * 2 + 2 * 16 * 3 * 3 + 3 * 48 * 10)
+    assert {name: set(own) for name, own in initial_parameters(network).items()} == {
+        "one": {"bias"}, "two": {"bias"}, "logits": {"kernel", "bias"}
+    }  # fmt: skip
+
+
 def test_flops_of_an_attribution_by_hand():
     network = Network("", (4, 4, 2), Table((Conv("conv", 3), Flatten())))
     forward = 2 * (16 * 3 * 9 * 2 + 48 * 10)

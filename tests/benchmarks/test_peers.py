@@ -71,7 +71,15 @@ RICH = (
 PADDED = (layers.Pool("even", "max", 3, 2, 1), layers.Pool("uneven", "max", 2, 2, ((0, 1), (1, 0))), layers.Flatten())
 
 
-@pytest.mark.parametrize("body", [RICH, PADDED], ids=["rich", "padded pooling"])
+UNSCALED = (
+    layers.Conv("conv", 4, bias=False),
+    layers.BatchNorm("norm", momentum=0.6, use_scale=False),
+    layers.Activation("relu", "relu"),
+    layers.Flatten(),
+)
+
+
+@pytest.mark.parametrize("body", [RICH, PADDED, UNSCALED], ids=["rich", "padded pooling", "a norm without a scale"])
 @pytest.mark.parametrize("peer", ["flax", "torch-nchw", "keras"])
 def test_every_setting_of_a_layer_is_read(peer, body):
     pytest.importorskip(peer.split("-")[0])
@@ -87,6 +95,7 @@ def test_every_setting_of_a_layer_is_read(peer, body):
     "layer",
     [
         layers.Dropout(0.5),
+        layers.Conv("still", 3, frozen=True),
         layers.LocalResponseNorm("local"),
         layers.Activation("bent", "gelu"),
         layers.Residual("both", (), function="gelu"),

@@ -11,6 +11,8 @@ from benchmarks.parallel import PLAN, Crew, sums_in
 from benchmarks.scale_model import resnet18
 from benchmarks.scale_page import page
 from benchmarks.step_cost import BACKWARD, Fabric, Step, best_sum, fitted, load_of, scales_to, step, sum_seconds
+from convnet.architectures.layers import BatchNorm, Conv, Dense, Flatten
+from convnet.architectures.shapes import walk
 
 ROOT = Path(__file__).resolve().parents[2]
 RING = Fabric(start=1e-5, near_hop=1e-6, near_bandwidth=1e9, far_hop=1e-4, far_bandwidth=1e8, per_machine=4)
@@ -61,6 +63,13 @@ def test_the_load_of_resnet18_is_the_published_one():
     assert load.gradient_bytes == 4 * 11_689_512
     assert len(load.statistics) == 20
     assert 0.95 < load.flops / (6 * 256 * 1_814_073_344) < 1  # the first layer has no gradient in the images
+
+
+def test_gradients_of_frozen_kernels_are_not_summed():
+    layers = (Conv("one", 3, 2, frozen=True), BatchNorm("norm", use_scale=False), Flatten(), Dense("logits", 2))
+    load = load_of(list(walk(layers, (4, 4, 1))), 5)
+    assert load.gradient_bytes == 4 * (3 + 3 + 48 * 2 + 2)
+    assert load.statistics == (12,)
 
 
 def test_more_devices_never_make_one_faster():

@@ -139,7 +139,8 @@ REFUSED = {
     ),
     "activation": (dict(name="mlp", activation="gelu"), r"the model has Activation\(name='dense1_gelu'"),
     "normalisation": (dict(CNN, norm="layer"), r"the model has LayerNorm\(name='conv1_norm'\)"),
-    "residual": (dict(name="resnet8"), r"the model has Conv\(name='conv1', .*bias=False\)"),
+    "residual": (dict(name="resnet8"), r"the model has Conv\(name='conv1', .*bias=False, "),
+    "frozen": (dict(name="airbench", widths=(4,)), r"the model has Conv\(name='whiten', .*frozen=True\)"),
 }
 
 

@@ -88,6 +88,7 @@ def test_the_networks_of_an_audit():
         "resnet8": ("resnet8", {"width": 0.25}, (9, 12, 3)),
         "resnet18": ("resnet18", {"width": 1 / 16, "stem": "large"}, (33, 40, 3)),
         "resnet34": ("resnet34", {"width": 1 / 32}, (16, 16, 3)),
+        "airbench": ("airbench", {"widths": (4, 8)}, (9, 12, 3)),
     }  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def test_all_of_the_library_is_audited_unless_ops_are_named(workplace):
     assert seen["ops"] == sorted(EVIDENCE)
     assert seen["networks"] == [
         "linear", "mlp", "cnn", "cnn, average pooling, tanh", "cnn, batch norm", "lenet5", "alexnet", "zfnet", "vgg11",
-        "vgg16", "resnet8", "resnet18", "resnet34",
+        "vgg16", "resnet8", "resnet18", "resnet34", "airbench",
     ]  # fmt: skip
     assert seen["kinds"] == ["anybody", "case", "control", "errors", "formulations", "mutant", "network"]
     assert (seen["seeds"], seen["level"], seen["out"]) == ((8, [8]), ("standard", "standard"), Path("runs/audit"))

@@ -1,5 +1,6 @@
 """What live.html is written from: the pen that draws like the data, what a network sees, and what no page can hold."""
 
+import base64
 import json
 import re
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from flax import linen as nn
 from convnet import data
 from convnet.analysis import View
 from convnet.architectures import CNN, Table
-from convnet.architectures.layers import Conv, Flatten
+from convnet.architectures.layers import BatchNorm, Conv, Flatten
 from convnet.config import DataConfig, RunConfig
 from convnet.models import Network
 from convnet.ops import relu
@@ -170,6 +171,29 @@ def test_shapes_and_colours_of_results_are_known_before_anything_is_computed(tmp
     assert told["conv1_relu"] == ([5, 7, 2], True)
     assert told["pool1"] == ([2, 3, 2], True)
     assert told["logits"] == ([2], False)
+
+
+def weights_in(path):
+    text = re.search(r'id="weights">(.*?)</script>', path.read_text("utf-8"), re.S).group(1)
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def test_frozen_kernels_are_written_and_a_scale_that_is_not_trained_is_1(tmp_path):
+    layers = (Conv("first", 3, 2, frozen=True, bias=False), BatchNorm("norm", use_scale=False), Flatten())
+    view = view_of(Network(architecture=Table(layers), num_classes=3))
+    found = {layer.get("name"): layer["weights"] for layer in written(tmp_path / "live.html", view)["layers"]
+             if "weights" in layer}  # fmt: skip
+    values = weights_in(tmp_path / "live.html")
+
+    def kept(layer, name):
+        start, size = found[layer][name]
+        return values[start : start + size]
+
+    assert found["first"]["bias"] is None
+    kernel = view.variables["batch_stats"]["first"]["kernel"]
+    np.testing.assert_array_equal(kept("first", "kernel"), kernel.ravel())
+    np.testing.assert_array_equal(kept("norm", "scale"), np.ones(3))
+    np.testing.assert_array_equal(kept("norm", "var"), view.variables["batch_stats"]["norm"]["var"])
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,16 @@ ALL_ELSE = (
     ),
     *(GlobalAvgPool(), LayerNorm("vector"), GroupNorm("halves", groups=2), Activation("vector_gelu", "gelu")),
 )
+FROZEN = (
+    *(Conv("first", 6, 2, frozen=True), BatchNorm("norm", use_scale=False), Activation("silu", "silu")),
+    *(Conv("second", 5, 3, frozen=True, bias=False), Flatten()),
+)
 OTHERS = {
     "a small ResNet with batch norm": lambda: cropped(ResNet("resnet8", width=0.25), (13, 11, 3), 9),
     "a LeNet": lambda: built(LeNet5(), (20, 25, 1)),
     "groups and local response norm, as in AlexNet": lambda: built(Table(GROUPS), (11, 9, 3)),
     "every other layer and function": lambda: built(Table(ALL_ELSE), (7, 10, 1)),
+    "frozen kernels and a norm without a scale": lambda: built(Table(FROZEN), (6, 5, 3)),
 }
 
 
