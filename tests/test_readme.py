@@ -11,6 +11,7 @@ GRADIENTS = (ROOT / "docs" / "gradients.md").read_text()
 SPEED = (ROOT / "docs" / "speed.md").read_text()
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 SEEING = (ROOT / "docs" / "seeing.md").read_text()
+TRAINING = (ROOT / "docs" / "training.md").read_text()
 EXERCISES = (ROOT / "docs" / "exercises.md").read_text()
 
 
@@ -79,9 +80,10 @@ def leads_somewhere(target, text, folder):
         (SPEED, ROOT / "docs"),
         (EXTENDING, ROOT / "docs"),
         (SEEING, ROOT / "docs"),
+        (TRAINING, ROOT / "docs"),
         (EXERCISES, ROOT / "docs"),
     ],
-    ids=["README", "gradients", "speed", "extending", "seeing", "exercises"],
+    ids=["README", "gradients", "speed", "extending", "seeing", "training", "exercises"],
 )
 def test_links_and_pictures_exist(text, folder):
     targets = [t for t in re.findall(r"\]\(([^)]+)\)", text) if "://" not in t]
