@@ -194,7 +194,7 @@ def _rescaled() -> optax.GradientTransformation:
 
     def rescaling(p: Array) -> Array:
         norm = jnp.linalg.norm(p)
-        return jnp.where(norm > 0, (p.shape[-1] ** 0.5 / jnp.where(norm > 0, norm, 1) - 1) * p, 0)
+        return (p.shape[-1] ** 0.5 / jnp.where(norm > 0, norm, 1) - 1) * p
 
     def update(updates: Any, params: Any) -> Any:
         def lengthened(update: Array, p: Array, hidden: bool) -> Array:

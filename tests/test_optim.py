@@ -304,6 +304,14 @@ def test_rescaled_kernels_have_the_norm_of_their_outputs_before_each_update(rng,
     np.testing.assert_array_equal(still["bias"], params["bias"])
 
 
+@pytest.mark.parametrize("name", [name for name in RULES if name != "muon"])
+def test_other_rules_rescale_nothing(name, rng, x64):
+    """`unused_settings` says so."""
+    params, grads = problem(rng)
+    config = OptimConfig(name, RATE, schedule="constant", rescale=True, rest_momentum=0.1, newton_schulz_steps=1)
+    check(config, reference(RULES[name], params, grads), params, grads)
+
+
 def test_kernels_of_zeros_are_no_longer_after_they_are_rescaled(rng, x64):
     """Zeros have no direction to be scaled in; the update moves them all the same, and a gradient of zeros does not."""
     grads = [{"w": rng.standard_normal((4, 3))}]

@@ -8,13 +8,14 @@ import pytest
 
 from convnet import data
 from convnet.analysis import effective_deviation, effective_size
-from convnet.architectures import CNN, MLP
+from convnet.architectures import CNN, MLP, Airbench
 from convnet.config import RunConfig
 from convnet.report import tiles
 from convnet.report.look import SECTIONS, Effort, Look, look_page
 from convnet.report.look.fields import BORDER, fields, with_box
 from convnet.report.look.image import DEAD, maps_canvas
 from convnet.report.look.subject import spread
+from convnet.report.look.training import layers
 from convnet.report.look.units import histogram
 from convnet.task import Facts, make_task
 from convnet.trained import Trained
@@ -61,7 +62,7 @@ def test_layers_are_spread_over_the_depth():
 
 def look(model, **changes):
     dataset = data.load("digits")
-    task = make_task(RunConfig(model=model), Facts.of(dataset))
+    task = make_task(RunConfig(model=model), Facts.of(dataset, model))
     variables = jax.jit(task.model.init)(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
     images = dataset.test.images[:2].astype(np.float32) / 255
     return Look(Trained(task, variables, 1), images, dataset.test.labels[:2], ("one", "two"), dataset, **changes)
@@ -88,6 +89,23 @@ def test_filters_belong_to_the_first_convolution_and_its_activation():
         assert subject.first_filters(name).shape == (2, 3, 3, 1)
     assert subject.first_filters("conv2_relu") is None
     assert look(MLP(widths=(4,))).filters is None
+
+
+def test_a_network_that_whitens_has_its_filters_and_its_twin_whitens_too():
+    subject = look(Airbench(widths=(12,)))
+    kernel = np.asarray(subject.network.variables["batch_stats"]["whiten"]["kernel"])
+    np.testing.assert_array_equal(subject.first_filters("whiten_gelu"), np.moveaxis(kernel, -1, 0))
+    at_random = subject.at_random.variables
+    np.testing.assert_allclose(at_random["batch_stats"]["whiten"]["kernel"], kernel, rtol=1e-5)
+    assert np.abs(at_random["params"]["conv1"]["kernel"] - subject.network.variables["params"]["conv1"]["kernel"]).max()
+
+
+def test_the_table_of_layers_counts_what_is_trained():
+    """Biases of eight whitened maps; two convolutions and norms of two maps; logits."""
+    table = layers(look(Airbench(widths=(2,)))).table
+    counted = {row[0]: row[5] for row in table[1:]}
+    assert (counted["whiten"], counted["conv1"], counted["conv1_norm"], counted["pool1"]) == ("8", "144", "2", "")
+    assert counted["in all"] == str(8 + 9 * (8 * 2 + 2 * 2) + 2 * 2 + 2 * 10)
 
 
 def test_fields_are_told_with_their_width_and_their_deviation():
