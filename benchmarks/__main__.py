@@ -22,6 +22,7 @@ COMMANDS = {
     ),
     "streaming": ("benchmarks.commands.streaming", "epochs of images that are read beside those in memory"),
     "memory": ("benchmarks.commands.memory", "a run's memory while its data grow eightfold"),
+    "race": ("benchmarks.commands.race", "CIFAR-10 to 94 %: whole trainings beside the same recipe in PyTorch"),
     "scale": (
         "benchmarks.commands.scale",
         "docs/scale.md again, from what the last three measured, and a model of a step",

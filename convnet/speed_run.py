@@ -21,7 +21,7 @@ from convnet.architectures.shapes import cost
 from convnet.config import RunConfig
 from convnet.data import Dataset, Split, batched_map, num_batches
 from convnet.data.views import VIEWS, each, mean
-from convnet.initializers import patch_moment
+from convnet.initializers import patch_moment, whitening
 from convnet.settings import require
 from convnet.task import Facts, make_task
 from convnet.train import TrainState, init_state, make_epoch
@@ -44,6 +44,19 @@ class SpeedResult:
     @property
     def seconds(self) -> float:
         return self.train_seconds + self.evaluate_seconds
+
+
+def _some(n: int, count: int = 5000) -> np.ndarray:
+    """Rows of so many of n images, from all over, as those of `Dataset.patch_moment`."""
+    return np.arange(min(count, n)) * n // min(count, n)
+
+
+def _whitened(variables: Any, moment: Array) -> Any:
+    """With the frozen kernel that whitens patches of this moment."""
+    found = models.flatten(variables)
+    name = "batch_stats/whiten/kernel"
+    found[name] = whitening(moment, found[name].shape[:3]).astype(found[name].dtype)
+    return models.unflatten(found)
 
 
 def matrix_product_rate(dtype: str, side: int = 2048) -> float:
@@ -114,12 +127,14 @@ class SpeedRun:
     def _trained(self, key: Array, images: Array, labels: Array) -> tuple[TrainState, Array]:
         """(the state after the last step, the loss of each step)."""
         task, batch = self.task, batch_size_of(self.task, self.dataset)
-        init = task.init
-        if side := self.config.model.whitening_side:  # what it is made from is found here, and costs its time
+        side = self.config.model.whitening_side
 
-            def init(key: Array, shape: Array) -> Any:
-                moment = patch_moment(task.preprocess(images[:5000]), side)
-                return models.whitened(task.model, moment, key, shape)
+        def init(key: Array, shape: Array) -> Any:
+            variables = task.model.init(key, shape)
+            if not side:
+                return variables
+            # What whitens is found here, too, so that its time counts.
+            return _whitened(variables, patch_moment(task.preprocess(images[_some(len(images))]), side))
 
         state = init_state(task.model, task.optimizer(self.steps), key, task.input_shape, init)
         epoch = make_epoch(step_of(task, self.dataset, self.steps), batch)
