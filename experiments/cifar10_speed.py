@@ -45,9 +45,12 @@ class CifarSpeed:
     target: Literal["0.94", "0.9"] = "0.94"
     """Accuracy that the recipe is made for."""
     runs: int = 5
-    """Trainings, of seeds 0, 1, …"""
+    """Trainings, of as many seeds."""
+    seed: int = 0
+    """Of the first; the others are the next."""
     budget: float | None = None
-    """Seconds in all: no run begins that would end later, going by the longest before it. Default: no end."""
+    """Seconds in all: after the first, no run begins that would end later, going by the longest before it. Default: no
+    end."""
     device: Literal["cpu", "gpu"] | None = None
     """Where to compute. Default: what JAX takes by itself."""
     widths: tuple[int, ...] | None = None
@@ -74,8 +77,12 @@ class CifarSpeed:
         config = from_dict(RunConfig, read_file(self.config) if self.config else {}, base=SPEED[self.target])
         return apply(config, (QUICK if self.quick else {}) | changes)
 
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.runs)
+
     def asked(self) -> dict[str, Any]:
-        """What decides the results, but for the number of runs."""
+        """What decides the results, but for the seeds."""
         return {"config": to_dict(self.recipe()), "validation": self.validation, "quick": self.quick}
 
     def directory(self) -> Path:
@@ -110,22 +117,23 @@ def trained(settings: CifarSpeed, out: Path, speed: SpeedRun) -> list[SpeedRecor
     here = content_hash(code)
     found = {line["seed"]: SpeedRecord.from_dict(line) for line in json_lines.read(out / LINES) if line["here"] == here}
     with progress(settings.runs, "run") as bar:
-        for seed in range(settings.runs):
+        for seed in settings.seeds:
             if seed not in found:
                 start = time.monotonic()
-                if settings.budget is not None and start - began + longest > settings.budget:
+                if settings.budget is not None and found and start - began + longest > settings.budget:
                     break
                 found[seed] = SpeedRecord.of(speed.run(seed))
                 json_lines.append(out / LINES, {**asdict(found[seed]), "here": here})
                 longest = max(longest, time.monotonic() - start)
             bar.set_postfix_str(f"{found[seed].seconds:.4g} s, {found[seed].best:.2%}")
             bar.update()
-    return [found[seed] for seed in sorted(found) if seed < settings.runs]
+    return [found[seed] for seed in sorted(found) if seed in settings.seeds]
 
 
 def cifar10_speed(settings: CifarSpeed) -> int:
     """Train, print and write: 0, or 1 where a part of the report could not be made."""
     require(settings.runs >= 1, "runs", settings.runs, "1 or more")
+    require(settings.seed >= 0, "seed", settings.seed, "0 or more")
     require(settings.budget is None or settings.budget > 0, "budget", settings.budget, "a positive number of seconds")
     settings.recipe()
     choose_device(settings.device)

@@ -23,7 +23,7 @@ ROWS = (
     ("train", "record"),
     ("journal",),
     ("shared_journal", "result"),
-    ("run", "trained"),
+    ("run", "speed_run", "trained"),
     ("ablation", "analysis", "board", "cli"),
     ("report",),
     ("trial", "claims", "exercises"),

@@ -53,7 +53,7 @@ def test_commands_are_listed_each_in_a_line(args, here):
 
 def test_every_command_has_a_module():
     measuring = ["ops", "formulations", "train", "scaling", "attribution", "replicates", "units"]
-    of_scale = ["parallel", "streaming", "memory", "scale"]
+    of_scale = ["parallel", "streaming", "memory", "race", "scale"]
     assert list(COMMANDS) == [*measuring, *of_scale, "tables", "device"]
     assert all(find_spec(module) for module, _ in COMMANDS.values())
 

@@ -9,6 +9,7 @@ from convnet.experiments import (
     audit,
     audit_gradients,
     audit_jax,
+    cifar10_speed,
     claims,
     compare,
     compare_checkers,
@@ -25,7 +26,18 @@ from convnet.experiments import (
 from convnet import trial
 from convnet.claims import command
 from convnet.gradcheck.evidence import EVIDENCE
-from tests.experiments.would_do import ablated, alarmed, asserted, audited, boarded, checked, compared, trained, tried
+from tests.experiments.would_do import (
+    ablated,
+    alarmed,
+    asserted,
+    audited,
+    boarded,
+    checked,
+    compared,
+    raced,
+    trained,
+    tried,
+)
 
 FACTOR = ["--factor", "optim.learning_rate=0.25,0.5"]
 
@@ -53,6 +65,9 @@ DEFAULTS = {
     false_alarms.FalseAlarms: {"only": (), "draws": 4, "seed": 0, "level": "standard", "out": None, "quick": False},
     audit_jax.AuditJax: {"only": (), "limit": 120.0, "audits": True, "out": None, "quick": False, "compare": (),
                          "document": None, "boards": ()},
+    cifar10_speed.CifarSpeed: {"target": "0.94", "runs": 5, "seed": 0, "budget": None, "device": None, "widths": None,
+                               "epochs": None, "config": None, "validation": False, "compiled": None, "out": None,
+                               "quick": False},
     predict.Predict: {"top": 5},
     reproduce.Reproduce: {},
     dream.Command: {"run": Path("runs/look/cifar10"), "layer": None, "octaves": 6, "iterations": 10, "step": 0.006,
@@ -109,6 +124,8 @@ USUAL = {
     alarmed: {"all": True, "draws": (0, 1, 2, 3), "level": "standard", "sizes": True, "out": Path("runs/false_alarms")},
     boarded: {"all": True, "limit": 120.0, "audits": True, "out": Path("runs/audit_jax"), "document": None,
               "compared": None},
+    raced: {"seeds": [0, 1, 2, 3, 4], "widths": None, "epochs": 8, "device": None, "compiled": [], "held out": False,
+            "out": Path("runs/cifar10_speed")},
 }  # fmt: skip
 
 

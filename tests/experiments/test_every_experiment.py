@@ -36,13 +36,21 @@ def run(path, *args, cwd):
 USUAL = ("compare_checkers",)
 """What the usual run of the tests goes through; the others have tests of their own that run them."""
 
+OF_PREPARED_DATA = ("cifar10_speed",)
+"""What knows no other data."""
+
 WITHOUT_CHANCE = ("audit_jax",)
 """Where nothing is drawn, so that there is no seed."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "path", [pytest.param(p, id=p.stem, marks=() if p.stem in USUAL else pytest.mark.sweep) for p in EXPERIMENTS]
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=() if p.stem in USUAL else pytest.mark.sweep)
+        for p in EXPERIMENTS
+        if p.stem not in OF_PREPARED_DATA
+    ],
 )
 def test_runs_quickly(path, tmp_path):
     done = run(path, "--quick", "--out", str(tmp_path / "out"), cwd=tmp_path)

@@ -3,6 +3,7 @@
 Each takes a monkeypatch and the arguments, and returns what was seen, by name.
 """
 
+import json
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from convnet.experiments import (
     audit_gradients,
     audit_jax,
     backprop_by_hand,
+    cifar10_speed,
     claims,
     compare,
     compare_checkers,
@@ -43,6 +45,7 @@ from convnet.gradcheck import Check, Report
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS
 from convnet.report import Page
 from convnet.report.backprop_page import PRECISIONS, WAYS, Outcome, Run
+from convnet.speed_run import SpeedResult
 from convnet.task import Facts, make_task
 from convnet.trained import Trained
 from tests.report import handmade
@@ -255,6 +258,43 @@ def alarmed(patch, args):
         "level": only(task.level for task in tasks),
         "sizes": any(len(task.scales) > 1 for task in tasks),
         "jobs": jobs,
+        "out": path.parent,
+    }
+
+
+def raced(patch, args):
+    made, written, devices = [], [], []
+
+    class Fake:
+        compile_seconds, flops, steps = 1.0, 1.0, 1
+
+        def __init__(self, config, dataset):
+            self.config = config
+            made.append((config, dataset))
+
+        def run(self, seed):
+            return SpeedResult(seed, 1.0, 1.0, {"one": 0.5}, np.ones(1))
+
+    split = data.Split(np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 10)
+    held_out = split.take(np.arange(10))
+    pictures = data.Dataset("cifar10", split, held_out, split, tuple("0123456789"))
+    patch.setattr(data, "load", lambda name, limit=None: pictures)
+    patch.setattr(cifar10_speed, "SpeedRun", Fake)
+    patch.setattr(cifar10_speed, "matrix_product_rate", lambda dtype: 1.0)
+    patch.setattr(cifar10_speed, "choose_device", devices.append)
+    patch.setattr(cifar10_speed, "write_report", lambda path, *page: written.append(path) or [])
+    patch.setattr(cifar10_speed.jax.config, "update", lambda name, value: devices.append((name, Path(value).name)))
+    assert cifar10_speed.main(args) == 0
+    ((config, dataset),), (path,) = made, written
+    kept = [json.loads(line) for line in (path.parent / "runs.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {
+        "seeds": [run["seed"] for run in kept],
+        "rate": config.optim.learning_rate,
+        "widths": config.model.widths,
+        "epochs": config.train.epochs,
+        "device": devices[0],
+        "compiled": devices[1:],
+        "held out": len(dataset.test) == 10,
         "out": path.parent,
     }
 
