@@ -52,25 +52,28 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """At one point in one dtype. noise: what a long computation rounds of the function; nothing: an error that is
-    nothing beside it; overflows: whether the function's value does, and its derivative may with it."""
+    """At one point in one dtype. flat: what a long computation may make of a derivative that is 0; nothing: an error
+    that is nothing beside the function; overflows: whether the function's value does, and its derivative may with it.
+    """
 
     dtype: str
-    noise: float
+    flat: float
     nothing: float
     overflows: bool
 
     @classmethod
-    def of(cls, true: Truth, dtype: str, natural: float) -> Yardstick:
-        """natural: a slope that is one of the function as a whole.
+    def of(cls, true: Truth, dtype: str, natural: float, *, length: float = np.inf) -> Yardstick:
+        """natural: a slope that is one of the function as a whole. length: over which arguments change it as a whole.
 
         An error is nothing if it is half of all digits below that; or where 1 is beside the function, as in 1 − y², if
-        it is no more than what a long computation rounds of 1.
+        it is no more than what a long computation rounds of 1. A derivative that is 0, as that of a difference of two
+        equal terms of order 1, may come out as what is rounded of their slopes, whatever is left of the function.
         """
         info, value = jnp.finfo(dtype), abs(float(true.value))
         u = float(info.eps) / 2
         noise = LONG * u * (1.0 if value > np.sqrt(u) else value)
-        return cls(dtype, noise, max(np.sqrt(u) * natural, noise), bool(abs(true.value) > float(info.max)))
+        flat = max(noise, LONG * u * max(1.0, value) / length)
+        return cls(dtype, flat, max(np.sqrt(u) * natural, noise), bool(abs(true.value) > float(info.max)))
 
     def verdict(self, entry: int, slope: Slope, got: float, size: float, conditioning: float) -> Verdict:
         """size: of the truth; conditioning: how much it moves with its arguments, relatively."""
@@ -83,7 +86,7 @@ class Yardstick:
             return Verdict("right" if due else "not finite", entry, got, slope, np.inf)
         error = float(abs(mpf(got) - slope.value))
         ulps = error / (u * (size + conditioning) + LONG * tiny)
-        if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny) or (size == 0 and error <= self.noise):
+        if ulps <= LONG or (size < tiny and abs(got) < 4 * tiny) or (size == 0 and error <= self.flat):
             return Verdict("right", entry, got, slope, ulps)
         underflows = 0 < size <= tiny**SMALL
         wrong = error > WRONG.get(self.dtype, np.inf) * size and error > self.nothing and not underflows
@@ -98,15 +101,31 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
     natural = abs(float(true.value)) / max(1.0, _most(sizes))
     slopes = true.first if true.differentiable else [NO_SLOPE] * x.size
-    return _worst(case, slopes, got, conditioning, Yardstick.of(true, dtype, natural))
+    yardstick = Yardstick.of(true, dtype, natural, length=_most(sizes) or 1.0)
+    return _worst(case, slopes, got, conditioning, yardstick)
 
 
-def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray) -> Verdict:
-    """The worst number of second derivatives `got` [m, n], in float64."""
+NEAR = LONG * float(jnp.finfo("float64").eps) / 2
+"""How far, relatively, a point may lie from another that a long computation in float64 does not tell from it."""
+
+
+def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: Sequence[Truth] = ()) -> Verdict:
+    """The worst number of second derivatives `got` [m, n], in float64.
+
+    near: the truth at points that lie `NEAR` this one, which say how far rounding the arguments moves it; none: it is
+    not known, and counts for nothing.
+    """
     size, value = max(1.0, _most(np.abs(np.nan_to_num(x)))), abs(float(true.value))
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
     yardstick = Yardstick.of(true, "float64", natural)
-    rows = [_worst(case, row, own, np.zeros(x.size), yardstick) for row, own in zip(true.second, got, strict=True)]
+    moved = np.zeros((len(true.second), x.size))
+    for other in near:
+        apart = [
+            [_apart(*pair) for pair in zip(*rows, strict=True)] for rows in zip(true.second, other.second, strict=True)
+        ]
+        moved = np.maximum(moved, np.array(apart) / NEAR)
+    numbers = zip(true.second, got, moved, strict=True)
+    rows = [_worst(case, row, own, conditioning, yardstick) for row, own, conditioning in numbers]
     return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))
 
 
@@ -118,6 +137,10 @@ def _worst(case: Case, slopes: Sequence[Slope], got: np.ndarray, conditioning, y
     numbers = zip(slopes, got.tolist(), sizes, conditioning, strict=True)
     verdicts = [yardstick.verdict(entry, *number) for entry, number in enumerate(numbers)]
     return max(verdicts, default=Verdict("right", 0, 0.0, Slope(mpf(0), mpf(0))))
+
+
+def _apart(one: Slope, other: Slope) -> float:
+    return abs(float(one.value - other.value)) if one.exists and other.exists else 0.0
 
 
 def _size(slope: Slope) -> float:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
-from convnet.board.compare import Verdict, first_order, second_order
+from convnet.board.compare import NEAR, Verdict, first_order, second_order
 from convnet.board.confirm import confirmed
 from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
 from convnet.board.oracle import differentiated, truth_of
 from convnet.board.reproduction import argument, reproduction
-from convnet.board.truth import Unknown, digits
+from convnet.board.truth import Truth, Unknown, digits
 from convnet.board.verdict import SPECIAL, Finding
 
 LOWER = 1e-11
@@ -96,9 +97,20 @@ def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tu
         outcome.unknown.append(f"{point}, {dtype}: {error}")
         return
     second = {way: second_order(case, like, x, own) for way, own in got[1].items() if like.differentiable}
+    if case.elementwise and any(verdict.bad for verdict in second.values()):
+        near = list(_near(case, point, known))
+        second = {way: second_order(case, like, x, own, near) for way, own in got[1].items()}
     outcome.compared += sum(np.size(own) for ways in got for own in ways.values())
     for kind, order, ways, verdict in _kinds(point, dtype, first, second):
         outcome.findings.append(_finding(case, point, dtype, kind, order, ways, verdict))
+
+
+def _near(case: Case, point: Point, known: dict) -> Iterator[Truth]:
+    """The truth at the points next to this one, as far as it is known there."""
+    for factor in (1 - NEAR, 1 + NEAR):
+        args = [np.float64(a) * factor if i in case.wrt else a for i, a in enumerate(point.args)]
+        with suppress(Unknown, RecursionError):
+            yield truth_of(case, replace(point, args=tuple(args)), "float64", known)
 
 
 def _kinds(
