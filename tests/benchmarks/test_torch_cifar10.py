@@ -248,6 +248,7 @@ def test_a_run_learns_and_equal_seeds_give_equal_results():
     assert sum(first["phases"].values()) == pytest.approx(first["seconds"])
 
 
+@pytest.mark.sweep
 def test_a_batch_that_remains_is_evaluated_too():
     settings = Settings(**TINY | {"batch_size": 80})
     test = made_up(TEST, 2)
@@ -290,6 +291,7 @@ def test_the_whitening_stays_and_its_bias_stops_after_three_eighths(recorded):
     torch.testing.assert_close(peer.network.whitening.weight.detach(), filters)
 
 
+@pytest.mark.sweep
 def test_rates_fall_linearly_to_0(recorded):
     tiny(epochs=2, bias_rate=0.16, head_rate=1.6, muon_rate=0.32).run(0)
     assert len(recorded) == 16
@@ -353,6 +355,7 @@ def test_views_that_nobody_asks_for_are_not_evaluated(views, missing):
     assert without_times(few) == without_times(all_views) | dict.fromkeys(missing)
 
 
+@pytest.mark.sweep
 def test_a_warm_up_leaves_no_trace():
     cold, warm = tiny(), tiny()
     warm.warm_up()
