@@ -82,6 +82,20 @@ def test_wrong_in_second_order_only():
     assert outcome.findings[0].confirmed == ["differences of its own gradient"]
 
 
+@pytest.mark.parametrize(("error", "found"), [(1e-9, set()), (1e-4, {("higher order", "float64")})])
+def test_second_order_may_err_by_what_rounding_the_point_does(error, found):
+    """A float beside 318310π, where −sin is some 1e-10: a thousand roundings of it move that by 1e-7."""
+    slope = with_tangent(jnp.cos, lambda x: error - jnp.sin(x))
+    near_0 = at("tail", 318310 * np.pi)
+    assert kinds(judge(planted(with_tangent(jnp.sin, slope), points=near_0, dtypes=("float64",)))) == found
+
+
+@pytest.mark.parametrize(("slope", "found"), [(2.8e-17, set()), (1e-10, {("wrong", "float64")})])
+def test_a_slope_of_0_may_come_out_as_what_two_equal_terms_leave(slope, found):
+    nothing = with_tangent(lambda x: 0 * x, lambda x: slope + 0 * x)
+    assert kinds(judge(planted(nothing, lambda x: 0 * x, dtypes=("float64",)))) == found
+
+
 def test_wrong_in_one_mode_only():
     rule = jax.custom_vjp(jnp.sin)
     rule.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
