@@ -88,13 +88,13 @@ def reference(
     rule, params, grads, *, mu=0.9, rate=lambda t: RATE, rates=None, decay=0.0, decoupled=False, clip=None, rescale=()
 ):
     """The same trajectory in a loop. Only weights (rank ≥ 2) decay. rates: those of single parameters, by name.
-    rescale: names of those that have the norm √(outputs) before they are updated."""
+    rescale: names of those that have the norm √(outputs) before they are updated, and so do not decay."""
     params, memory, history = dict(params), {name: {} for name in params}, []
     for t, g in enumerate(grads, start=1):
         norm = np.sqrt(sum((x**2).sum() for x in g.values()))
         g = {name: x * (clip / norm if clip is not None and norm > clip else 1) for name, x in g.items()}
         for name, w in params.items():
-            shrink = decay * w if w.ndim >= 2 else 0 * w
+            shrink = decay * w if w.ndim >= 2 and name not in rescale else 0 * w
             direction, memory[name] = rule(g[name] + (0 if decoupled else shrink), memory[name], t, mu)
             length = w.shape[-1] ** 0.5 / np.sqrt((w**2).sum()) if name in rescale else 1
             own = (rates or {}).get(name, rate)
@@ -373,6 +373,19 @@ def test_a_rate_ends_after_its_fraction_of_the_run_and_what_it_moved_stays(rng, 
             np.testing.assert_allclose(a[name], b[name], rtol=1e-6, atol=1e-7, err_msg=f"{name}, step {t}")
     for later in found[3:]:
         np.testing.assert_array_equal(later["conv"], found[2]["conv"])
+
+
+@pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
+def test_of_kernels_that_are_rescaled_the_others_decay(decoupled, rng, x64):
+    """Muon's direction is that of the gradient alone; the logits are Nesterov's, and shrink."""
+    params = {name: {"kernel": rng.standard_normal((4, 3))} for name in ("hidden", "logits")}
+    grads = [{name: {"kernel": rng.standard_normal((4, 3))} for name in params} for _ in range(2)]
+    settings = dict(learning_rate=RATE, schedule="constant", rescale=True, decoupled=decoupled)
+    last, without = (
+        trajectory(OptimConfig("muon", weight_decay=decay, **settings), params, grads)[-1] for decay in (0.5, 0.0)
+    )
+    np.testing.assert_array_equal(last["hidden"]["kernel"], without["hidden"]["kernel"])
+    assert np.abs(last["logits"]["kernel"] - without["logits"]["kernel"]).max() > 0.01
 
 
 def test_a_pattern_that_fits_nothing_is_refused_with_the_names_that_there_are():
