@@ -1,4 +1,5 @@
-"""A process that answers questions: lines of JSON in, lines of JSON out."""
+"""A process that answers questions, lines of JSON in, lines of JSON out: the side that asks, and what those that answer
+have in common."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import os
 import select
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -71,3 +72,20 @@ class Conversation:
         said = self._errors.read().decode(errors="replace").strip().splitlines()
         self.close()
         return f"crashed with code {code}" + (f": {said[-1][:200]}" if said else "")
+
+
+def answering() -> Callable[[Mapping[str, Any]], None]:
+    """answer(value) of the process that calls this. Libraries may print, so standard output becomes standard error, and
+    only answers go where the parent listens."""
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return lambda value: print(json.dumps(value), file=pipe)
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """The gap that an error leaves."""
+    return {"gap": f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"}
+
+
+def not_installed(error: ModuleNotFoundError) -> dict[str, str]:
+    return {"gap": f"not installed ({error})"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.conversation import answering, failure, not_installed
 from benchmarks.messages import decode
 from benchmarks.peers import load
 from benchmarks.peers.program import Program, Unsupported
@@ -76,7 +76,7 @@ def serve(server: Server, answer: Callable[[dict], None]) -> None:
             answer({"gap": str(reason)})
         except Exception as error:
             traceback.print_exc()
-            answer({"gap": f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"})
+            answer(failure(error))
 
 
 def versions() -> dict[str, str]:
@@ -91,13 +91,7 @@ def versions() -> dict[str, str]:
 
 
 def main(peer: str, threads: str, *flags: str) -> None:
-    # Libraries may print; only answers go where the parent listens.
-    pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def answer(value: dict) -> None:
-        pipe.write(json.dumps(value) + "\n")
-
+    answer = answering()
     if int(threads):
         machine.use_threads(int(threads))
     # Before the first large array.
@@ -105,7 +99,7 @@ def main(peer: str, threads: str, *flags: str) -> None:
     try:
         loaded = load(peer)
     except ModuleNotFoundError as error:
-        answer({"gap": f"not installed ({error})"})
+        answer(not_installed(error))
         return
     answer({"versions": versions(), "device": loaded.device, "keeps_memory": kept})
     serve(Server(loaded.build, loaded.memory), answer)

@@ -7,13 +7,13 @@ what came of it. An answer {"gap": …} says why there is none.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Protocol
 
+from benchmarks.conversation import answering, failure, not_installed
 from convnet.settings import require
 
 
@@ -35,9 +35,7 @@ def parsed(text: str, name: str, expected: str) -> Any:
 
 def serve_runs(build: Callable[[], tuple[Racer, dict[str, Any]]]) -> None:
     """Answer until stdin ends. build: () -> the racer, and what it says of itself; it may raise ModuleNotFoundError."""
-    # Libraries may print; only answers go where the parent listens.
-    pipe = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
+    answer = answering()
 
     def attempt(do: Callable[..., Any], *arguments: Any) -> Any:
         """What `do` returns; None after a gap."""
@@ -45,11 +43,7 @@ def serve_runs(build: Callable[[], tuple[Racer, dict[str, Any]]]) -> None:
             return do(*arguments)
         except Exception as error:
             traceback.print_exc()
-            answer({"gap": _reason(error)})
-
-    def answer(value: dict[str, Any] | None) -> None:
-        if value is not None:
-            pipe.write(json.dumps(value) + "\n")
+            answer(_gap(error))
 
     if (built := attempt(build)) is None:
         return
@@ -59,7 +53,8 @@ def serve_runs(build: Callable[[], tuple[Racer, dict[str, Any]]]) -> None:
         return
     answer(warmed)
     for line in sys.stdin:
-        answer(attempt(_run, racer, line))
+        if (run := attempt(_run, racer, line)) is not None:
+            answer(run)
 
 
 def _warmed(racer: Racer) -> dict[str, float]:
@@ -76,10 +71,10 @@ def _run(racer: Racer, line: str) -> dict[str, Any]:
     return racer.run(question["seed"])
 
 
-def _reason(error: Exception) -> str:
+def _gap(error: Exception) -> dict[str, str]:
     match error:
         case ModuleNotFoundError():
-            return f"not installed ({error})"
+            return not_installed(error)
         case ValueError():
-            return str(error)
-    return f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+            return {"gap": str(error)}
+    return failure(error)

@@ -102,7 +102,7 @@ SPEED: dict[str, RunConfig] = {
     "0.9": apply(_TO_94, {"model.widths": (32, 128, 128), "train.epochs": 5}),
 }
 """CIFAR-10 to an accuracy, by what it is to be: after Jordan's airbench94 with Muon,
-https://github.com/KellerJordan/cifar10-airbench."""
+https://github.com/KellerJordan/cifar10-airbench. Whether they get there has not been measured yet."""
 
 
 def usual_run(data_set: str, model: str) -> RunConfig:

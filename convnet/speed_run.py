@@ -1,7 +1,6 @@
 """A whole training as one compiled program, timed: from images on the device to test accuracy.
 
-Nothing is decided on the way: no checkpoints, no choice of an epoch, no host in the loop. What a `Trainer` does beside
-training takes longer than training itself, where that takes seconds.
+Nothing is decided on the way: no checkpoints, no choice of an epoch, no host in the loop.
 """
 
 from __future__ import annotations
@@ -15,19 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from convnet import models
 from convnet.allocator import free_memory
 from convnet.architectures.shapes import cost
 from convnet.config import RunConfig
 from convnet.data import Dataset, Split, batched_map, num_batches
+from convnet.data.dataset import MEASURED
+from convnet.data.splits import spread
 from convnet.data.views import VIEWS, each, mean
-from convnet.initializers import patch_moment, whitening
+from convnet.initializers import patch_moment
 from convnet.settings import require
 from convnet.task import Facts, make_task
 from convnet.train import TrainState, init_state, make_epoch
-from convnet.train.programs import batch_size_of, step_of, steps_of
-
-EVALUATION_BATCH = 1000
+from convnet.train.programs import EVALUATION_BATCH, batch_size_of, step_of, steps_of
 
 
 @dataclass(frozen=True)
@@ -44,19 +42,6 @@ class SpeedResult:
     @property
     def seconds(self) -> float:
         return self.train_seconds + self.evaluate_seconds
-
-
-def _some(n: int, count: int = 5000) -> np.ndarray:
-    """Rows of so many of n images, from all over, as those of `Dataset.patch_moment`."""
-    return np.arange(min(count, n)) * n // min(count, n)
-
-
-def _whitened(variables: Any, moment: Array) -> Any:
-    """With the frozen kernel that whitens patches of this moment."""
-    found = models.flatten(variables)
-    name = "batch_stats/whiten/kernel"
-    found[name] = whitening(moment, found[name].shape[:3]).astype(found[name].dtype)
-    return models.unflatten(found)
 
 
 def matrix_product_rate(dtype: str, side: int = 2048) -> float:
@@ -91,12 +76,12 @@ class SpeedRun:
         self.config, self.dataset = config, dataset
         self.task = make_task(config, Facts.of(dataset, config.model))
         with self.task.precision():
-            self._training, _, self._test = (tuple(map(jnp.asarray, arrays)) for arrays in dataset.arrays)
+            self._training, _, self._testing = (tuple(map(jnp.asarray, arrays)) for arrays in dataset.arrays)
             start = time.perf_counter()
             key = jax.random.key(0)
             self._train = jax.jit(self._trained).lower(key, *self._training).compile()
             state = jax.eval_shape(self._trained, key, *self._training)[0]
-            self._classify = jax.jit(self._views).lower(state.variables, self._test[0]).compile()
+            self._test = jax.jit(self._tested).lower(state.variables, *self._testing).compile()
             self.compile_seconds = time.perf_counter() - start
         self._require_memory()
 
@@ -106,10 +91,11 @@ class SpeedRun:
         if plan is None or free is None or plan.temp_size_in_bytes <= free:
             return
         batch = batch_size_of(self.task, self.dataset)
-        fits = (
-            f"{free / 2**30:.3g} GiB, which are free: a batch of {int(batch * free / plan.temp_size_in_bytes)} might do"
+        smaller = int(batch * free / plan.temp_size_in_bytes)
+        raise ValueError(
+            f"train.batch_size is {batch}: expected one that needs no more than {free / 2**30:.3g} GiB, "
+            f"which are free: a batch of {smaller} might do"
         )
-        require(False, "train.batch_size", batch, f"one that needs no more than {fits}")
 
     @property
     def steps(self) -> int:
@@ -129,14 +115,11 @@ class SpeedRun:
         task, batch = self.task, batch_size_of(self.task, self.dataset)
         side = self.config.model.whitening_side
 
-        def init(key: Array, shape: Array) -> Any:
-            variables = task.model.init(key, shape)
-            if not side:
-                return variables
-            # What whitens is found here, too, so that its time counts.
-            return _whitened(variables, patch_moment(task.preprocess(images[_some(len(images))]), side))
-
-        state = init_state(task.model, task.optimizer(self.steps), key, task.input_shape, init)
+        model = task.model
+        if side:  # what whitens is found here, too, so that its time counts
+            moment = patch_moment(task.preprocess(images[spread(len(images), MEASURED)]), side)
+            model = model.clone(patch_moment=moment.ravel())
+        state = init_state(model, task.optimizer(self.steps), key, task.input_shape, task.init)
         epoch = make_epoch(step_of(task, self.dataset, self.steps), batch)
 
         def one(state: TrainState, _: None) -> tuple[TrainState, Array]:
@@ -146,8 +129,8 @@ class SpeedRun:
         state, losses = lax.scan(one, state, None, length=self.steps // num_batches(len(self.dataset.train), batch))
         return state, losses.reshape(-1)
 
-    def _views(self, variables: Any, images: Array) -> Array:
-        """Logits of each view: [V, N, K]."""
+    def _tested(self, variables: Any, images: Array, labels: Array) -> dict[str, Array]:
+        """How many of the images are right by each set of views that is part of the config's."""
 
         def logits(images: Array) -> Array:
             return self.task.model.apply(variables, images)
@@ -157,23 +140,20 @@ class SpeedRun:
         def batch(images: Array) -> Array:
             return jnp.moveaxis(views(self.task.preprocess(images)), 0, 1)
 
-        return jnp.moveaxis(batched_map(batch, images, EVALUATION_BATCH), 1, 0)
+        found = jnp.moveaxis(batched_map(batch, images, EVALUATION_BATCH), 1, 0)
+        sets = list(VIEWS)[: list(VIEWS).index(self.config.data.views) + 1]
+        return {name: jnp.sum(jnp.argmax(mean(found, name), axis=1) == labels) for name in sets}
 
     def run(self, seed: int) -> SpeedResult:
         """Train from `seed`, and test once."""
         with self.task.precision():
             key = jax.random.key(seed)
-            jax.block_until_ready((key, self._training, self._test))
+            jax.block_until_ready((key, self._training, self._testing))
             start = time.perf_counter()
             state, losses = jax.block_until_ready(self._train(key, *self._training))
             trained = time.perf_counter()
-            logits = jax.block_until_ready(self._classify(state.variables, self._test[0]))
-            accuracy = self._accuracies(logits)
+            hits = jax.block_until_ready(self._test(state.variables, *self._testing))
             end = time.perf_counter()
+        # A program's results come sorted by name; the smallest set of views is to be first.
+        accuracy = {name: int(hits[name]) / len(self.dataset.test) for name in VIEWS if name in hits}
         return SpeedResult(seed, trained - start, end - trained, accuracy, np.asarray(losses))
-
-    def _accuracies(self, logits: Array) -> dict[str, float]:
-        """Accuracy by each set of views that is part of the config's."""
-        sets = list(VIEWS)[: list(VIEWS).index(self.config.data.views) + 1]
-        right = {name: jnp.argmax(mean(logits, name), axis=1) == self._test[1] for name in sets}
-        return {name: int(jnp.sum(hits)) / len(hits) for name, hits in right.items()}

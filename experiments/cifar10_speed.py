@@ -1,13 +1,13 @@
 """How fast does a network learn CIFAR-10 to 94 %?
 
-    python experiments/cifar10_speed.py                     94 % of the test images: five runs
-    python experiments/cifar10_speed.py --target 0.9        90 %: a run takes a laptop a minute or so
+    python experiments/cifar10_speed.py                     the recipe for 94 % of the test images: five runs
+    python experiments/cifar10_speed.py --target 0.9        a smaller one, for 90 %
     python experiments/cifar10_speed.py --validation        held-out images instead of the test images, to choose by
     python experiments/cifar10_speed.py --quick             a tiny network and few images: does everything run?
 
 A run is one compiled program, timed from the images on the device to the accuracy of the test images. The same command
 again goes on where it was stopped. `python -m benchmarks race` runs it in turns with the same recipe in PyTorch.
-Measured answers stand in the README.
+What is measured so far stands in the README.
 """
 
 from __future__ import annotations
@@ -71,10 +71,13 @@ class CifarSpeed:
     """Two epochs of a tiny network on 2,000 images: a check that everything runs, not a result."""
 
     def recipe(self) -> RunConfig:
-        """What is trained. Raises ValueError for a setting that is unknown or out of range."""
+        """What is trained. Raises ValueError for a setting that is unknown, out of range, or has no effect here."""
         changes = {"model.widths": self.widths, "train.epochs": self.epochs}
         changes = {path: value for path, value in changes.items() if value is not None}
         config = from_dict(RunConfig, read_file(self.config) if self.config else {}, base=SPEED[self.target])
+        require(config.data.name == "cifar10", "data.name", config.data.name, "'cifar10', which this is about")
+        require(config.data.limit is None, "data.limit", config.data.limit, "none: it is timed on all images")
+        require(config.seed == 0, "seed", config.seed, "none in the config file, for --seed says which there are")
         return apply(config, (QUICK if self.quick else {}) | changes)
 
     @property

@@ -39,7 +39,8 @@ def test_the_network_is_the_trainers(config, pictures, speed):
     """Which whitens with kernels that were found on the host, and stops after each epoch."""
     expected = Trainer(config, pictures).run(1)
     found = speed.run(1)
-    np.testing.assert_allclose(found.losses[-1], expected.records[-1].train_loss, rtol=0.1)
+    epochs = found.losses.reshape(3, -1).mean(axis=1)
+    np.testing.assert_allclose(epochs, [record.train_loss for record in expected.records], rtol=0.05)
     assert len(found.losses) == speed.steps == 3 * (len(pictures.train) // 20)
     # The trainer takes its best epoch, which need not be the last.
     assert abs(found.accuracy["mirror_shift"] - expected.test_accuracy) <= 0.25
@@ -48,7 +49,8 @@ def test_the_network_is_the_trainers(config, pictures, speed):
 def test_it_learns_and_counts_the_test_images(speed, pictures):
     found = speed.run(0)
     assert list(found.accuracy) == ["one", "mirror", "mirror_shift"]
-    assert found.losses[-1] < 0.6 * found.losses[0]
+    steps = speed.steps // 3
+    assert np.mean(found.losses[-steps:]) < 0.8 * np.mean(found.losses[:steps])
     for accuracy in found.accuracy.values():
         assert accuracy >= 0.9
         assert accuracy * len(pictures.test) == pytest.approx(round(accuracy * len(pictures.test)))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def started(settings: BenchRace, results: dict[str, dict[str, Any]]) -> Iterator
                 talk.close()
 
 
-def race(settings: BenchRace, results: dict[str, dict[str, Any]], store: Any) -> None:
+def race(settings: BenchRace, results: dict[str, dict[str, Any]], store: Callable[[], Any]) -> None:
     """In turns; whoever was first is second in the next round. Stored after each run."""
     runs = 1 if settings.quick else settings.runs
     with started(settings, results) as talks, progress(runs * len(talks), "run") as bar:

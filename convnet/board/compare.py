@@ -19,6 +19,8 @@ from convnet.board.truth import Slope, Truth
 
 LONG = 1000
 """Unit roundoffs that a long computation may lose."""
+NEAR = LONG * float(jnp.finfo("float64").eps) / 2
+"""How far, relatively, a point may lie from another that a long computation in float64 does not tell from it."""
 WRONG = {"float64": 1e-3, "float32": 1e-2}
 """Relative errors of what has no right digits left. Of the two or three that bfloat16 has any may be lost: there, only
 numbers that are not finite count."""
@@ -105,15 +107,11 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     return _worst(case, slopes, got, conditioning, yardstick)
 
 
-NEAR = LONG * float(jnp.finfo("float64").eps) / 2
-"""How far, relatively, a point may lie from another that a long computation in float64 does not tell from it."""
-
-
 def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: Sequence[Truth] = ()) -> Verdict:
     """The worst number of second derivatives `got` [m, n], in float64.
 
-    near: the truth at points that lie `NEAR` this one, which say how far rounding the arguments moves it; none: it is
-    not known, and counts for nothing.
+    near: the truth at points `NEAR` away, which say how far rounding the arguments moves it; none: that is not known,
+    and counts for nothing.
     """
     size, value = max(1.0, _most(np.abs(np.nan_to_num(x)))), abs(float(true.value))
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from convnet.data.measures import Measures, digest_of, histograms_of, measured, moments, patch_moment_of
-from convnet.data.splits import hold_out, subset
+from convnet.data.splits import hold_out, spread, subset
 from convnet.data.stored import StoredImages, is_stored
+
+MEASURED = 5000
+"""Images of which the patches are measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +175,7 @@ class Dataset:
         """
         return self._pixel_statistics[1]
 
-    def patch_moment(self, side: int, count: int = 5000) -> np.ndarray:
+    def patch_moment(self, side: int, count: int = MEASURED) -> np.ndarray:
         """Mean of pᵀp over all patches p of side×side normalised pixels, row by row and channel by channel, of `count`
         training images spread evenly over all: [D, D] float64, D = side·side·C. Measured once.
 
@@ -180,8 +183,7 @@ class Dataset:
         """
         kept = self.__dict__.setdefault("_patch_moments", {})
         if (side, count) not in kept:
-            n = len(self.train)
-            rows = np.arange(min(count, n)) * n // min(count, n)
+            rows = spread(len(self.train), count)
             kept[side, count] = patch_moment_of(self.train.images, rows, side, self.mean, self.std)
         return kept[side, count]
 

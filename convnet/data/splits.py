@@ -1,7 +1,8 @@
 """Stratified splits: which examples are held out, fixed by a seed.
 
 Indices only, so that the same functions serve every dataset. Every class keeps its share on both sides, to within one
-example of exact proportion; but has one at least, which in a small split others make room for.
+example of exact proportion; but has one at least, which in a small split others make room for. `spread`, of a sample
+that is measured, knows no classes.
 """
 
 import numpy as np
@@ -62,3 +63,9 @@ def subset(labels: np.ndarray, size: int, *, seed: int = 0) -> np.ndarray:
     left_out = max(n - size, num_classes)
     kept, held = hold_out(labels, left_out, seed=seed)
     return np.concatenate([kept, held[n - size :]])
+
+
+def spread(n: int, count: int) -> np.ndarray:
+    """Rows of `count` of n examples, or of all where there are fewer, spread evenly over them."""
+    count = min(count, n)
+    return np.arange(count) * n // count

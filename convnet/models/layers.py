@@ -24,7 +24,7 @@ class Weighted(nn.Module):
     initializer: str
     initializer_scale: float | None
     precision: str
-    patch_moment: tuple[float, ...] = ()
+    patch_moment: tuple[float, ...] | Array = ()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -40,7 +40,7 @@ class Weighted(nn.Module):
         stored = _stored(jnp.dtype(self.precision))
         start = _started(self.layer, self.initializer, self.initializer_scale)
         if getattr(self.layer, "frozen", False):
-            start = _whitening(self.patch_moment) if self.patch_moment else start
+            start = _whitening(self.patch_moment) if len(self.patch_moment) else start
             kernel = self.variable("batch_stats", "kernel", lambda: start(self.make_rng("params"), shape, stored)).value
         else:
             kernel = self.param("kernel", start, shape, stored)
@@ -108,7 +108,7 @@ def _started(layer: table.Conv | table.Dense, initializer: str, scale: float | N
     return initializers.build(layer.initializer or initializer, scale)
 
 
-def _whitening(moment: tuple[float, ...]) -> initializers.Initializer:
+def _whitening(moment: tuple[float, ...] | Array) -> initializers.Initializer:
     side = isqrt(len(moment))
 
     def init(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:

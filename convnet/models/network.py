@@ -31,7 +31,7 @@ class Model(nn.Module):
     initializer: str = "glorot_uniform"
     initializer_scale: float | None = None
     precision: str = "float32"
-    patch_moment: tuple[float, ...] = ()
+    patch_moment: tuple[float, ...] | Array = ()
 
     def run(self, layers: Sequence[kinds.Layer], x: Array, train: bool = False) -> Array:
         """`x` [N, …] through `layers`, one after the other. To be called in a compact method."""

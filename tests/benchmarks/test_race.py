@@ -78,6 +78,7 @@ for line in sys.stdin:
 def racers(monkeypatch, tmp_path):
     """Two that answer at once; torch, which is told its widths directly, breaks down in the second round."""
     (tmp_path / "racer.py").write_text(f"import sys\nsys.stdout.reconfigure(line_buffering=True)\n{RACER}")
+    (tmp_path / "silent.py").write_text("import time\ntime.sleep(60)")
     monkeypatch.setattr(race, "RACERS", {"ours": "racer", "torch": "racer"})
     monkeypatch.setattr(race, "write_arrays", lambda path, quick: path.write_bytes(b""))
     monkeypatch.syspath_prepend(tmp_path)
@@ -110,6 +111,35 @@ def test_what_racers_are_told():
     quick = BenchRace(quick=True).settings()
     assert quick["torch"]["widths"] == quick["ours"]["model"]["widths"] == [8, 16, 16]
     assert quick["torch"]["compiled"] is False
+
+
+def test_where_torch_computes_and_what_layers_compute_in():
+    usual = BenchRace().settings()
+    assert (usual["torch"]["device"], usual["torch"]["precision"], usual["torch"]["compiled"]) == (
+        "cpu",
+        "autocast",
+        True,
+    )
+    assert usual["ours"] == {
+        "model": {"widths": [64, 256, 256], "precision": "float32"},
+        "train": {"epochs": 8, "batch_size": 2000},
+    }
+    assert BenchRace(device="cuda").settings()["torch"]["device"] == "cuda"
+
+
+def test_who_takes_part_and_how_often(racers, tmp_path):
+    assert race.main(["--racers", "ours", "--runs", "2", "--out", str(tmp_path / "out")]) == 0
+    (path,) = (tmp_path / "out" / "results").glob("*/race.json")
+    (ours,) = json.loads(path.read_text(encoding="utf-8"))["results"]
+    assert (ours["case"], [run["seed"] for run in ours["runs"]]) == ("ours", [0, 1])
+    assert "convnet, gradients by hand" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_who_does_not_answer_in_time_is_out(racers, monkeypatch):
+    monkeypatch.setattr(race, "RACERS", {"ours": "silent"})
+    results = {"ours": {"case": "ours", "runs": [], "gap": None}}
+    race.race(BenchRace(racers=("ours",), timeout=0.01), results, lambda: None)
+    assert results["ours"] == {"case": "ours", "runs": [], "gap": "no answer within 0.01 s"}
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,20 @@ def test_recipes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"data": {"name": "mnist"}}', r"^data\.name is 'mnist': expected 'cifar10'"),
+        ('{"data": {"limit": 100}}', r"^data\.limit is 100: expected none"),
+        ('{"seed": 3}', r"^seed is 3: expected none in the config file"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(text, message, tmp_path):
+    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        CifarSpeed(config=tmp_path / "mine.json").recipe()
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (["--runs", "0"], "runs is 0: expected 1 or more"),
