@@ -37,7 +37,7 @@ class Point:
             raise ValueError(f"label is {self.label!r}: expected one of {', '.join(LABELS)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # points hold arrays, which have no hash
 class Case:
     """What is known of one function.
 

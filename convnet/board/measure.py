@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import jax
@@ -99,7 +99,8 @@ def measure(case: Case, points: Sequence[Point], dtype: str) -> Measured:
 
 def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     columns = zip(*(cast(case, point, dtype) for point in points), strict=True)
-    args = tuple(jnp.asarray(np.stack(column)) for column in columns)
+    columns = [np.stack(column) for column in columns]
+    args = tuple(map(jnp.asarray, columns))
     wrt, scalar = case.wrt, lambda *args: case.fn(*args).astype(dtype)
     jax.eval_shape(jax.vmap(scalar), *args)
     gradient, found = jax.grad(scalar, wrt), Measured()
@@ -107,7 +108,7 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     if dtype == "float64":
         alone = jax.jit(gradient)
         ways |= {
-            "reverse": lambda: _stacked([alone(*(a[i] for a in args)) for i in range(len(points))]),
+            "reverse": lambda: _stacked([alone(*row) for row in zip(*columns, strict=True)]),
             "forward": lambda: quick(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
             "scan": lambda: quick(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
             "eager": lambda: _eager(case, args),
@@ -122,7 +123,7 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
 def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
     """Each entry of the result sees its own entries alone, so a cotangent of ones gives all gradients."""
     result, pull = jax.vjp(lambda *own: case.fn(*_with(args, case.wrt, own)), *(args[i] for i in case.wrt))
-    return pull(jnp.ones_like(result))
+    return pull(np.ones(result.shape, result.dtype))
 
 
 def _hessians(f: Callable, args: tuple[Array, ...]) -> Array:
@@ -130,12 +131,12 @@ def _hessians(f: Callable, args: tuple[Array, ...]) -> Array:
     return quick(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)
 
 
-def _columns(call: Callable[[], tuple[Array, ...]]) -> Array:
-    return jnp.stack(call(), -1)
+def _columns(call: Callable[[], tuple[Array, ...]]) -> np.ndarray:
+    return np.stack([np.asarray(column, np.float64) for column in call()], -1)
 
 
-def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
-    return tuple(jnp.stack(column) for column in zip(*rows, strict=True))
+def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[np.ndarray, ...]:
+    return tuple(np.stack(column) for column in zip(*rows, strict=True))
 
 
 # --- arrays: point by point -------------------------------------------------------------------------------------------
@@ -161,10 +162,11 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     return found
 
 
+@lru_cache(1)
 def programs(case: Case, dtype: str) -> tuple[Callable, Callable]:
     """φ and its gradient [n], compiled, of one point."""
     phi = _phi(case, dtype)
-    return jax.jit(phi), jax.jit(_gradient(phi, case))
+    return quick(phi), quick(_gradient(phi, case))
 
 
 def _phi(case: Case, dtype: str) -> Callable[..., Array]:

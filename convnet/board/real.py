@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, wraps
+
 from mpmath import mp, mpf
+
+KEPT = 4096
+"""Values of a function."""
+
+
+def remembered(f: Callable[..., mpf]) -> Callable[..., mpf]:
+    """f, which computes nothing twice with the same digits: quotients along one argument ask again for what depends on
+    the others alone."""
+    values = lru_cache(KEPT)(lambda precision, *args: f(*args))
+    return wraps(f)(lambda *args: values(mp.prec, *args))
 
 
 def cbrt(x: mpf) -> mpf:
@@ -71,3 +84,6 @@ def logsumexp(values) -> mpf:
     values = list(values)
     largest = max(values, default=-mp.inf)
     return largest + mp.log(mp.fsum(mp.exp(v - largest) for v in values)) if mp.isfinite(largest) else largest
+
+
+loggamma = remembered(mp.loggamma)

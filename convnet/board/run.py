@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -11,18 +12,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, as_completed
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from convnet.allocator import give_back_memory
 from convnet.board.case import Case
 from convnet.board.judge import Outcome, judge
 from convnet.board.referee import Refereed, refereed
 
 LIMIT = 120.0
 """Seconds for a case."""
-PER_PROCESS = 25
-"""Cases that a process judges before another one takes its place: what is compiled fills the memory."""
+CROWDED = 700 * 2**20
+"""Bytes of memory in use, above which a process forgets what it has compiled."""
+PER_PROCESS = 200
+"""Cases that a process judges before another one takes its place: a compilation leaves some memory behind."""
 
 
 @dataclass
@@ -101,9 +106,20 @@ def judged(case: Case, *, audits: bool = True) -> Row:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
         return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)
     referee = refereed(case) if audits else None
-    jax.clear_caches()  # of many functions what is compiled fills the memory
+    if _crowded():
+        jax.clear_caches()
+        give_back_memory()
     seconds = time.process_time() - start
     return Row(case.function, case.call, case.key, "judged", "", outcome, referee, _peak(), seconds)
+
+
+def _crowded() -> bool:
+    """Whether what is compiled of other functions fills the memory; taken for granted where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return True
+    return pages * os.sysconf("SC_PAGE_SIZE") > CROWDED
 
 
 def _peak() -> int:

@@ -12,6 +12,7 @@ from mpmath import mp, mpf
 from convnet.board import exact
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.points import LINE, SUBNORMAL, UNIT_INTERVAL
+from convnet.board.real import remembered
 
 
 def inverse(f: Callable[[mpf], mpf], slope: Callable[[mpf], mpf], y: mpf, start: mpf) -> mpf:
@@ -27,6 +28,7 @@ def inverse(f: Callable[[mpf], mpf], slope: Callable[[mpf], mpf], y: mpf, start:
             digits *= 2
 
 
+@remembered
 def erfinv(x: mpf) -> mpf:
     if abs(x) > mpf(7) / 8:
         return mp.sign(x) * erfcinv(1 - abs(x))
@@ -34,6 +36,7 @@ def erfinv(x: mpf) -> mpf:
     return inverse(mp.erf, slope, x, x) if x else mpf(0)
 
 
+@remembered
 def erfcinv(y: mpf) -> mpf:
     """In the tail log erfc is inverted, which is nearly −x²."""
     if not 0 <= y <= 2:
@@ -58,6 +61,7 @@ def dawsn(x: mpf) -> mpf:
     return mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x)
 
 
+@remembered
 def ndtr(x: mpf) -> mpf:
     return mp.erfc(-x / mp.sqrt(2)) / 2
 

@@ -10,17 +10,19 @@ from mpmath import mp, mpf
 from convnet.board import exact
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.points import POSITIVE, SUBNORMAL
+from convnet.board.real import loggamma, remembered
 
 NEGATIVE = (*at("generic", -0.5, -2.3), *at("tail", -30.7, -100.2, -2.0001))
 """Between the poles of the gamma function."""
 
 
+@remembered
 def gammaln(x: mpf) -> mpf:
     """log |Γ(x)|, infinite at the poles."""
     if x > 0:
-        return mp.loggamma(x)
+        return loggamma(x)
     sine = abs(mp.sinpi(x))
-    return mp.log(mp.pi / sine) - mp.loggamma(1 - x) if sine else mpf("inf")
+    return mp.log(mp.pi / sine) - loggamma(1 - x) if sine else mpf("inf")
 
 
 def sign(x: mpf) -> int:
@@ -36,6 +38,7 @@ def beta(a: mpf, b: mpf) -> mpf:
     return sign(a) * sign(b) * sign(a + b) * mp.exp(betaln(a, b))
 
 
+@remembered
 def gammainc(a: mpf, x: mpf) -> mpf:
     """P(a, x), by its series of positive terms where these fall, else from Q."""
     if x < 0 or a <= 0:
@@ -44,7 +47,7 @@ def gammainc(a: mpf, x: mpf) -> mpf:
         return mpf(0)
     if x > a + 30:
         return 1 - mp.gammainc(a, x, regularized=True)
-    return mp.exp(a * mp.log(x) - x - mp.loggamma(a + 1)) * mp.hyp1f1(1, a + 1, x)
+    return mp.exp(a * mp.log(x) - x - loggamma(a + 1)) * mp.hyp1f1(1, a + 1, x)
 
 
 def gammaincc(a: mpf, x: mpf) -> mpf:
@@ -54,6 +57,7 @@ def gammaincc(a: mpf, x: mpf) -> mpf:
     return 1 - gammainc(a, x)
 
 
+@remembered
 def betainc(a: mpf, b: mpf, x: mpf) -> mpf:
     """I_x(a, b), by the series of positive terms on the side where these fall."""
     if not 0 <= x <= 1:
@@ -65,6 +69,7 @@ def betainc(a: mpf, b: mpf, x: mpf) -> mpf:
     return mp.exp(a * mp.log(x) + b * mp.log1p(-x) - betaln(a, b)) / a * mp.hyp2f1(1, a + b, a + 1, x)
 
 
+@remembered
 def zeta(s: mpf, q: mpf) -> mpf:
     """Hurwitz' function, Σ 1 / (q + k)^s; what is negative of q + k is summed apart."""
     steps = max(0, int(mp.ceil(-q)))
@@ -133,7 +138,7 @@ CASES: tuple[Case, ...] = (
          (*POSITIVE, *SUBNORMAL, *NEGATIVE, *at("tail", 1e150, -1e-10, -1e-150),
           *at("branch", 1.0, 2.0, 1.0000001, 1.9999999)),
          scipy=scipy.special.gammaln),
-    case("jax.scipy.special.loggamma", lambda x: mp.loggamma(x) if x > 0 else mpmath.nan,
+    case("jax.scipy.special.loggamma", lambda x: loggamma(x) if x > 0 else mpmath.nan,
          (*POSITIVE, *SUBNORMAL, *at("branch", 1.0, 2.0, 1.0000001)), scipy=scipy.special.loggamma),
     case("jax.scipy.special.loggamma", complex_loggamma, COMPLEX, call="jax.scipy.special.loggamma(x + 1j * y)",
          args="x, y", wrt=(0, 1), elementwise=False, dtypes=("float64", "float32"),

@@ -12,7 +12,7 @@ from mpmath import mp, mpf
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.cases.special_gamma import betaln, gammaincc
 from convnet.board.distributions import distribution
-from convnet.board.real import log, xlogy
+from convnet.board.real import log, loggamma, xlogy
 
 NOWHERE = mpf("-inf")
 
@@ -47,7 +47,7 @@ def betabinom_logpmf(k: int, n: int, a: mpf, b: mpf) -> mpf:
 def nbinom_logpmf(k: int, n: mpf, p: mpf) -> mpf:
     if k < 0:
         return NOWHERE
-    return mp.log(mp.rf(n, k)) - mp.loggamma(k + 1) + xlogy(n, p) + xlogy(mpf(k), 1 - p)
+    return mp.log(mp.rf(n, k)) - loggamma(k + 1) + xlogy(n, p) + xlogy(mpf(k), 1 - p)
 
 
 def geom_logpmf(k: int, p: mpf) -> mpf:
@@ -57,7 +57,7 @@ def geom_logpmf(k: int, p: mpf) -> mpf:
 def poisson_logpmf(k: int, mu: mpf) -> mpf:
     if mu < 0:
         return mpmath.nan
-    return xlogy(mpf(k), mu) - mp.loggamma(k + 1) - mu if k >= 0 else NOWHERE
+    return xlogy(mpf(k), mu) - loggamma(k + 1) - mu if k >= 0 else NOWHERE
 
 
 def poisson_cdf(k: int, mu: mpf) -> mpf:
@@ -90,8 +90,8 @@ def multinomial_logpmf(x: np.ndarray, n: int, p: np.ndarray) -> mpf:
         return mpmath.nan
     if sum(x.tolist()) != n:
         return NOWHERE
-    terms = (xlogy(mpf(int(k)), q) - mp.loggamma(int(k) + 1) for k, q in zip(x, p, strict=True))
-    return mp.loggamma(n + 1) + sum(terms, mpf(0))
+    terms = (xlogy(mpf(int(k)), q) - loggamma(int(k) + 1) for k, q in zip(x, p, strict=True))
+    return loggamma(n + 1) + sum(terms, mpf(0))
 
 
 BERNOULLI = (

@@ -10,6 +10,7 @@ from convnet.board.cases.special_error import ndtr, ndtri
 from convnet.board.cases.special_gamma import gammainc
 from convnet.board.distributions import density, distribution, standard
 from convnet.board.points import LOCATION_SCALE, QUANTILE, within
+from convnet.board.real import loggamma
 
 ALL = "logpdf pdf cdf logcdf sf logsf"
 MODERATE = within(LOCATION_SCALE, -1e3, 1e3)
@@ -50,7 +51,7 @@ def mirrored(f):
 
 
 def gennorm_logpdf(x: mpf, beta: mpf) -> mpf:
-    return mp.log(beta / 2) - mp.loggamma(1 / beta) - (abs(x) ** beta if x else 0)
+    return mp.log(beta / 2) - loggamma(1 / beta) - (abs(x) ** beta if x else 0)
 
 
 def gennorm_cdf(x: mpf, beta: mpf) -> mpf:
@@ -58,7 +59,7 @@ def gennorm_cdf(x: mpf, beta: mpf) -> mpf:
 
 
 def t_logpdf(z: mpf, df: mpf) -> mpf:
-    constant = mp.loggamma((df + 1) / 2) - mp.loggamma(df / 2) - mp.log(df * mp.pi) / 2
+    constant = loggamma((df + 1) / 2) - loggamma(df / 2) - mp.log(df * mp.pi) / 2
     return constant - (df + 1) / 2 * mp.log1p(z * z / df)
 
 

@@ -10,7 +10,7 @@ from convnet.board.cases.special_error import ndtr
 from convnet.board.cases.special_gamma import betainc, betaln, gammainc, gammaincc
 from convnet.board.distributions import density, distribution, standard
 from convnet.board.points import QUANTILE, with_shape
-from convnet.board.real import log, xlogy
+from convnet.board.real import log, loggamma, xlogy
 
 ALL = "logpdf pdf cdf logcdf sf logsf"
 NOWHERE = mpf("-inf")
@@ -27,7 +27,7 @@ def clipped(f, low: int, high: float = float("inf")):
 
 
 def gamma_logpdf(z: mpf, a: mpf) -> mpf:
-    return xlogy(a - 1, z) - z - mp.loggamma(a)
+    return xlogy(a - 1, z) - z - loggamma(a)
 
 
 def chi2_logpdf(z: mpf, df: mpf) -> mpf:

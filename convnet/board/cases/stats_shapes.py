@@ -11,7 +11,7 @@ from convnet.board import exact
 from convnet.board.case import Case, at, case, numbers
 from convnet.board.cases.special_error import ndtr
 from convnet.board.distributions import distribution
-from convnet.board.real import log
+from convnet.board.real import log, loggamma
 
 NOWHERE = mpf("-inf")
 
@@ -36,8 +36,8 @@ def dirichlet_logpdf(x: np.ndarray, alpha: np.ndarray) -> mpf:
     full = [*x, 1 - sum(x)] if len(x) < len(alpha) else list(x)
     if any(value <= 0 for value in full):
         return NOWHERE
-    return mp.loggamma(sum(alpha)) + sum(
-        ((a - 1) * mp.log(value) - mp.loggamma(a) for value, a in zip(full, alpha, strict=True)), mpf(0)
+    return loggamma(sum(alpha)) + sum(
+        ((a - 1) * mp.log(value) - loggamma(a) for value, a in zip(full, alpha, strict=True)), mpf(0)
     )
 
 
