@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from convnet.gradcheck import audit
+from convnet.gradcheck.checks.first_order import worst_of
+from convnet.gradcheck.verdict import Check
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 
@@ -176,3 +178,11 @@ def test_an_array_that_rounding_hides_is_named_where_the_others_pass():
     report = audit(normalised, (X, X[0]), reference=in_one_go, stages=["elementwise"])
     assert report.passed
     assert "hidden by rounding: b" in {check.note for check in report.checks}
+
+
+@pytest.mark.parametrize("errors", [(1.0, 2.0), (2.0, 1.0)])
+def test_what_was_noted_at_one_cotangent_is_told_whichever_errs_more(errors):
+    noted = Check("elementwise", "gradient", "passed", error=errors[0], note="hidden by rounding: b")
+    other = Check("elementwise", "gradient", "passed", error=errors[1])
+    worst = worst_of([noted, other])
+    assert (worst.error, worst.note) == (2.0, noted.note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -179,9 +179,11 @@ def _contradicts_itself(subject: Subject, v: Leaves, forward: Leaves) -> bool:
     return _adjoint_gap(v, forward, g, gradient, subject.scales[0]) > _adjoint_bound(subject)
 
 
-def worst_of(checks) -> Check:
-    """The check with the largest error: one line for all cotangents."""
-    return max(checks, key=lambda check: (check.status == "failed", check.error or 0.0))
+def worst_of(checks: Iterable[Check]) -> Check:
+    """The check with the largest error: one line for all cotangents. What was noted at another one holds there, too."""
+    checks = list(checks)
+    worst = max(checks, key=lambda check: (check.status == "failed", check.error or 0.0))
+    return replace(worst, note=next((check.note for check in (worst, *checks) if check.note), ""))
 
 
 def adjoint(subject: Subject) -> Iterator[Check]:
