@@ -63,13 +63,15 @@ def log_det(a):
 def test_of_a_symmetric_argument_the_symmetric_part_of_the_gradient_counts():
     """Of log det it is the inverse, whichever triangle is read; entry by entry the other triangle has no effect."""
     reference, stages = lambda a: jnp.linalg.slogdet(a)[1], ["elementwise", "differences", "second order", "context"]
-    assert audit(log_det, (SPREAD,), reference=reference, stages=stages).failures
+    assert audit(log_det, (SPREAD,), reference=reference, stages=["elementwise"]).failures
     assert audit(log_det, (SPREAD,), reference=reference, stages=stages, symmetric="a").failures == []
-    oracle = audit(log_det, (SPREAD,), oracle=lambda a: np.log(np.linalg.det(a)), stages=stages, symmetric=("a",))
+    of_numpy = dict(oracle=lambda a: np.log(np.linalg.det(a)), stages=["differences"])
+    oracle = audit(log_det, (SPREAD,), symmetric=("a",), **of_numpy)
     assert oracle.failures == []
     twice = jax.custom_vjp(log_det)
     twice.defvjp(lambda a: (log_det(a), a), lambda a, g: (2 * g * jnp.linalg.inv(a),))
-    assert "elementwise" in audit(twice, (SPREAD,), reference=reference, stages=stages, symmetric="a").stages_failed
+    doubled = audit(twice, (SPREAD,), reference=reference, stages=["elementwise"], symmetric="a")
+    assert doubled.stages_failed == ["elementwise"]
 
 
 @pytest.mark.parametrize(
