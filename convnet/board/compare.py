@@ -122,6 +122,8 @@ def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: 
             [_apart(*pair) for pair in zip(*rows, strict=True)] for rows in zip(true.second, other.second, strict=True)
         ]
         moved = np.maximum(moved, np.array(apart) / NEAR)
+    if not case.elementwise:
+        moved[:] = _most(moved)
     numbers = zip(true.second, got, moved, strict=True)
     rows = [_worst(case, row, own, conditioning, yardstick) for row, own, conditioning in numbers]
     return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +98,7 @@ def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tu
         outcome.unknown.append(f"{point}, {dtype}: {error}")
         return
     second = {way: second_order(case, like, x, own) for way, own in got[1].items() if like.differentiable}
-    if case.elementwise and any(verdict.status == "wrong" for verdict in second.values()):  # which rounding may explain
+    if any(verdict.status == "wrong" for verdict in second.values()):  # which rounding may explain
         near = list(_near(case, point, known))
         second = {way: second_order(case, like, x, own, near) for way, own in got[1].items()}
     outcome.compared += sum(np.size(own) for ways in got for own in ways.values())
@@ -106,11 +107,16 @@ def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tu
 
 
 def _near(case: Case, point: Point, known: dict) -> Iterator[Truth]:
-    """The truth at the points next to this one, as far as it is known there."""
-    for factor in (1 - NEAR, 1 + NEAR):
-        args = [np.float64(a) * factor if i in case.wrt else a for i, a in enumerate(point.args)]
+    """The truth at the points next to this one, as far as it is known there: neighbours in an array move apart."""
+    for side in (-NEAR, NEAR):
+        args = [np.float64(a) * (1 + side * _signs(a)) if i in case.wrt else a for i, a in enumerate(point.args)]
         with suppress(Unknown, RecursionError):
             yield truth_of(case, replace(point, args=tuple(args)), "float64", known)
+
+
+def _signs(a: Any) -> np.ndarray:
+    """1, −1, 1, …, in the shape of an array; 1 for a number."""
+    return (1.0 - 2.0 * (np.arange(np.size(a)) % 2)).reshape(np.shape(a))
 
 
 def _kinds(

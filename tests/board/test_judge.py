@@ -83,11 +83,16 @@ def test_wrong_in_second_order_only():
 
 
 @pytest.mark.parametrize(("error", "found"), [(1e-9, set()), (1e-4, {("higher order", "float64")})])
-def test_second_order_may_err_by_what_rounding_the_point_does(error, found):
+@pytest.mark.parametrize(
+    ("point", "settings"),
+    [(318310 * np.pi, {}), (318310 * np.pi * np.array([1, 2]), dict(oracle=exact.sin, elementwise=False))],
+    ids=["a number", "an array"],
+)
+def test_second_order_may_err_by_what_rounding_the_point_does(point, settings, error, found):
     """A float beside 318310π, where −sin is some 1e-10: a thousand roundings of it move that by 1e-7."""
     slope = with_tangent(jnp.cos, lambda x: error - jnp.sin(x))
-    near_0 = at("tail", 318310 * np.pi)
-    assert kinds(judge(planted(with_tangent(jnp.sin, slope), points=near_0, dtypes=("float64",)))) == found
+    case = planted(with_tangent(jnp.sin, slope), points=at("tail", point), dtypes=("float64",), **settings)
+    assert kinds(judge(case)) == found
 
 
 @pytest.mark.parametrize(("slope", "found"), [(2.8e-17, set()), (1e-10, {("wrong", "float64")})])
