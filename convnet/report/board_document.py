@@ -39,12 +39,13 @@ MISSED = """Cases that were refused at all of their points, crashed, or took too
 
 Entry = dict[str, Sequence[Found]]
 """Version -> findings of one function and kind."""
+Threads = Mapping[tuple[str, str], str]
 
 
-def board_document(path: Path, boards: Sequence[Board], threads: Mapping[str, str] | None = None) -> None:
+def board_document(path: Path, boards: Sequence[Board], threads: Threads | None = None) -> None:
     """Write `path` from the boards of one release or more.
 
-    threads: function -> address of a public issue about it.
+    threads: (kind, function) -> address of a public issue about it.
 
     Raises ValueError for two boards of one release.
     """
@@ -92,14 +93,14 @@ def _kinds() -> str:
     return "\n".join(f"- **{kind}**: {words}" for kind, words in KINDS.items() if kind in tables.DEFECTS)
 
 
-def _defects(boards: Sequence[Board], entries: Sequence[Entry], threads: Mapping[str, str]) -> str:
+def _defects(boards: Sequence[Board], entries: Sequence[Entry], threads: Threads) -> str:
     head = ["function", "kind", "at", "returned", "truth", "dtypes", "ways", "points"]
     rows = []
     for number, entry in enumerate(entries, 1):
         function, kind, *cells = tables.entry_row(_latest(entry))
         link = f"[{code(function)}](#{anchor(_heading(number, entry))})"
         there = [_there(board, function, entry) for board in boards] if len(boards) > 1 else []
-        rows.append([link, kind, *cells, *there, *([_thread(threads.get(function))] if threads else [])])
+        rows.append([link, kind, *cells, *there, *([_thread(threads.get((kind, function)))] if threads else [])])
     releases = [board.version for board in boards] if len(boards) > 1 else []
     return _table([[*head, *releases, *(["thread"] if threads else [])], *rows])
 

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from convnet.board.board import read, worst
+from convnet.board.known import THREADS
 from convnet.board.reproduction import is_wrong
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,3 +71,8 @@ def test_every_defect_has_a_second_witness(path):
     board = read(path)
     assert all(found["confirmed"] and found["reproduction"] for group in board.entries() for found in group)
     assert len({row["function"] for row in board.rows}) >= 300
+
+
+def test_threads_are_about_what_is_on_a_board():
+    entries = {(group[0]["kind"], group[0]["function"]) for path in BOARDS for group in read(path).entries()}
+    assert set(THREADS) <= entries

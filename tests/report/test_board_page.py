@@ -268,7 +268,8 @@ def test_a_board_without_findings_says_so(document):
 
 
 def test_known_threads_are_linked(document):
-    text = document(BOARD, threads={ERF: "https://example.org/issues/12"})
+    about_first_order = {("wrong", ERF): "https://example.org/issues/11"}
+    text = document(BOARD, threads=about_first_order | {("higher order", ERF): "https://example.org/issues/12"})
     head, prod, erf = table_below(text, "Defects")
     assert (head[-1], prod[-1], erf[-1]) == ("thread", "", "[12](https://example.org/issues/12)")
 
