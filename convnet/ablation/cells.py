@@ -136,8 +136,12 @@ def _sources(done: Done) -> dict[str, Any]:
 
 
 def dataset_of(config: RunConfig) -> Dataset:
-    """That it trains on; arms that differ in how they vary the images share them."""
-    return _dataset(replace(config.data, shift=0, flip=False, crop=None))
+    """That it trains on; arms that differ in how they vary the images, or look at them, share them."""
+    return _dataset(DataConfig(**{name: getattr(config.data, name) for name in WHICH_IMAGES}))
+
+
+WHICH_IMAGES = ("name", "limit", "folder", "size", "skip_unreadable")
+"""Settings of data that decide it."""
 
 
 @cache

@@ -64,8 +64,9 @@ class Yardstick:
     overflows: bool
 
     @classmethod
-    def of(cls, true: Truth, dtype: str, natural: float, *, length: float = np.inf) -> Yardstick:
+    def of(cls, true: Truth, dtype: str, natural: float, *, length: float = np.inf, order: int = 1) -> Yardstick:
         """natural: a slope that is one of the function as a whole. length: over which arguments change it as a whole.
+        order: of the derivatives.
 
         An error is nothing if it is half of all digits below that; or where 1 is beside the function, as in 1 − y², if
         it is no more than what a long computation rounds of 1. A derivative that is 0, as that of a difference of two
@@ -74,7 +75,9 @@ class Yardstick:
         info, value = jnp.finfo(dtype), abs(float(true.value))
         u = float(info.eps) / 2
         noise = LONG * u * (1.0 if value > np.sqrt(u) else value)
-        flat = max(noise, LONG * u * max(1.0, value) / length)
+        with np.errstate(all="ignore"):  # which may be infinite, or 0
+            slope = max(1.0, value) / np.float64(length) ** order
+        flat = max(noise, LONG * u * float(slope))
         return cls(dtype, flat, max(np.sqrt(u) * natural, noise), bool(abs(true.value) > float(info.max)))
 
     def verdict(self, entry: int, slope: Slope, got: float, size: float, conditioning: float) -> Verdict:
@@ -113,9 +116,12 @@ def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: 
     near: the truth at points `NEAR` away, which say how far rounding the arguments moves it; none: that is not known,
     and counts for nothing.
     """
-    size, value = max(1.0, _most(np.abs(np.nan_to_num(x)))), abs(float(true.value))
+    largest, value = _most(np.abs(np.nan_to_num(x))), abs(float(true.value))
+    size = max(1.0, largest)
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
-    yardstick = Yardstick.of(true, "float64", natural)
+    # Of arrays, as what does not change where all entries grow together: its slopes are as large as these are small.
+    length = np.inf if case.elementwise else (largest or 1.0)
+    yardstick = Yardstick.of(true, "float64", natural, length=length, order=2)
     moved = np.zeros((len(true.second), x.size))
     for other in near:
         apart = [

@@ -95,6 +95,17 @@ def test_second_order_may_err_by_what_rounding_the_point_does(point, settings, e
     assert kinds(judge(case)) == found
 
 
+@pytest.mark.parametrize(("error", "found"), [(1e-8, set()), (1.0, {("higher order", "float64")})])
+def test_second_order_of_what_is_constant_may_be_what_terms_of_its_size_leave(error, found):
+    """The angle of a vector of length 1e-5, less itself: its second derivatives are some 1e10, and cancel."""
+    slope = with_tangent(lambda x: 0 * x, lambda x: error + 0 * x)
+    points = at("tail", 1e-5 * np.array([0.6, 0.8]))
+    nothing = planted(
+        with_tangent(lambda x: 0 * x, slope), lambda x: 0 * x, points, dtypes=("float64",), elementwise=False
+    )
+    assert kinds(judge(nothing)) == found
+
+
 @pytest.mark.parametrize(("slope", "found"), [(2.8e-17, set()), (1e-10, {("wrong", "float64")})])
 def test_a_slope_of_0_may_come_out_as_what_two_equal_terms_leave(slope, found):
     nothing = with_tangent(lambda x: 0 * x, lambda x: slope + 0 * x)
