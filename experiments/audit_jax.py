@@ -4,6 +4,7 @@
     python experiments/audit_jax.py --only jax.nn digamma    functions by name, or by the module that they are of
     python experiments/audit_jax.py --quick                  a few functions: does everything run?
     python experiments/audit_jax.py --compare then.json now.json     what a release broke, and what it mended
+    python experiments/audit_jax.py --merge board.json again.json    what was judged again, put into the first
     python experiments/audit_jax.py --document docs/board.md --boards docs/results/board/*.json
 
 Public functions of jax.nn, jax.numpy, jax.lax, jax.scipy, jax.image, optax and Flax beside their mathematics, computed
@@ -66,6 +67,9 @@ class AuditJax:
     """Three functions (unless --only names others), without the referee: a check that everything runs."""
     compare: tuple[Path, ...] = ()
     """Two boards (board.json, then and now): print what changed, and do nothing else."""
+    merge: tuple[Path, ...] = ()
+    """A board, and others of some of its functions, judged again (--only): put their rows into the first one in place
+    of its own, and do nothing else."""
     document: Path | None = None
     """Write the page of --boards there, and do nothing else."""
     boards: tuple[Path, ...] = ()
@@ -135,6 +139,12 @@ def audit_jax(settings: AuditJax) -> int:
         require(len(settings.compare) == 2, "compare", [*map(str, settings.compare)], "two boards, then and now")
         then, now = map(boards.read, settings.compare)
         print(text_table(change_table(then, now)))
+        return 0
+    if settings.merge:
+        require(
+            len(settings.merge) >= 2, "merge", [*map(str, settings.merge)], "a board, and one or more to put into it"
+        )
+        boards.write(settings.merge[0], boards.merged(*map(boards.read, settings.merge)))
         return 0
     if settings.document:
         require(bool(settings.boards), "boards", [], "some boards for the --document")

@@ -13,7 +13,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from convnet.board.verdict import DEFECTS, KINDS
 from convnet.record import write_json
 
 FORMAT = 1
+JUDGED = ("jax", "jaxlib", "optax", "flax")
+"""Packages of which a board is."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,25 @@ def read(path: Path) -> Board:
         return Board(**values)
     except TypeError as error:
         raise ValueError(f"{path} is no board: {error}") from None
+
+
+def merged(whole: Board, *parts: Board) -> Board:
+    """`whole` with what was judged again: rows of the `parts` take the place of its own, later ones of earlier ones.
+    What the referee said stays where a part did not ask it. settings["again"]: functions that have such rows.
+
+    Raises ValueError for boards of different releases of packages.
+    """
+    for name in JUDGED:
+        found = [board.environment["packages"].get(name) for board in (whole, *parts)]
+        if len(set(found)) > 1:
+            raise ValueError(f"merge holds boards of {name} {' and '.join(map(str, found))}: expected one release")
+    rows = {row["key"]: row for row in whole.rows}
+    for row in (row for part in parts for row in part.rows):
+        before = rows.get(row["key"], {})
+        rows[row["key"]] = {**row, "referee": row["referee"] or before.get("referee")}
+    again = {row["function"] for part in parts for row in part.rows} | set(whole.settings.get("again", ()))
+    ordered = sorted(rows.values(), key=lambda row: (row["function"], row["call"]))
+    return replace(whole, rows=ordered, settings=whole.settings | {"again": sorted(again)})
 
 
 def plain_row(row: Row) -> dict[str, Any]:

@@ -86,7 +86,9 @@ def _circumstances(board: Board) -> str:
     told = study.circumstances(board.environment)
     packages = board.environment["packages"]
     named = ", ".join(f"{name} {packages[name]}" for name in ("optax", "flax") if name in packages)
-    return f"{told['versions']}{named and ', '}{named}: {told['machine']}; {told['date']}."
+    again = len(board.settings.get("again", ()))
+    later = f" {again} functions were judged again later." if again else ""
+    return f"{told['versions']}{named and ', '}{named}: {told['machine']}; {told['date']}.{later}"
 
 
 def _kinds() -> str:

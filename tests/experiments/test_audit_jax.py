@@ -141,6 +141,26 @@ def test_the_document_is_written(stored, tmp_path, capsys):
     assert "## From JAX 0.9.9 to 0.10.1" in (tmp_path / "board.md").read_text(encoding="utf-8")
 
 
+def test_what_was_judged_again_takes_the_place_of_what_was(tmp_path):
+    keyed = lambda one, key: one | {"key": key}  # noqa: E731
+    first, second = keyed(row("jax.numpy.prod", PROD, referee="failed"), "a"), keyed(row(SIN), "b")
+    again = keyed(row("jax.numpy.prod", points=9), "a") | {"referee": None}
+    whole, part = tmp_path / "whole.json", tmp_path / "part.json"
+    boards.write(whole, board(first, second, seconds=500.0))
+    boards.write(part, board(again, seconds=3.0))
+    assert audit_jax.main(["--merge", str(whole), str(part)]) == 0
+    found = boards.read(whole)
+    assert found.rows == [again | {"referee": first["referee"]}, second]
+    assert (found.seconds, found.settings["again"]) == (500.0, ["jax.numpy.prod"])
+    assert boards.read(part).rows == [again]
+
+
+def test_boards_of_two_releases_are_not_put_together(stored, tmp_path, refused):
+    assert "merge holds boards of jax 0.9.9 and 0.10.1: expected one release" in refused(
+        audit_jax.main, "--merge", *stored
+    )
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -149,6 +169,7 @@ def test_the_document_is_written(stored, tmp_path, capsys):
         (["--jobs", "0"], "jobs is 0: expected 1 or more"),
         (["--limit", "0"], "limit is 0.0: expected a positive number of seconds"),
         (["--document", "board.md"], "boards is []: expected some boards for the --document"),
+        (["--merge", "then.json"], "merge is ['then.json']: expected a board, and one or more to put into it"),
         (["--compare", "then.json"], "compare is ['then.json']: expected two boards, then and now"),
         (["--compare", "none.json", "none.json"], "none.json cannot be read as a board"),
     ],

@@ -64,7 +64,7 @@ DEFAULTS = {
     compare_checkers.CompareCheckers: {"seeds": 1, "board": None, "out": None, "quick": False},
     false_alarms.FalseAlarms: {"only": (), "draws": 4, "seed": 0, "level": "standard", "out": None, "quick": False},
     audit_jax.AuditJax: {"only": (), "limit": 120.0, "audits": True, "out": None, "quick": False, "compare": (),
-                         "document": None, "boards": ()},
+                         "merge": (), "document": None, "boards": ()},
     cifar10_speed.CifarSpeed: {"target": "0.94", "runs": 5, "seed": 0, "budget": None, "device": None, "widths": None,
                                "epochs": None, "config": None, "validation": False, "compiled": None, "out": None,
                                "quick": False},
@@ -123,7 +123,7 @@ USUAL = {
     checked: {"seeds": 1, "rules": True, "board": None, "out": Path("runs/checkers")},
     alarmed: {"all": True, "draws": (0, 1, 2, 3), "level": "standard", "sizes": True, "out": Path("runs/false_alarms")},
     boarded: {"all": True, "limit": 120.0, "audits": True, "out": Path("runs/audit_jax"), "document": None,
-              "compared": None},
+              "compared": None, "merged": None},
     raced: {"seeds": [0, 1, 2, 3, 4], "widths": None, "epochs": 8, "device": None, "compiled": [], "held out": False,
             "out": Path("runs/cifar10_speed")},
 }  # fmt: skip

@@ -191,6 +191,7 @@ OPTIONS = {
     (boarded, "out"): (["--out", "mine"], {"out": Path("mine")}),
     (boarded, "quick"): (["--quick"], {"all": False, "audits": False, "out": Path("runs/audit_jax-quick")}),
     (boarded, "compare"): (["--compare", "a.json", "b.json"], {"compared": ("a.json", "b.json")}),
+    (boarded, "merge"): (["--merge", "a.json", "b.json"], {"merged": ("a.json", "a.json", "b.json")}),
     (boarded, "document"): (["--document", "mine.md", "--boards", "a.json"], {"document": Path("mine.md")}),
     (boarded, "boards"): (["--document", "mine.md", "--boards", "a.json", "b.json"], {"boards": ["a.json", "b.json"]}),
     (raced, "target"): (["--target", "0.9"], {"widths": (32, 128, 128)}),

@@ -300,7 +300,7 @@ def raced(patch, args):
 
 
 def boarded(patch, args):
-    seen = {"document": None, "compared": None}
+    seen = {"document": None, "compared": None, "merged": None}
 
     def rows(cases, settings):
         here = [case for case in CASES if resolved(case.function) is not None]
@@ -316,6 +316,9 @@ def boarded(patch, args):
     patch.setattr(audit_jax, "inventory", lambda *_: Inventory((), {}, (), ()))
     patch.setattr(audit_jax, "write_report", lambda path, *page: seen.update(out=path.parent) or [])
     patch.setattr(audit_jax.boards, "read", lambda path: str(path))
+    if "--merge" in args:
+        patch.setattr(audit_jax.boards, "write", lambda path, boards: seen.update(merged=(str(path), *boards)))
+    patch.setattr(audit_jax.boards, "merged", lambda *boards: boards)
     patch.setattr(audit_jax, "change_table", change_table)
     patch.setattr(audit_jax, "board_document", lambda path, boards, _: seen.update(document=path, boards=boards))
     assert audit_jax.main(args) == 0
