@@ -156,6 +156,10 @@ def test_the_machine_may_be_another(here, tmp_path):
 
 def test_data_are_loaded_once():
     assert dataset_of(BASE) is dataset_of(replace(BASE, seed=4))
+    varied = DataConfig(
+        BASE.data.name, BASE.data.limit, shift=1, flip=True, alternate=True, border="reflect", views="mirror"
+    )
+    assert dataset_of(BASE) is dataset_of(replace(BASE, data=varied))
     assert len(dataset_of(BASE).train) == 200
     assert len(dataset_of(replace(BASE, data=DataConfig("digits", limit=100))).train) == 100
 
