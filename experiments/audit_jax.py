@@ -69,7 +69,7 @@ class AuditJax:
     """Two boards (board.json, then and now): print what changed, and do nothing else."""
     merge: tuple[Path, ...] = ()
     """A board, and others of some of its functions, judged again (--only): put their rows into the first one in place
-    of its own, and do nothing else."""
+    of its own, and do nothing else. Its report.html stays what it was."""
     document: Path | None = None
     """Write the page of --boards there, and do nothing else."""
     boards: tuple[Path, ...] = ()

@@ -103,7 +103,7 @@ def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, tmp_path):
     assert lines == whole  # every figure and the hash
 
 
-@pytest.mark.sweep
+@pytest.mark.slow
 def test_a_run_that_was_asked_to_stop_is_saved_and_goes_on_with_fewer_processes(tmp_path):
     running = start(tmp_path, "long", "--processes", "2")
     wait_for_epoch(tmp_path, 3)

@@ -135,13 +135,13 @@ def _sources(done: Done) -> dict[str, Any]:
         return {}
 
 
+WHICH_IMAGES = ("name", "limit", "folder", "size", "skip_unreadable")
+"""Settings of data that decide which images there are; the others decide what is made of them."""
+
+
 def dataset_of(config: RunConfig) -> Dataset:
     """That it trains on; arms that differ in how they vary the images, or look at them, share them."""
     return _dataset(DataConfig(**{name: getattr(config.data, name) for name in WHICH_IMAGES}))
-
-
-WHICH_IMAGES = ("name", "limit", "folder", "size", "skip_unreadable")
-"""Settings of data that decide it."""
 
 
 @cache

@@ -1,8 +1,9 @@
 """A board: all rows of one release, as a file; what they come to; and two boards side by side.
 
     {"format": 1, "environment": …, "inventory": {"covered": […], "left_out": {name: why}, "missing": […], "gone": […]},
-     "settings": …, "seconds": …, "rows": [{"function", "call", "status", "said", "outcome": {"points", "compared",
-     "findings": [see `Finding`], "missing", "unknown"}, "referee": {"verdict", "said"}, "peak", "seconds"}]}
+     "settings": …, "seconds": …, "rows": [{"function", "call", "key", "status", "said", "outcome": {"points",
+     "compared", "findings": [see `Finding`], "missing", "unknown"}, "referee": {"verdict", "said"}, "peak",
+     "seconds"}]}
 
 Numbers that are not finite are the words "nan", "inf" and "-inf".
 """
@@ -24,7 +25,7 @@ from convnet.record import write_json
 
 FORMAT = 1
 JUDGED = ("jax", "jaxlib", "optax", "flax")
-"""Packages of which a board is."""
+"""Packages whose releases a board is of: boards of others are not merged."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ def merged(whole: Board, *parts: Board) -> Board:
     for name in JUDGED:
         found = [board.environment["packages"].get(name) for board in (whole, *parts)]
         if len(set(found)) > 1:
-            raise ValueError(f"merge holds boards of {name} {' and '.join(map(str, found))}: expected one release")
+            raise ValueError(
+                f"merge holds boards of {name} {' and '.join(map(str, dict.fromkeys(found)))}: expected one release"
+            )
     rows = {row["key"]: row for row in whole.rows}
     for row in (row for part in parts for row in part.rows):
-        before = rows.get(row["key"], {})
+        before = rows.get(row["key"], {}) if row["status"] == "judged" else {}
         rows[row["key"]] = {**row, "referee": row["referee"] or before.get("referee")}
     again = {row["function"] for part in parts for row in part.rows} | set(whole.settings.get("again", ()))
     ordered = sorted(rows.values(), key=lambda row: (row["function"], row["call"]))
@@ -161,7 +164,7 @@ class Change:
 def compare(then: Board, now: Board) -> list[Change]:
     """What changed from one release to another at points that both boards judged."""
     both = _judged(then) & _judged(now)
-    old, new = ({_place(f): f for f in board.findings(*DEFECTS) if f["call"] in both} for board in (then, now))
+    old, new = ({place: f for place, f in _defects(board) if place[0] in both} for board in (then, now))
     found = []
     for place in [*old, *(place for place in new if place not in old)]:
         a, b = old.get(place), new.get(place)
@@ -173,11 +176,15 @@ def compare(then: Board, now: Board) -> list[Change]:
 
 
 def _judged(board: Board) -> set[str]:
-    return {row["call"] for row in board.rows if row["status"] == "judged"}
+    return {row["key"] for row in board.rows if row["status"] == "judged"}
 
 
-def _place(found: Mapping[str, Any]) -> tuple[str, ...]:
-    return found["call"], json.dumps(found["args"]), found["dtype"]
+def _defects(board: Board) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each beside its place: case, point, dtype."""
+    for row in board.rows:
+        for found in (row["outcome"] or {}).get("findings", ()):
+            if found["kind"] in DEFECTS and found["confirmed"]:
+                yield (row["key"], json.dumps(found["args"]), found["dtype"]), found
 
 
 def worst(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
-from convnet.board.measure import cast, precision, programs
+from convnet.board.measure import cast, gradient, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
@@ -132,8 +132,7 @@ def by_gradcheck(subject: Subject) -> bool:
     with precision("float64"):
         program = subject.program()
         if subject.order == 2:
-            _, gradient = programs(subject.case, "float64")
-            program = CompiledFunction(gradient, subject.args, subject.case.wrt)
+            program = CompiledFunction(gradient(subject.case, "float64"), subject.args, subject.case.wrt)
         rejected = rejected_by_gradcheck(program, subject.args, fast=False)
     if rejected is None:
         raise NotOffered("its Jacobian would not fit into memory")

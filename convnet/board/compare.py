@@ -27,6 +27,8 @@ numbers that are not finite count."""
 SMALL = 0.75
 """Below this power of the smallest normal number (1e-231 in float64) intermediate results underflow, and digits are
 lost."""
+STILL = 1e-12
+"""A sum is 0 beside its terms below this part of them."""
 STATUS = ("right", "none", "digits", "wrong", "not finite")
 """Rising. none: there is no derivative."""
 NO_SLOPE = Slope(mpf("nan"), mpf("nan"))
@@ -66,7 +68,7 @@ class Yardstick:
     @classmethod
     def of(cls, true: Truth, dtype: str, natural: float, *, length: float = np.inf, order: int = 1) -> Yardstick:
         """natural: a slope that is one of the function as a whole. length: over which arguments change it as a whole.
-        order: of the derivatives.
+        order: 1 for slopes, 2 for second derivatives.
 
         An error is nothing if it is half of all digits below that; or where 1 is beside the function, as in 1 − y², if
         it is no more than what a long computation rounds of 1. A derivative that is 0, as that of a difference of two
@@ -75,7 +77,7 @@ class Yardstick:
         info, value = jnp.finfo(dtype), abs(float(true.value))
         u = float(info.eps) / 2
         noise = LONG * u * (1.0 if value > np.sqrt(u) else value)
-        with np.errstate(all="ignore"):  # which may be infinite, or 0
+        with np.errstate(all="ignore"):  # the length may be infinite, or its square 0
             slope = max(1.0, value) / np.float64(length) ** order
         flat = max(noise, LONG * u * float(slope))
         return cls(dtype, flat, max(np.sqrt(u) * natural, noise), bool(abs(true.value) > float(info.max)))
@@ -119,8 +121,7 @@ def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: 
     largest, value = _most(np.abs(np.nan_to_num(x))), abs(float(true.value))
     size = max(1.0, largest)
     natural = max(value / size / size, max(map(_size, true.first), default=0.0) / size)
-    # Of arrays, as what does not change where all entries grow together: its slopes are as large as these are small.
-    length = np.inf if case.elementwise else (largest or 1.0)
+    length = (largest or 1.0) if not case.elementwise and _scales_away(true, x) else np.inf
     yardstick = Yardstick.of(true, "float64", natural, length=length, order=2)
     moved = np.zeros((len(true.second), x.size))
     for other in near:
@@ -133,6 +134,13 @@ def second_order(case: Case, true: Truth, x: np.ndarray, got: np.ndarray, near: 
     numbers = zip(true.second, got, moved, strict=True)
     rows = [_worst(case, row, own, conditioning, yardstick) for row, own, conditioning in numbers]
     return max(replace(verdict, direction=m) for m, verdict in enumerate(rows))
+
+
+def _scales_away(true: Truth, x: np.ndarray) -> bool:
+    """Whether a function is the same where all entries grow together, as an angle is: Σ xᵢ ∂ᵢφ = 0 (Euler). Its
+    derivatives are of the size of 1 / |x|, those of second order of 1 / |x|²."""
+    terms = [mpf(float(value)) * slope.value for value, slope in zip(x, true.first, strict=True)]
+    return abs(sum(terms, mpf(0))) <= STILL * sum(map(abs, terms), mpf(0))
 
 
 def _worst(case: Case, slopes: Sequence[Slope], got: np.ndarray, conditioning, yardstick: Yardstick) -> Verdict:

@@ -1,4 +1,4 @@
-"""Public threads about what the board finds. Each is about that derivative, not the function alone."""
+"""Public threads about what the board finds. Each is about that defect, not the function alone."""
 
 from __future__ import annotations
 

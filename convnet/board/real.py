@@ -14,7 +14,7 @@ KEPT = 4096
 def remembered(f: Callable[..., mpf]) -> Callable[..., mpf]:
     """f, which computes nothing twice with the same digits: quotients along one argument ask again for what depends on
     the others alone."""
-    values = lru_cache(KEPT)(lambda precision, *args: f(*args))
+    values = lru_cache(KEPT, typed=True)(lambda precision, *args: f(*args))
     return wraps(f)(lambda *args: values(mp.prec, *args))
 
 

@@ -45,7 +45,7 @@ Threads = Mapping[tuple[str, str], str]
 def board_document(path: Path, boards: Sequence[Board], threads: Threads | None = None) -> None:
     """Write `path` from the boards of one release or more.
 
-    threads: (kind, function) -> address of a public issue about it.
+    threads: (kind, function) -> address of a public thread about it.
 
     Raises ValueError for two boards of one release.
     """
@@ -87,7 +87,7 @@ def _circumstances(board: Board) -> str:
     packages = board.environment["packages"]
     named = ", ".join(f"{name} {packages[name]}" for name in ("optax", "flax") if name in packages)
     again = len(board.settings.get("again", ()))
-    later = f" {again} functions were judged again later." if again else ""
+    later = f" Judged anew since: {again} of the functions." if again else ""
     return f"{told['versions']}{named and ', '}{named}: {told['machine']}; {told['date']}.{later}"
 
 

@@ -1,13 +1,23 @@
 """Cells of an ablation, from directories that were written by hand. Nothing is trained."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
 
 from convnet.ablation import Arm
-from convnet.ablation.cells import Cell, Done, Work, cells_of, check_comparable, dataset_of, parse_shard, read
+from convnet.ablation.cells import (
+    WHICH_IMAGES,
+    Cell,
+    Done,
+    Work,
+    cells_of,
+    check_comparable,
+    dataset_of,
+    parse_shard,
+    read,
+)
 from convnet.ablation.grid import apply
 from convnet.architectures import Linear
 from convnet.config import DataConfig, RunConfig, TrainConfig
@@ -152,6 +162,12 @@ def test_the_machine_may_be_another(here, tmp_path):
 
 
 # --- work -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_of_data_decides_which_images_there_are_or_how_they_are_varied():
+    varied = {"shift", "flip", "crop", "alternate", "border", "views"}
+    assert {*WHICH_IMAGES, *varied} == {field.name for field in fields(DataConfig)}
+    assert not varied & {*WHICH_IMAGES}
 
 
 def test_data_are_loaded_once():

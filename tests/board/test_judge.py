@@ -95,6 +95,21 @@ def test_second_order_may_err_by_what_rounding_the_point_does(point, settings, e
     assert kinds(judge(case)) == found
 
 
+def test_and_neighbours_in_an_array_are_rounded_each_by_itself():
+    """sin of a difference of π between numbers near 10⁶: where both move alike, nothing happens."""
+    slope = with_tangent(jnp.cos, lambda d: 1e-9 - jnp.sin(d))
+    sine, apart = with_tangent(jnp.sin, slope), at("tail", np.array([1e6 + np.pi, 1e6]))
+    settings = dict(points=apart, dtypes=("float64",), elementwise=False)
+    assert not judge(planted(lambda x: sine(x[0] - x[1]), lambda x: mp.sin(x[0] - x[1]), **settings)).findings
+
+
+def test_second_order_of_a_linear_function_is_0_however_small_its_arguments():
+    slope = with_tangent(lambda x: 3 + 0 * x, lambda x: 1e-3 + 0 * x)
+    small = at("tail", 1e-7 * np.array([0.6, 0.8]))
+    bent = planted(with_tangent(lambda x: 3 * x, slope), lambda x: 3 * x, small, dtypes=("float64",), elementwise=False)
+    assert kinds(judge(bent)) == {("higher order", "float64")}
+
+
 @pytest.mark.parametrize(("error", "found"), [(1e-8, set()), (1.0, {("higher order", "float64")})])
 def test_second_order_of_what_is_constant_may_be_what_terms_of_its_size_leave(error, found):
     """The angle of a vector of length 1e-5, less itself: its second derivatives are some 1e10, and cancel."""

@@ -1,15 +1,17 @@
 """Whatever a function does to its process, it is a row."""
 
+import jax
 import pytest
 
+from convnet.board import run
 from convnet.board.run import Settings, judged, rows
 from tests.board import trouble
 
 
 @pytest.fixture(scope="module")
 def found():
-    """A row of each, by the function's last name. What hangs has less time than it takes to load JAX, the others have
-    as long as any machine may take."""
+    """A row of each, by the function's last name. What hangs has little time, the others have as long as any machine
+    may take."""
     hangs, *others = trouble.CASES
     limits = ((3, [hangs]), (600, others))
     settings = {limit: Settings(jobs=1, limit=limit, audits=False, table="tests.board.trouble") for limit, _ in limits}
@@ -30,6 +32,16 @@ def test_one_that_crashes_takes_no_other_with_it(found):
 
 def test_one_that_refuses_says_why(found):
     assert (found["refuses"].status, found["refuses"].said) == ("refused", "TypeError: not of this kind")
+
+
+@pytest.mark.parametrize(("bytes_in_use", "times"), [(0, 1), (2**60, 0)])
+def test_what_is_compiled_is_forgotten_where_memory_is_short(bytes_in_use, times, monkeypatch):
+    (case,) = (case for case in trouble.CASES if case.function == "jax.numpy.sin")
+    cleared = []
+    monkeypatch.setattr(run, "CROWDED", bytes_in_use)
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(case))
+    judged(case, audits=False)
+    assert len(cleared) == times
 
 
 def test_the_referee_is_asked_too():

@@ -148,11 +148,19 @@ def test_what_was_judged_again_takes_the_place_of_what_was(tmp_path):
     whole, part = tmp_path / "whole.json", tmp_path / "part.json"
     boards.write(whole, board(first, second, seconds=500.0))
     boards.write(part, board(again, seconds=3.0))
+    crashed, latest = again | {"status": "crashed"}, tmp_path / "latest.json"
     assert audit_jax.main(["--merge", str(whole), str(part)]) == 0
     found = boards.read(whole)
     assert found.rows == [again | {"referee": first["referee"]}, second]
     assert (found.seconds, found.settings["again"]) == (500.0, ["jax.numpy.prod"])
     assert boards.read(part).rows == [again]
+    # A later part goes first, what the referee said of another program goes, and what is new comes in.
+    boards.write(latest, board(crashed, keyed(row(HALF), "c")))
+    assert audit_jax.main(["--merge", *map(str, (whole, part, latest))]) == 0
+    found = boards.read(whole)
+    referees = {one["key"]: one["referee"] for one in found.rows}
+    assert referees == {"a": None, "b": second["referee"], "c": second["referee"]}
+    assert found.settings["again"] == sorted(["jax.numpy.prod", HALF])
 
 
 def test_boards_of_two_releases_are_not_put_together(stored, tmp_path, refused):

@@ -186,3 +186,9 @@ def test_what_was_noted_at_one_cotangent_is_told_whichever_errs_more(errors):
     other = Check("elementwise", "gradient", "passed", error=errors[1])
     worst = worst_of([noted, other])
     assert (worst.error, worst.note) == (2.0, noted.note)
+
+
+def test_but_not_where_another_failed():
+    noted = Check("elementwise", "gradient", "passed", error=1.0, note="hidden by rounding: b")
+    failed = Check("elementwise", "gradient", "failed", error=2.0, worst="b[0] is 1: expected 2")
+    assert worst_of([noted, failed]) == failed

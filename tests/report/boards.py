@@ -29,8 +29,8 @@ def row(function, *findings, referee="passed", stages="", points=3, compared=20)
     }  # fmt: skip
     judge = {"verdict": referee, "said": stages, "seconds": 0.25}
     return {
-        "function": function, "call": call, "status": "judged", "said": "", "outcome": outcome, "referee": judge,
-        "peak": 1024, "seconds": 0.75,
+        "function": function, "call": call, "key": f"{call}, in x", "status": "judged", "said": "", "outcome": outcome,
+        "referee": judge, "peak": 1024, "seconds": 0.75,
     }  # fmt: skip
 
 

@@ -180,9 +180,11 @@ def _contradicts_itself(subject: Subject, v: Leaves, forward: Leaves) -> bool:
 
 
 def worst_of(checks: Iterable[Check]) -> Check:
-    """The check with the largest error: one line for all cotangents. What was noted at another one holds there, too."""
+    """One line for all cotangents: the check with the largest error, and, if all passed, what was noted at any."""
     checks = list(checks)
     worst = max(checks, key=lambda check: (check.status == "failed", check.error or 0.0))
+    if any(check.status != "passed" for check in checks):
+        return worst
     return replace(worst, note=next((check.note for check in (worst, *checks) if check.note), ""))
 
 
