@@ -71,6 +71,7 @@ def test_every_defect_has_a_second_witness(path):
     board = read(path)
     assert all(found["confirmed"] and found["reproduction"] for group in board.entries() for found in group)
     assert len({row["function"] for row in board.rows}) >= 300
+    assert len({row["key"] for row in board.rows}) == len(board.rows)
 
 
 def test_threads_are_about_what_is_on_a_board():
