@@ -46,13 +46,18 @@ class Board:
 
     def findings(self, *kinds: str) -> Iterator[dict[str, Any]]:
         """Of these kinds, or all; a defect that no second witness confirms is not among them (see `unconfirmed`)."""
-        for found in self._all():
+        for _, found in self.of_cases(*kinds):
+            yield found
+
+    def of_cases(self, *kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The same, each beside the key of its case."""
+        for key, found in self._all():
             if found["kind"] in (kinds or KINDS) and (found["confirmed"] or found["kind"] not in DEFECTS):
-                yield found
+                yield key, found
 
     def unconfirmed(self) -> list[dict[str, Any]]:
         """Numbers that differ from the truth, and that nothing else contradicts."""
-        return [found for found in self._all() if found["kind"] in DEFECTS and not found["confirmed"]]
+        return [found for _, found in self._all() if found["kind"] in DEFECTS and not found["confirmed"]]
 
     def entries(self) -> list[list[dict[str, Any]]]:
         """Defects, those of one function and kind together: the worst kinds first, in each the widest-spread first."""
@@ -79,9 +84,10 @@ class Board:
             "not judged": sum(row["status"] != "judged" for row in self.rows),
         }
 
-    def _all(self) -> Iterator[dict[str, Any]]:
+    def _all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in self.rows:
-            yield from (row["outcome"] or {}).get("findings", ())
+            for found in (row["outcome"] or {}).get("findings", ()):
+                yield row["key"], found
 
 
 def board_of(rows: Iterable[dict], found: Inventory, environment: dict, settings: dict, seconds: float) -> Board:
@@ -164,7 +170,7 @@ class Change:
 def compare(then: Board, now: Board) -> list[Change]:
     """What changed from one release to another at points that both boards judged."""
     both = _judged(then) & _judged(now)
-    old, new = ({place: f for place, f in _defects(board) if place[0] in both} for board in (then, now))
+    old, new = ({_place(*one): one[1] for one in board.of_cases(*DEFECTS) if one[0] in both} for board in (then, now))
     found = []
     for place in [*old, *(place for place in new if place not in old)]:
         a, b = old.get(place), new.get(place)
@@ -179,12 +185,8 @@ def _judged(board: Board) -> set[str]:
     return {row["key"] for row in board.rows if row["status"] == "judged"}
 
 
-def _defects(board: Board) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Each beside its place: case, point, dtype."""
-    for row in board.rows:
-        for found in (row["outcome"] or {}).get("findings", ()):
-            if found["kind"] in DEFECTS and found["confirmed"]:
-                yield (row["key"], json.dumps(found["args"]), found["dtype"]), found
+def _place(key: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    return key, json.dumps(found["args"]), found["dtype"]
 
 
 def worst(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
