@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -15,17 +15,12 @@ from jax import Array, lax
 from jax.extend import core
 
 from convnet.board.case import Case, Point
+from convnet.gradcheck.compiled import QUICK
 
 FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
 SECOND = ("forward over reverse", "reverse over reverse")
 PERIOD, OFFSET = 8, 3.5
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
-"""For CPUs: compiling is most of the work. Reverse mode in float64 is compiled as users have it."""
 TURNS = 2
 """Points that a scan goes over, or vmap, where they are arrays."""
 
@@ -232,22 +227,8 @@ def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 def quick(f: Callable) -> Callable:
-    """Compiled in a third of the time, where the compiler has such options."""
-    return jax.jit(f, compiler_options=_accepted())
-
-
-@cache
-def _accepted() -> dict[str, Any]:
-    """Those of QUICK that this release knows."""
-    return {name: value for name, value in QUICK.items() if _compiles({name: value})}
-
-
-def _compiles(options: dict[str, Any]) -> bool:
-    try:
-        jax.jit(jnp.negative, compiler_options=options)(1.0)
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
+    """Compiled in a third of the time. Reverse mode in float64 is compiled as users have it."""
+    return jax.jit(f, compiler_options=QUICK)
 
 
 def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:
