@@ -111,6 +111,7 @@ LAYERS: dict[str, OpLayer] = {
     "conv1-64-128-at-32-stride2": ConvLayer(1, 64, 128, 32, stride=2),
     "depthwise3-64-at-32": ConvLayer(3, 64, 64, 32, groups=64),
     "maxpool2-64-at-32": PoolLayer(2, 64, 32),
+    "maxpool2-64-at-31": PoolLayer(2, 64, 31),
     "maxpool3-64-at-32-stride2": PoolLayer(3, 64, 32, stride=2),
 }
 

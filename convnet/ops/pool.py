@@ -150,9 +150,9 @@ global_avg_pool.forward = global_avg_pool_forward
 # --- maxima -----------------------------------------------------------------------------------------------------------
 
 
-def _is_tiling(rows: Window, cols: Window) -> bool:
-    """Whether every pixel lies in exactly one window."""
-    return all(w.kernel == w.stride and w.lo == w.hi == 0 and w.remainder == 0 for w in (rows, cols))
+def _are_apart(rows: Window, cols: Window) -> bool:
+    """Whether no pixel lies in two windows."""
+    return all(w.kernel <= w.stride for w in (rows, cols))
 
 
 @partial(
@@ -200,13 +200,24 @@ def take_winners_forward(x: Array, winner: Array, *, rows: Window, cols: Window)
 def give_winners_forward(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
     """dx[h] = Σ_{p : winner(p) = h} g[p], the adjoint of `take_winners`: [N, OH, OW, C] -> [N, H, W, C]."""
     zero = jnp.zeros((), g.dtype)
-    if _is_tiling(rows, cols):  # each pixel has one window: compare instead of adding up shifted copies
-        n, _, _, c = g.shape
-        own = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
-        wins = winner[:, :, None, :, None, :] == own
-        return jnp.where(wins, g[:, :, None, :, None, :], zero).reshape(n, rows.size, cols.size, c)
+    if _are_apart(rows, cols):
+        return _give_to_own(g, winner, rows, cols)
     shares = (jnp.where(winner == t, g, zero) for t in range(rows.kernel * cols.kernel))
     return sum(untap(share, rows, cols, i, j) for share, (i, j) in zip(shares, taps(rows, cols), strict=True))
+
+
+def _give_to_own(g: Array, winner: Array, rows: Window, cols: Window) -> Array:
+    """The same of windows apart: each pixel compares itself with its window's winner, and no copies are added up."""
+    zero = jnp.zeros((), g.dtype)
+    own = jnp.arange(rows.kernel * cols.kernel, dtype=winner.dtype).reshape(1, 1, rows.kernel, 1, cols.kernel, 1)
+    wins = winner[:, :, None, :, None, :] == own
+    pixels = jnp.where(wins, g[:, :, None, :, None, :], zero)  # [N, OH, KH, OW, KW, C]
+    gaps = [(0, w.stride - w.kernel, 0) for w in (rows, cols)]  # what lies between a window and the next
+    none = (0, 0, 0)
+    pixels = lax.pad(pixels, zero, [none, none, gaps[0], none, gaps[1], none])
+    pixels = pixels.reshape(g.shape[0], rows.output * rows.stride, cols.output * cols.stride, g.shape[3])
+    margins = [(-w.lo, w.size + w.lo - w.output * w.stride, 0) for w in (rows, cols)]
+    return lax.pad(pixels, zero, [none, *margins, none])
 
 
 def give_winners_in_chunks(g: Array, winner: Array, *, rows: Window, cols: Window) -> Array:
@@ -216,7 +227,7 @@ def give_winners_in_chunks(g: Array, winner: Array, *, rows: Window, cols: Windo
     keeps it from that on CPUs, which know no barrier (docs/speed.md).
     """
     n, per_image = g.shape[0], rows.size * cols.size * g.shape[3]
-    if _is_tiling(rows, cols) or not isinstance(n, int) or not isinstance(per_image, int):  # `jax.export` has symbols
+    if _are_apart(rows, cols) or not isinstance(n, int) or not isinstance(per_image, int):  # `jax.export` has symbols
         return give_winners_forward(g, winner, rows=rows, cols=cols)
     size = chunk_size(n, per_image, min(BUDGET, n * per_image // 2))
     chunks = tuple(x.reshape(n // size, size, *x.shape[1:]) for x in (g, winner))
