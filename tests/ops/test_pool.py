@@ -116,7 +116,7 @@ def test_low_precision(dtype, rng):
     ids=["tiling", "remainder", "gaps", "padding", "overlapping"],
 )
 def test_only_gradients_of_windows_that_overlap_are_computed_in_chunks(side, settings, looped):
-    """Chunk after chunk they run on one core: with a remainder that took four times as long."""
+    """Chunk after chunk they run on one core: with a remainder that took three times as long."""
     x, g = (jnp.zeros(size) for size in ((4, side, side, 2), output_shape((4, side, side, 2), 2, settings)))
     text = value_and_gradient(max_pool, 2, settings).lower(x, g).as_text()
     assert ("stablehlo.while" in text) == (looped and jax.default_backend() == "cpu")
