@@ -53,8 +53,9 @@ class BenchRace(Output):
     """Where torch computes; JAX takes what it finds."""
     ours: Literal["float32", "tf32", "bfloat16"] = "float32"
     """What our layers compute in."""
-    torch: Literal["float32", "bfloat16", "float16", "autocast"] = "autocast"
-    """What torch computes in. bfloat16 and float16: parameters, too; autocast: float32 parameters, bfloat16 layers."""
+    torch: Literal["fastest", "float32", "bfloat16", "float16", "autocast"] = "fastest"
+    """What torch computes in. bfloat16 and float16: parameters, too; autocast: float32 parameters, bfloat16 layers;
+    fastest: float32 or autocast, whichever a trial says."""
     compiled: bool = True
     """Whether torch compiles its steps."""
     timeout: float = 7200.0
@@ -65,6 +66,7 @@ class BenchRace(Output):
         epochs, batch = (1, QUICK_BATCH) if self.quick else (self.epochs, 2000)
         widths = list(QUICK_WIDTHS if self.quick else self.widths)
         torch = {"device": self.device, "precision": self.torch, "compiled": self.compiled and not self.quick}
+        torch["iteration_precision"] = "float32" if self.torch == "float32" else "fastest"
         return {
             "ours": {
                 "model": {"widths": widths, "precision": self.ours},

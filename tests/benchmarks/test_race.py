@@ -106,7 +106,7 @@ def test_what_racers_are_told():
     }
     assert told["torch"] == {
         "epochs": 3, "batch_size": 2000, "widths": [8, 16, 32], "device": "cpu", "precision": "autocast",
-        "compiled": False,
+        "iteration_precision": "fastest", "compiled": False,
     }  # fmt: skip
     quick = BenchRace(quick=True).settings()
     assert quick["torch"]["widths"] == quick["ours"]["model"]["widths"] == [8, 16, 16]
@@ -117,9 +117,11 @@ def test_where_torch_computes_and_what_layers_compute_in():
     usual = BenchRace().settings()
     assert (usual["torch"]["device"], usual["torch"]["precision"], usual["torch"]["compiled"]) == (
         "cpu",
-        "autocast",
+        "fastest",
         True,
     )
+    assert usual["torch"]["iteration_precision"] == "fastest"
+    assert BenchRace(torch="float32").settings()["torch"]["iteration_precision"] == "float32"
     assert usual["ours"] == {
         "model": {"widths": [64, 256, 256], "precision": "float32"},
         "train": {"epochs": 8, "batch_size": 2000},

@@ -8,7 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.peers.torch_cifar10 import data  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from benchmarks.peers.torch_cifar10 import data, precision  # noqa: E402
 from benchmarks.peers.torch_cifar10.muon import Muon, newton_schulz  # noqa: E402
 from benchmarks.peers.torch_cifar10.network import Network, start, whitening_filters  # noqa: E402
 from benchmarks.peers.torch_cifar10.peer import Peer, rates  # noqa: E402
@@ -66,6 +68,37 @@ def recorded(monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", record_sgd)
     monkeypatch.setattr(Muon, "step", record_muon)
     return steps
+
+
+# --- precision --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slow", [torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
+@pytest.mark.parametrize("kind", ["layers", "iterations"])
+def test_the_fastest_precision_is_that_of_a_trial(kind, slow, monkeypatch):
+    """Every call of one kind, in one precision, takes a hundred seconds."""
+    clock, convolve, multiply = [0.0], functional.conv2d, torch.Tensor.__matmul__
+
+    def timed(compute, of):
+        def call(first, *others, **settings):
+            clock[0] += 100.0 if of == kind and first.dtype == slow else 1.0
+            return compute(first, *others, **settings)
+
+        return call
+
+    monkeypatch.setattr(functional, "conv2d", timed(convolve, "layers"))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", timed(multiply, "iterations"))
+    monkeypatch.setattr(precision, "perf_counter", lambda: clock[0])
+    found = precision.settled(Settings(precision="fastest", iteration_precision="fastest"))
+    chosen = {"layers": found.precision, "iterations": found.iteration_precision}[kind]
+    half = {"layers": "autocast", "iterations": "bfloat16"}[kind]
+    assert chosen == ("float32" if slow == torch.bfloat16 else half)
+
+
+def test_a_chosen_precision_stays():
+    usual = Settings()
+    assert precision.settled(usual) == usual
+    assert tiny(precision="fastest").settings.precision in ("float32", "autocast")
 
 
 # --- Muon -------------------------------------------------------------------------------------------------------------

@@ -54,7 +54,10 @@ def test_settings_come_as_json():
         ({"epoch": 8}, "unknown setting 'epoch': did you mean epochs"),
         ({"epochs": 0}, "epochs is 0: expected 1 or more"),
         ({"epochs": 9.9}, "epochs is 9.9: expected int"),
-        ({"precision": "half"}, "precision is 'half': expected 'float32', 'bfloat16', 'float16', 'autocast'"),
+        (
+            {"precision": "half"},
+            "precision is 'half': expected 'fastest', 'float32', 'bfloat16', 'float16', 'autocast'",
+        ),
         ({"widths": [8, 16]}, r"widths is \(8, 16\): expected three numbers"),
         ({"std": [1, 0, 1]}, r"std is \(1.0, 0.0, 1.0\): expected three numbers above 0"),
         ({"whitening_share": 0}, "whitening_share is 0.0: expected more than 0, up to 1"),

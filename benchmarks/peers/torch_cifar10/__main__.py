@@ -38,7 +38,7 @@ def build(data: str, settings: str = "{}") -> tuple[Any, dict[str, Any]]:
         "device": torch.cuda.get_device_name() if chosen.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "settings": asdict(chosen),
+        "settings": asdict(peer.settings),
     }
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from benchmarks.peers.torch_cifar10 import data
 from benchmarks.peers.torch_cifar10.muon import Muon, newton_schulz
 from benchmarks.peers.torch_cifar10.network import CHANNELS, CLASSES, Network, start
+from benchmarks.peers.torch_cifar10.precision import settled
 from benchmarks.peers.torch_cifar10.settings import Settings
 from convnet.settings import require
 
@@ -87,8 +88,13 @@ class Peer:
         if settings.device == "cuda":
             require(torch.cuda.is_available(), "device", settings.device, "cpu, since torch finds no CUDA device")
             torch.backends.cudnn.benchmark = True
+        on_cuda = settings.device == "cuda"
+        found = not on_cuda or torch.cuda.is_available()
+        require(found, "device", settings.device, "cpu, since torch finds no CUDA device")
+        self.settings = settings = settled(settings)
+        if on_cuda:
+            torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision != "float32"
-        self.settings = settings
         self._train_images, self._train_labels = self._on_device("train", train_images, train_labels)
         self._test_images, self._test_labels = self._on_device("test", test_images, test_labels)
         most = f"at most the number of training images, {len(train_images)}"

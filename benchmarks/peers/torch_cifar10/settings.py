@@ -14,8 +14,9 @@ class Settings:
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Where it runs."""
-    precision: Literal["float32", "bfloat16", "float16", "autocast"] = "float32"
-    """Of parameters, but for batch norm's float32, and of activations. autocast: float32 and bfloat16."""
+    precision: Literal["fastest", "float32", "bfloat16", "float16", "autocast"] = "float32"
+    """Of parameters, but for batch norm's float32, and of activations. autocast: float32 and bfloat16. fastest: float32
+    or autocast, by a trial."""
     compiled: bool = False
     """Whether torch.compile compiles the network and Muon's iteration."""
     compile_mode: Literal["default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead"] = "default"
@@ -69,8 +70,8 @@ class Settings:
     """Of Newton and Schulz in a step."""
     coefficients: tuple[float, ...] = (3.4445, -4.775, 2.0315)
     """Of X, XXᵀX and (XXᵀ)²X in an iteration."""
-    iteration_precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Of the iterations."""
+    iteration_precision: Literal["fastest", "float32", "bfloat16"] = "bfloat16"
+    """Of the iterations. fastest: by a trial."""
 
     def __post_init__(self) -> None:
         settle(self)
