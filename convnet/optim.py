@@ -166,6 +166,19 @@ def _by_rates(config: OptimConfig, steps: int, peak: float | Array) -> optax.Gra
     return optax.partition({"None": usual} | own, numbered)
 
 
+def at_rest(config: OptimConfig, steps: int, step: int, params: Any) -> Any:
+    """Of each parameter, whether its rate has ended before `step` of so many: from there on it stays as it is."""
+    rates = [parsed(text) for text in config.rates]
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    numbers = first_fit(rates, [_name(path) for path, _ in leaves])
+    return jax.tree.unflatten(tree, [i is not None and _end(rates[i], steps) <= step for i in numbers])
+
+
+def _end(rate: Rate, steps: int) -> int:
+    """The first step of so many in which the rate moves nothing."""
+    return max(round(rate.until * steps), 1) if rate.peak else 0
+
+
 def _moved(config: OptimConfig, steps: int, peak: float | Array) -> optax.GradientTransformation:
     moved = optax.scale_by_learning_rate(schedule(config, steps, peak))
     return optax.chain(moved, _rescaled()) if config.name == "muon" and config.rescale else moved
@@ -173,9 +186,9 @@ def _moved(config: OptimConfig, steps: int, peak: float | Array) -> optax.Gradie
 
 def _until(config: OptimConfig, steps: int, rate: Rate) -> optax.GradientTransformation:
     """As the rate's own schedule moves parameters, then not at all."""
-    if rate.peak == 0:
+    last = _end(rate, steps)
+    if last == 0:
         return optax.set_to_zero()
-    last = max(round(rate.until * steps), 1)
     moved = _moved(config, last, rate.peak)
 
     def init(params: Any) -> tuple[Array, Any]:

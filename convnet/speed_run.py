@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from convnet import optim
 from convnet.allocator import free_memory
 from convnet.architectures.shapes import cost
 from convnet.config import RunConfig
@@ -102,6 +105,10 @@ class SpeedRun:
         return steps_of(self.task, self.dataset)
 
     @property
+    def epochs(self) -> int:
+        return self.steps // num_batches(len(self.dataset.train), batch_size_of(self.task, self.dataset))
+
+    @property
     def flops(self) -> float:
         """Multiplications and additions of convolutions and dense layers in a run: three times those of a forward pass
         per training image, and one pass for each view of a test image."""
@@ -119,15 +126,24 @@ class SpeedRun:
         if side:  # what whitens is found here, too, so that its time counts
             moment = patch_moment(task.preprocess(images[spread(len(images), MEASURED)]), side)
             model = model.clone(patch_moment=moment.ravel())
-        state = init_state(model, task.optimizer(self.steps), key, task.input_shape, task.init)
-        epoch = make_epoch(step_of(task, self.dataset, self.steps), batch)
 
-        def one(state: TrainState, _: None) -> tuple[TrainState, Array]:
-            state, infos = epoch(state, images, labels)
-            return state, infos["loss"]
+        def phase(state: TrainState, resting: Any, epochs: int) -> tuple[TrainState, Array]:
+            epoch = make_epoch(step_of(task, self.dataset, self.steps, resting), batch)
+            state, infos = lax.scan(lambda state, _: epoch(state, images, labels), state, length=epochs)
+            return state, infos["loss"].reshape(-1)
 
-        state, losses = lax.scan(one, state, None, length=self.steps // num_batches(len(self.dataset.train), batch))
-        return state, losses.reshape(-1)
+        state, losses = init_state(model, task.optimizer(self.steps), key, task.input_shape, task.init), []
+        for resting, epochs in groupby(range(self.epochs), partial(self._resting, state.params)):
+            state, found = phase(state, resting, len(list(epochs)))
+            losses.append(found)
+        return state, jnp.concatenate(losses)
+
+    def _resting(self, params: Any, epoch: int) -> Any:
+        """Of each parameter, whether its rate has ended when `epoch` begins, so that it needs no gradient: None where
+        the norm of all of them counts. Only for its bias does a first layer that whitens need what comes down to it."""
+        if self.config.optim.clip_norm:
+            return None
+        return optim.at_rest(self.config.optim, self.steps, epoch * self.steps // self.epochs, params)
 
     def _tested(self, variables: Any, images: Array, labels: Array) -> dict[str, Array]:
         """How many of the images are right by each set of views that is part of the config's."""

@@ -375,6 +375,20 @@ def test_a_rate_ends_after_its_fraction_of_the_run_and_what_it_moved_stays(rng, 
         np.testing.assert_array_equal(later["conv"], found[2]["conv"])
 
 
+def test_what_is_at_rest_moves_no_more_and_all_else_does(rng, x64):
+    params, grads = problem(rng)
+    config = OptimConfig("muon", decoupled=True, rates=("conv=0.2@0.5", "bias=0.4@0.01"), **EVERYTHING)
+    before, still = params, optim.at_rest(OptimConfig(), STEPS, STEPS, params)
+    assert not any(jax.tree.leaves(still))
+    for t, after in enumerate(trajectory(config, params, grads)):
+        rests = optim.at_rest(config, STEPS, t, params)
+        assert rests == {"conv": t >= 3, "bias": t >= 1, "dense": False}
+        for name, resting in rests.items():
+            assert bool((np.asarray(after[name]) == before[name]).all()) == resting
+        before = after
+    assert optim.at_rest(OptimConfig(rates=("dense=0",)), STEPS, 0, params)["dense"]
+
+
 @pytest.mark.parametrize("decoupled", [False, True], ids=["coupled", "decoupled"])
 def test_of_kernels_that_are_rescaled_the_others_decay(decoupled, rng, x64):
     """Muon's direction is that of the gradient alone; the logits are Nesterov's, and shrink."""

@@ -94,10 +94,10 @@ def init_of(task: Task, steps: int) -> Callable:
     return init
 
 
-def step_of(task: Task, dataset: Dataset, steps: int) -> Callable:
-    """The train step of a run of so many."""
+def step_of(task: Task, dataset: Dataset, steps: int, resting: Any = None) -> Callable:
+    """The train step of a run of so many. resting: as in `make_train_step`."""
     mirror = task.mirror(num_batches(len(dataset.train), batch_size_of(task, dataset)))
-    return make_train_step(task.model, task.optimizer(steps), task.loss, task.prepare, mirror)
+    return make_train_step(task.model, task.optimizer(steps), task.loss, task.prepare, mirror, resting)
 
 
 def lower(task: Task, dataset: Dataset, keys: Array, values: Values, layout: Layout) -> Programs:

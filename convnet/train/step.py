@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
+from jax import Array, lax
 
 from convnet.train.state import TrainState, stream, variables
 
@@ -24,6 +24,7 @@ def make_train_step(
     loss: Callable[[Array, Array], Array],
     prepare: Callable[[Array, Array], Array],
     mirror: Callable[[Array, Array, Array], Array] | None = None,
+    resting: Any = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Info]]:
     """`train_step(state, batch) -> (state, info)`, a pure function to be compiled.
 
@@ -31,6 +32,7 @@ def make_train_step(
     prepare(key, images uint8 [N, H, W, C]) -> float images: augmentation and normalisation, inside the step.
     mirror(key, images, step) -> images, before that: what depends on how far the run is, with a key that is the same in
     every step.
+    resting: a tree like the parameters, of bools: which need no gradient (it is 0 then); None: none of them.
     info: loss, accuracy (both before the update) and grad_norm, scalars.
     """
 
@@ -38,6 +40,8 @@ def make_train_step(
         settings = dict(training_argument(model), rngs={"dropout": dropout_key})
         if batch_stats:
             settings["mutable"] = ["batch_stats"]
+        if resting is not None:
+            params = jax.tree.map(lambda p, rests: lax.stop_gradient(p) if rests else p, params, resting)
         found = model.apply(variables(params, batch_stats), images, **settings)
         logits, changed = found if batch_stats else (found, {"batch_stats": {}})
         return jnp.mean(loss(logits, labels)), (logits, changed["batch_stats"])

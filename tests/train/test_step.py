@@ -45,6 +45,22 @@ def test_one_step_of_the_linear_model_is_gradient_descent(opset, problem, random
     assert all(value.shape == () for value in info.values())
 
 
+def test_a_parameter_at_rest_has_no_gradient_and_those_of_others_are_as_before(problem, random_state, prepare, x64):
+    model = models.build("linear", num_classes=problem.classes, precision="float64")
+    optimizer = optax.sgd(0.5)
+    state = random_state(model, optimizer)
+    resting = {"logits": {"kernel": False, "bias": True}}
+    step, usual = (
+        jax.jit(make_train_step(model, optimizer, HAND.softmax_cross_entropy, prepare, resting=some))
+        for some in (resting, None)
+    )
+    (new, info), (expected, _) = (one(state, (problem.images, problem.labels)) for one in (step, usual))
+    np.testing.assert_array_equal(new.params["logits"]["bias"], state.params["logits"]["bias"])
+    np.testing.assert_allclose(new.params["logits"]["kernel"], expected.params["logits"]["kernel"], rtol=1e-12)
+    moved = np.asarray(new.params["logits"]["kernel"]) - state.params["logits"]["kernel"]
+    np.testing.assert_allclose(info["grad_norm"], np.linalg.norm(moved) / 0.5, rtol=1e-12)
+
+
 def test_the_state_moves_on_by_one_and_keeps_its_key(problem, random_state, prepare):
     model = models.build("linear", num_classes=problem.classes)
     optimizer = optax.trace(0.9)
