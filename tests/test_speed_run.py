@@ -57,8 +57,8 @@ def test_it_learns_and_counts_the_test_images(speed, pictures):
 
 
 def test_gradients_of_what_is_at_rest_are_not_missed(config, pictures, speed):
-    """The whitening's bias rests in the last of three epochs. A clipped run needs the norm of all gradients, so there all
-    are computed; this one's norm is out of reach."""
+    """The whitening's bias rests in the last of three epochs. A run that clips by the norm of all gradients computes
+    all; this one's norm is out of reach."""
     all_computed = SpeedRun(apply(config, {"optim.clip_norm": 1e6}), pictures).run(0)
     np.testing.assert_allclose(speed.run(0).losses, all_computed.losses, rtol=1e-3)
 
