@@ -69,7 +69,7 @@ class AuditJax:
     """Two boards (board.json, then and now): print what changed, and do nothing else."""
     merge: tuple[Path, ...] = ()
     """A board, and others of some of its functions, judged again (--only): put their rows into the first one in place
-    of its own, and do nothing else. Its report.html stays what it was."""
+    of its own, and make its report.html anew, where there is one beside it; do nothing else."""
     document: Path | None = None
     """Write the page of --boards there, and do nothing else."""
     boards: tuple[Path, ...] = ()
@@ -144,8 +144,7 @@ def audit_jax(settings: AuditJax) -> int:
         require(
             len(settings.merge) >= 2, "merge", [*map(str, settings.merge)], "a board, and one or more to put into it"
         )
-        boards.write(settings.merge[0], boards.merged(*map(boards.read, settings.merge)))
-        return 0
+        return put_together(*settings.merge)
     if settings.document:
         require(bool(settings.boards), "boards", [], "some boards for the --document")
         board_document(settings.document, list(map(boards.read, settings.boards)), THREADS)
@@ -160,9 +159,21 @@ def audit_jax(settings: AuditJax) -> int:
     asked = settings.asked() | {"jobs": settings.jobs}
     board = boards.board_of(found, inventory(CASES, NOT_COVERED), environment(), asked, time.perf_counter() - start)
     boards.write(out / "board.json", board)
-    missing = write_report(out / "report.html", *board_page(board, study.circumstances(board.environment)))
+    missing = report(out / "report.html", board)
     text = "\n\n".join(text_table(table) for table in (count_table(board), entry_table(board)) if len(table) > 1)
     return max(study.conclude(out, text, missing), 1 if _unjudged(board) else 0)
+
+
+def report(path: Path, board: Board) -> list[str]:
+    """Write it, and say what could not be drawn."""
+    return write_report(path, *board_page(board, study.circumstances(board.environment)))
+
+
+def put_together(whole: Path, *parts: Path) -> int:
+    """Into the first board the rows of the others: 0, or 1 where a part of its report could not be made."""
+    board, page = boards.merged(*map(boards.read, (whole, *parts))), whole.with_name("report.html")
+    boards.write(whole, board)
+    return study.report_missing(report(page, board) if page.exists() else [])
 
 
 def _unjudged(board: Board) -> bool:

@@ -120,14 +120,11 @@ def merged(whole: Board, *parts: Board) -> Board:
     """`whole` with what was judged again: rows of the `parts` take the place of its own, later ones of earlier ones.
     What the referee said stays where a part did not ask it. settings["again"]: functions that have such rows.
 
-    Raises ValueError for boards of different releases of packages.
+    Raises ValueError for boards of different releases of packages, or of different kinds of devices.
     """
     for name in JUDGED:
-        found = [board.environment["packages"].get(name) for board in (whole, *parts)]
-        if len(set(found)) > 1:
-            raise ValueError(
-                f"merge holds boards of {name} {' and '.join(map(str, dict.fromkeys(found)))}: expected one release"
-            )
+        _require_one(name, [board.environment["packages"].get(name) for board in (whole, *parts)], "release")
+    _require_one("backend", [board.environment.get("backend") for board in (whole, *parts)], "kind of device")
     rows = {row["key"]: row for row in whole.rows}
     for row in (row for part in parts for row in part.rows):
         before = rows.get(row["key"], {}) if row["status"] == "judged" else {}
@@ -135,6 +132,12 @@ def merged(whole: Board, *parts: Board) -> Board:
     again = {row["function"] for part in parts for row in part.rows} | set(whole.settings.get("again", ()))
     ordered = sorted(rows.values(), key=lambda row: (row["function"], row["call"]))
     return replace(whole, rows=ordered, settings=whole.settings | {"again": sorted(again)})
+
+
+def _require_one(name: str, found: Sequence[Any], kind: str) -> None:
+    if len(set(found)) > 1:
+        told = " and ".join(map(str, dict.fromkeys(found)))
+        raise ValueError(f"merge holds boards of {name} {told}: expected one {kind}")
 
 
 def plain_row(row: Row) -> dict[str, Any]:

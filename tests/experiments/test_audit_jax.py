@@ -1,5 +1,6 @@
 """The command that judges the installed JAX: what is judged, what is kept, what is told, and what it refuses."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -161,6 +162,30 @@ def test_what_was_judged_again_takes_the_place_of_what_was(tmp_path):
     referees = {one["key"]: one["referee"] for one in found.rows}
     assert referees == {"a": None, "b": second["referee"], "c": second["referee"]}
     assert found.settings["again"] == sorted(["jax.numpy.prod", HALF])
+
+
+def test_the_page_beside_a_board_that_others_are_put_into_is_made_anew(tmp_path):
+    whole, part, page = (tmp_path / name for name in ("whole.json", "part.json", "report.html"))
+    boards.write(whole, board(row(SIN)))
+    boards.write(part, board(row("jax.numpy.prod", PROD)))
+    assert audit_jax.main(["--merge", str(whole), str(part)]) == 0
+    assert not page.exists()
+    page.write_text("of before")
+    assert audit_jax.main(["--merge", str(whole), str(part)]) == 0
+    assert "jax.numpy.prod" in page.read_text(encoding="utf-8")
+
+
+def test_boards_of_two_kinds_of_devices_are_not_put_together(tmp_path, refused):
+    paths = []
+    for backend in ("cpu", "gpu"):
+        one = board(row(SIN))
+        boards.write(
+            path := tmp_path / f"{backend}.json", replace(one, environment=one.environment | {"backend": backend})
+        )
+        paths.append(str(path))
+    assert "merge holds boards of backend cpu and gpu: expected one kind of device" in refused(
+        audit_jax.main, "--merge", *paths
+    )
 
 
 def test_boards_of_two_releases_are_not_put_together(stored, tmp_path, refused):
