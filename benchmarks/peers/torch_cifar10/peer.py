@@ -85,9 +85,6 @@ class Peer:
         test_images: np.ndarray,
         test_labels: np.ndarray,
     ):
-        if settings.device == "cuda":
-            require(torch.cuda.is_available(), "device", settings.device, "cpu, since torch finds no CUDA device")
-            torch.backends.cudnn.benchmark = True
         on_cuda = settings.device == "cuda"
         found = not on_cuda or torch.cuda.is_available()
         require(found, "device", settings.device, "cpu, since torch finds no CUDA device")
