@@ -75,7 +75,7 @@ def winograd_pays(problem: Problem) -> bool:
 def winograd_sums(problem: Problem) -> bool:
     """For dL/dw, whose patches of five rows and columns take as long as is saved."""
     values = winograd.gradient_values_per_image(problem.rows, problem.cols, problem.c, problem.k)
-    return problem.rows.kernel == 3 and strips_pay(problem, least=36) and values <= 4 * winograd.SUMS_BUDGET
+    return problem.rows.kernel == 3 and strips_pay(problem, least=40) and values <= 4 * winograd.SUMS_BUDGET
 
 
 def strips_pay(problem: Problem, least: float) -> bool:
