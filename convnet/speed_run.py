@@ -20,7 +20,7 @@ from convnet import optim
 from convnet.allocator import free_memory
 from convnet.architectures.shapes import cost
 from convnet.config import RunConfig
-from convnet.data import Dataset, Split, batched_map, num_batches
+from convnet.data import Dataset, Split, batched_map
 from convnet.data.dataset import MEASURED
 from convnet.data.splits import spread
 from convnet.data.views import VIEWS, each, mean
@@ -105,10 +105,6 @@ class SpeedRun:
         return steps_of(self.task, self.dataset)
 
     @property
-    def epochs(self) -> int:
-        return self.steps // num_batches(len(self.dataset.train), batch_size_of(self.task, self.dataset))
-
-    @property
     def flops(self) -> float:
         """Multiplications and additions of convolutions and dense layers in a run: three times those of a forward pass
         per training image, and one pass for each view of a test image."""
@@ -133,7 +129,7 @@ class SpeedRun:
             return state, infos["loss"].reshape(-1)
 
         state, losses = init_state(model, task.optimizer(self.steps), key, task.input_shape, task.init), []
-        for resting, epochs in groupby(range(self.epochs), partial(self._resting, state.params)):
+        for resting, epochs in groupby(range(self.config.train.epochs), partial(self._resting, state.params)):
             state, found = phase(state, resting, len(list(epochs)))
             losses.append(found)
         return state, jnp.concatenate(losses)
@@ -143,7 +139,8 @@ class SpeedRun:
         the norm of all of them counts. Only for its bias does a first layer that whitens need what comes down to it."""
         if self.config.optim.clip_norm:
             return None
-        return optim.at_rest(self.config.optim, self.steps, epoch * self.steps // self.epochs, params)
+        before = epoch * self.steps // self.config.train.epochs
+        return optim.at_rest(self.config.optim, self.steps, before, params)
 
     def _tested(self, variables: Any, images: Array, labels: Array) -> dict[str, Array]:
         """How many of the images are right by each set of views that is part of the config's."""
