@@ -107,8 +107,10 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     sizes = np.abs(np.nan_to_num(x))
     conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
     natural = abs(float(true.value)) / max(1.0, _most(sizes))
+    # An array may matter by its direction alone, as in an angle; a number near 0 is moved by 1, not by its size.
+    length = max(1.0, _most(sizes)) if case.elementwise else _most(sizes) or 1.0
     slopes = true.first if true.differentiable else [NO_SLOPE] * x.size
-    yardstick = Yardstick.of(true, dtype, natural, length=_most(sizes) or 1.0)
+    yardstick = Yardstick.of(true, dtype, natural, length=length)
     return _worst(case, slopes, got, conditioning, yardstick)
 
 

@@ -127,6 +127,13 @@ def test_a_slope_of_0_may_come_out_as_what_two_equal_terms_leave(slope, found):
     assert kinds(judge(planted(nothing, lambda x: 0 * x, dtypes=("float64",)))) == found
 
 
+def test_and_what_that_is_does_not_grow_where_a_number_is_small():
+    """At 1e-10 an error of 1e-8 is no rounding of anything."""
+    nothing = with_tangent(lambda x: 0 * x, lambda x: 1e-8 + 0 * x)
+    judged = judge(planted(nothing, lambda x: 0 * x, at("tail", 1e-10), dtypes=("float64",)))
+    assert kinds(judged) == {("wrong", "float64")}
+
+
 def test_wrong_in_one_mode_only():
     rule = jax.custom_vjp(jnp.sin)
     rule.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.cos(x),))
