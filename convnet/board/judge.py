@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import product
 
 import jax.numpy as jnp
 import numpy as np
@@ -107,16 +107,15 @@ def _judge_point(outcome: Outcome, case: Case, point: Point, dtype: str, got: tu
 
 
 def _near(case: Case, point: Point, known: dict) -> Iterator[Truth]:
-    """The truth at the points next to this one, as far as it is known there: neighbours in an array move apart."""
-    for side in (-NEAR, NEAR):
-        args = [np.float64(a) * (1 + side * _signs(a)) if i in case.wrt else a for i, a in enumerate(point.args)]
+    """The truth at the points next to this one, as far as it is known there. Numbers move alike, which changes their
+    products, and neighbours apart, which changes their differences."""
+    for side, turn in product((-NEAR, NEAR), (1.0, -1.0)):
+        args, sign = list(point.args), turn ** np.arange(differentiated(case, point, "float64").size)
+        for i in case.wrt:
+            own, sign = np.split(sign, [np.size(args[i])])
+            args[i] = np.float64(args[i]) * (1 + side * own.reshape(np.shape(args[i])))
         with suppress(Unknown, RecursionError):
             yield truth_of(case, replace(point, args=tuple(args)), "float64", known)
-
-
-def _signs(a: Any) -> np.ndarray:
-    """1, −1, 1, …, in the shape of an array; 1 for a number."""
-    return (1.0 - 2.0 * (np.arange(np.size(a)) % 2)).reshape(np.shape(a))
 
 
 def _kinds(

@@ -103,6 +103,28 @@ def test_and_neighbours_in_an_array_are_rounded_each_by_itself():
     assert not judge(planted(lambda x: sine(x[0] - x[1]), lambda x: mp.sin(x[0] - x[1]), **settings)).findings
 
 
+@pytest.mark.parametrize(
+    ("mix", "at_"),
+    [(lambda x, y: x - y, (1e6 + np.pi, 1e6)), (lambda x, y: x * y, (318310.0, np.pi))],
+    ids=["a difference", "a product"],
+)
+def test_and_so_are_two_arguments(mix, at_):
+    """Rounding moves the difference of numbers near 10⁶ by 1e-10, and their product, 318310π, by as much."""
+    slope = with_tangent(jnp.cos, lambda d: 1e-9 - jnp.sin(d))
+    sine = with_tangent(jnp.sin, slope)
+    jax.numpy.planted = lambda x, y: sine(mix(x, y))
+    two = case(
+        "jax.numpy.planted",
+        lambda x, y: mp.sin(mix(x, y)),
+        at("tail", at_),
+        call="jnp.planted(x, y)",
+        args="x, y",
+        wrt=(0, 1),
+        dtypes=("float64",),
+    )
+    assert not judge(two).findings
+
+
 def test_second_order_of_a_linear_function_is_0_however_small_its_arguments():
     slope = with_tangent(lambda x: 3 + 0 * x, lambda x: 1e-3 + 0 * x)
     small = at("tail", 1e-7 * np.array([0.6, 0.8]))

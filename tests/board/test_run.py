@@ -7,7 +7,6 @@ from convnet.board import run
 from convnet.board.run import Settings, judged, rows
 from tests.board import trouble
 
-
 OWN = "--xla_dump_hlo_pass_re=none"
 
 
