@@ -103,15 +103,15 @@ class Task:
 
 
 def run_task(task: Task) -> Any:
-    """The result of a task; reports come back as they are, they hold nothing but numbers and strings. What was compiled
-    for it is forgotten: of all tasks it would fill the memory."""
-    from convnet.gradcheck import campaign, suite
+    """The result of a task; reports come back as they are, they hold nothing but numbers and strings."""
+    from convnet.gradcheck import suite
+    from convnet.gradcheck.worker import make_room
 
     try:
         return _result_of(task)
     finally:
         suite.auditor.cache_clear()
-        campaign.clear()
+        make_room()
 
 
 def _result_of(task: Task) -> Any:
@@ -185,8 +185,10 @@ def tasks_of(settings: Audit) -> list[Task]:
 
 def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
     """Each task with its result, as they come; on standard error, how far it has got."""
+    from convnet.gradcheck.worker import compile_quickly
+
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPoolExecutor(jobs, context) as pool, progress(len(tasks), "task") as bar:
+    with ProcessPoolExecutor(jobs, context, compile_quickly) as pool, progress(len(tasks), "task") as bar:
         waiting = {pool.submit(run_task, task): task for task in tasks}
         try:
             for future in as_completed(waiting):

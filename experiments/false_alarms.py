@@ -25,8 +25,9 @@ import numpy as np
 
 import convnet
 from convnet.cli import run_command
-from convnet.gradcheck.campaign import Outcome, append, clear, outcomes, stored
+from convnet.gradcheck.campaign import Outcome, append, outcomes, stored
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS, RightFunction
+from convnet.gradcheck.worker import make_room
 from convnet.identity import code_hash, environment
 from convnet.progress import progress
 from convnet.report import Page, Part, Section, figures, study, text_table, write_report
@@ -121,7 +122,7 @@ def run_task(task: Task) -> list[Outcome]:
     (function,) = (f for f in RIGHT_FUNCTIONS[task.origin] if f.name == task.function)
     given = dict(first=task.level, scales=task.scales, done=task.done)
     found = list(outcomes(task.origin, function, task.draws, **given))
-    clear()
+    make_room()
     return found
 
 

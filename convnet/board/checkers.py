@@ -22,6 +22,7 @@ from convnet.board.measure import cast, gradient, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
+from convnet.gradcheck.worker import make_room
 
 if TYPE_CHECKING:  # which needs the extra `board`
     from convnet.board.board import Board
@@ -158,7 +159,7 @@ def sighting(finding: Mapping[str, Any], subject: Subject, checkers: Mapping[str
         except Exception as error:
             answers[name] = NOT_MEASURED if isinstance(error, ImportError) else NOT_OFFERED
             said[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
-    jax.clear_caches()  # of many functions what is compiled fills the memory
+    make_room()
     told = {name: finding[name] for name in ("function", "call", "kind", "args", "dtype", "order")}
     return Sighting(**told, answers=answers, said=said)
 

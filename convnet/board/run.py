@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-import os
 import resource
 import sys
 import time
@@ -12,22 +11,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, as_completed
 from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import jax
 from pebble import ProcessExpired, ProcessPool
 
-from convnet.allocator import give_back_memory
 from convnet.board.case import Case
 from convnet.board.judge import Outcome, judge
 from convnet.board.referee import Refereed, refereed
-from convnet.gradcheck.compiled import QUICK
+from convnet.gradcheck.worker import compile_quickly, make_room
 
 LIMIT = 120.0
 """Seconds for a case."""
-CROWDED = 700 * 2**20
-"""Bytes of memory in use, above which a process forgets what it has compiled."""
 PER_PROCESS = 200
 """Cases that a process judges before another one takes its place: a compilation leaves some memory behind."""
 
@@ -66,7 +60,7 @@ class Settings:
 def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
     """As they come."""
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=_compile_quickly, context=context) as pool:
+    with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=compile_quickly, context=context) as pool:
         waiting, seen = {}, set()
         for case in cases:
             audits = settings.audits and case.function not in seen  # one audit of a function
@@ -78,15 +72,6 @@ def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
         except BaseException:
             pool.stop()
             raise
-
-
-def _compile_quickly() -> None:
-    """In a process that has not run anything yet: most of its work is to compile what runs once, operations one by one
-    above all. Flags of the user's come after these. And programs do not note the lines of Python that they come from,
-    which takes a twentieth of the time."""
-    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
-    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
-    jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
 def _row(future: Any, case: Case) -> Row:
@@ -115,20 +100,9 @@ def judged(case: Case, *, audits: bool = True) -> Row:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
         return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)
     referee = refereed(case) if audits else None
-    if _crowded():
-        jax.clear_caches()
-        give_back_memory()
+    make_room()
     seconds = time.process_time() - start
     return Row(case.function, case.call, case.key, "judged", "", outcome, referee, _peak(), seconds)
-
-
-def _crowded() -> bool:
-    """Whether what is compiled of other functions fills the memory; taken for granted where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return True
-    return pages * os.sysconf("SC_PAGE_SIZE") > CROWDED
 
 
 def _peak() -> int:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from convnet import json_lines
@@ -96,8 +95,3 @@ def stored(path: Path, code: str) -> list[Outcome]:
     """Those of this `code`; a line that was torn is none."""
     lines = json_lines.read(path)
     return [Outcome(**{**line, "alarms": tuple(line["alarms"])}) for line in lines if line["code"] == code]
-
-
-def clear() -> None:
-    """Forget what was compiled: of many functions it fills the memory."""
-    jax.clear_caches()

@@ -1,9 +1,7 @@
 """Whatever a function does to its process, it is a row."""
 
-import jax
 import pytest
 
-from convnet.board import run
 from convnet.board.run import Settings, judged, rows
 from tests.board import trouble
 
@@ -46,16 +44,6 @@ def test_operations_are_compiled_quickly_and_flags_of_the_user_come_last(found):
     quick, own = found["tells"].said.removeprefix("ValueError: ").rsplit(" ", 1)
     assert "--xla_backend_optimization_level=0" in quick.split()
     assert own == OWN
-
-
-@pytest.mark.parametrize(("bytes_in_use", "times"), [(0, 1), (2**60, 0)])
-def test_what_is_compiled_is_forgotten_where_memory_is_short(bytes_in_use, times, monkeypatch):
-    (case,) = (case for case in trouble.CASES if case.function == "jax.numpy.sin")
-    cleared = []
-    monkeypatch.setattr(run, "CROWDED", bytes_in_use)
-    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(case))
-    judged(case, audits=False)
-    assert len(cleared) == times
 
 
 def test_the_referee_is_asked_too():

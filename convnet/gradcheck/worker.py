@@ -1,0 +1,40 @@
+"""Processes that compile much, of many functions, and run each program a few times."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+from convnet.allocator import give_back_memory
+from convnet.gradcheck.compiled import QUICK
+
+CROWDED = 700 * 2**20
+"""Bytes of memory in use, above which a process forgets what it has compiled."""
+
+
+def compile_quickly() -> None:
+    """For a process that has not run anything yet: operations that are run one by one are compiled by `QUICK`, too.
+    Flags of the user's come after these. And programs do not note the lines of Python that they come from, which takes
+    a twentieth of the time."""
+    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
+    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+
+
+def make_room() -> None:
+    """Forget what was compiled if it fills the memory, which is taken for granted where the system does not say: the
+    next function has many of its operations in common with the last."""
+    if _in_use() > CROWDED:
+        jax.clear_caches()
+        give_back_memory()
+
+
+def _in_use() -> float:
+    """Bytes."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return float("inf")
+    return pages * os.sysconf("SC_PAGE_SIZE")
