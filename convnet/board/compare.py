@@ -105,7 +105,8 @@ def first_order(case: Case, true: Truth, like: Truth, x: np.ndarray, dtype: str,
     derivatives, which say how far rounding the arguments moves it."""
     moved = np.array([[_size(slope) for slope in row] for row in like.second])
     sizes = np.abs(np.nan_to_num(x))
-    conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
+    with np.errstate(over="ignore"):  # then everything is within rounding
+        conditioning = sizes @ moved if case.elementwise else np.full(x.size, _most(moved) * _most(sizes))
     natural = abs(float(true.value)) / max(1.0, _most(sizes))
     # An array may matter by its direction alone, as in an angle; a number near 0 is moved by 1, not by its size.
     length = max(1.0, _most(sizes)) if case.elementwise else _most(sizes) or 1.0
