@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import lru_cache
 from io import StringIO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +19,7 @@ from convnet.board.case import Case, Point
 from convnet.board.compare import Verdict
 from convnet.board.measure import cast, contracted, direction, precision, weights
 from convnet.board.truth import digits
+from convnet.gradcheck.compiled import USUAL
 
 IMPORTS = {
     r"\bjnp\.": "import jax.numpy as jnp",
@@ -50,15 +55,40 @@ def reproduction(case: Case, point: Point, dtype: str, way: str, verdict: Verdic
 
 
 def printed(lines: str) -> float:
-    """The number that they print, run here. JAX's width of numbers stays what it is. Raises what they raise."""
+    """The number that they print, run here. JAX's width of numbers stays what it is. Raises what they raise.
+
+    What they compile is compiled as users have it, whatever this process is set to, and once where lines differ in
+    nothing but numbers.
+    """
     wide = jax.config.jax_enable_x64
     try:
         jax.config.update("jax_enable_x64", False)
         with redirect_stdout(StringIO()) as said:
-            exec(lines, {})
+            exec(lines.replace("jax.jit(", "compiled("), {"compiled": _compiled})
         return float(said.getvalue())
     finally:
         jax.config.update("jax_enable_x64", wide)
+
+
+def _compiled(f: Callable) -> Callable:
+    def call(*args):
+        lowered = jax.jit(f).lower(*args)
+        return _program(_Lowered(lowered.as_text(), lowered))(*args)
+
+    return call
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    """Known by its text."""
+
+    text: str
+    program: Any = field(compare=False)
+
+
+@lru_cache(4)  # lines of a case come one after the other
+def _program(of: _Lowered) -> Callable:
+    return of.program.compile(USUAL)
 
 
 def is_wrong(got: float, truth: float, now: float) -> bool:
