@@ -185,10 +185,10 @@ def tasks_of(settings: Audit) -> list[Task]:
 
 def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
     """Each task with its result, as they come; on standard error, how far it has got."""
-    from convnet.gradcheck.worker import compile_quickly
+    from convnet.gradcheck.worker import begin
 
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPoolExecutor(jobs, context, compile_quickly) as pool, progress(len(tasks), "task") as bar:
+    with ProcessPoolExecutor(jobs, context, begin) as pool, progress(len(tasks), "task") as bar:
         waiting = {pool.submit(run_task, task): task for task in tasks}
         try:
             for future in as_completed(waiting):

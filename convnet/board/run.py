@@ -18,7 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from convnet.board.case import Case
 from convnet.board.judge import Outcome, judge
 from convnet.board.referee import Refereed, refereed
-from convnet.gradcheck.worker import compile_quickly, make_room
+from convnet.gradcheck.worker import begin, make_room
 
 LIMIT = 120.0
 """Seconds for a case."""
@@ -60,7 +60,7 @@ class Settings:
 def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
     """As they come."""
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=compile_quickly, context=context) as pool:
+    with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=begin, context=context) as pool:
         waiting, seen = {}, set()
         for case in cases:
             audits = settings.audits and case.function not in seen  # one audit of a function

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
+import threading
 from pathlib import Path
 
 import jax
@@ -15,8 +17,21 @@ CROWDED = 700 * 2**20
 """Bytes of memory in use, above which a process forgets what it has compiled."""
 
 
+def begin() -> None:
+    """In a process that has not run anything yet."""
+    compile_quickly()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A program that never ends would go on without anybody to end it, after a parent that was killed."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
 def compile_quickly() -> None:
-    """For a process that has not run anything yet: operations that are run one by one are compiled by `QUICK`, too.
+    """Operations that are run one by one are compiled by `QUICK`, too.
     Flags of the user's come after these. Programs do not note the lines of Python that they come from, which takes a
     twentieth of the time; and of what a trace makes, little is garbage in cycles, so it is looked for less often."""
     flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())

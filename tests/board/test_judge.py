@@ -281,3 +281,19 @@ def test_lines_are_run_in_their_own_width_and_leave_ours():
     with pytest.raises(ZeroDivisionError):
         printed("1 / 0")
     assert jax.config.jax_enable_x64 == before
+
+
+COMPILED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, duration, **_: COMPILED.append(event) if event.endswith("backend_compile_duration") else None
+)
+
+
+def test_lines_are_compiled_once_where_they_differ_in_numbers_alone():
+    lines = "import jax; import jax.numpy as jnp\nf = lambda x: x * jnp.{}(x)\nprint(jax.jit(jax.grad(f))({}))"
+    at_0_4, times = printed(lines.format("sin", 0.4)), len(COMPILED)
+    at_0_7 = printed(lines.format("sin", 0.7))
+    assert len(COMPILED) == times
+    assert [at_0_4, at_0_7] == pytest.approx([np.sin(x) + x * np.cos(x) for x in (0.4, 0.7)])
+    assert printed(lines.format("cos", 0.7)) == pytest.approx(np.cos(0.7) - 0.7 * np.sin(0.7))
+    assert len(COMPILED) > times
