@@ -188,7 +188,7 @@ def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
     from convnet.gradcheck.worker import begin
 
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPoolExecutor(jobs, context, begin) as pool, progress(len(tasks), "task") as bar:
+    with ProcessPoolExecutor(jobs, context, begin, (True,)) as pool, progress(len(tasks), "task") as bar:
         waiting = {pool.submit(run_task, task): task for task in tasks}
         try:
             for future in as_completed(waiting):

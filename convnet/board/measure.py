@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.extend import core
 
 from convnet.board.case import Case, Point
-from convnet.gradcheck.compiled import QUICK, USUAL
+from convnet.gradcheck.compiled import QUICK
 
 FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
@@ -101,7 +101,7 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     gradient, found = jax.grad(scalar, wrt), Measured()
     ways = {"vmap": lambda: quick(jax.vmap(gradient))(*args)}
     if dtype == "float64":
-        alone = usual(gradient)
+        alone = jax.jit(gradient)
         ways |= {
             "reverse": lambda: _stacked([alone(*row) for row in zip(*columns, strict=True)]),
             "forward": lambda: quick(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
@@ -142,7 +142,7 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
     _each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
-    ways = {"reverse": partial(_each, (usual if wide else quick)(own), every)}
+    ways = {"reverse": partial(_each, (jax.jit if wide else quick)(own), every)}
     if wide:
         forward = quick(lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)))
         vmap = quick(lambda *args: jax.vmap(own)(*_repeated(args))[-1])
@@ -227,13 +227,8 @@ def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 def quick(f: Callable) -> Callable:
-    """Compiled in a third of the time."""
+    """Compiled in a third of the time. Reverse mode in float64 is compiled as users have it."""
     return jax.jit(f, compiler_options=QUICK)
-
-
-def usual(f: Callable) -> Callable:
-    """Compiled as users have it, as reverse mode in float64 is."""
-    return jax.jit(f, compiler_options=USUAL)
 
 
 def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:

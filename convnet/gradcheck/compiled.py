@@ -16,11 +16,8 @@ from convnet.gradcheck.arguments import Arguments, BadInput, check_call, is_floa
 QUICK = {"xla_backend_optimization_level": 0}
 """A program is run a few times, so what it costs is its compilation. jax 0.10 has an older generator of loops, too,
 whose code is generated in half the time where it is not divided among threads."""
-USUAL = {"xla_backend_optimization_level": 3}
-"""What XLA does by itself, said where `QUICK` is the setting of a whole process."""
 if jax.__version_info__ < (0, 11):
     QUICK |= {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-    USUAL |= {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}
 
 
 def _jit(f: Callable) -> Callable:

@@ -17,10 +17,21 @@ CROWDED = 700 * 2**20
 """Bytes of memory in use, above which a process forgets what it has compiled."""
 
 
-def begin() -> None:
-    """In a process that has not run anything yet."""
-    compile_quickly()
+def begin(quickly: bool = False) -> None:
+    """In a process that has not run anything yet. Programs do not note the lines of Python that they come from, which
+    takes a twentieth of the time; of what a trace makes, little is garbage in cycles, so that is looked for less often.
+
+    quickly: operations that are run one by one are compiled by `QUICK`, too, a sixth of the time. Flags of the user's
+        come after these. Not where it matters what users see: whether a product and a sum are rounded once or twice
+        decides whether a correlation is 1.
+    """
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    gc.freeze()
+    gc.set_threshold(10_000)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if quickly:
+        flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
+        os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
 
 
 def _end_with_parent() -> None:
@@ -28,17 +39,6 @@ def _end_with_parent() -> None:
     if (parent := multiprocessing.parent_process()) is not None:
         parent.join()
         os._exit(1)
-
-
-def compile_quickly() -> None:
-    """Operations that are run one by one are compiled by `QUICK`, too.
-    Flags of the user's come after these. Programs do not note the lines of Python that they come from, which takes a
-    twentieth of the time; and of what a trace makes, little is garbage in cycles, so it is looked for less often."""
-    flags = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
-    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}"
-    jax.config.update("jax_traceback_in_locations_limit", 0)
-    gc.freeze()
-    gc.set_threshold(10_000)
 
 
 def make_room() -> None:

@@ -1,5 +1,7 @@
 """What a process does that compiles much."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
 
@@ -38,3 +40,13 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path):
         assert parent.stdout.readline() == "begun\n"
         parent.kill()
         parent.communicate(timeout=60)
+
+
+@pytest.mark.parametrize("quickly", [False, True])
+def test_flags_of_the_user_come_last(quickly, monkeypatch):
+    own = "--xla_dump_hlo_pass_re=none"
+    monkeypatch.setenv("XLA_FLAGS", own)
+    with multiprocessing.get_context("spawn").Pool(1, worker.begin, (quickly,)) as pool:
+        *quick, last = pool.apply(os.getenv, ("XLA_FLAGS",)).split()
+    assert last == own
+    assert ("--xla_backend_optimization_level=0" in quick) == quickly
