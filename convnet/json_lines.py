@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,3 +29,22 @@ def read(path: Path) -> list[Any]:
         with suppress(ValueError):
             found.append(json.loads(line))
     return found
+
+
+class Kept:
+    """What is measured, each under a key, in a file of lines: what an earlier process measured with the same `code` is
+    not measured again. Without a file, nothing is kept."""
+
+    def __init__(self, path: Path | None, code: str):
+        self.path, self.code = path, code
+        lines = [] if path is None else read(path)
+        self._known = {json.dumps(line["key"]): line["value"] for line in lines if line["code"] == code}
+
+    def of(self, key: Sequence[Any], measure: Callable[[], Any]) -> Any:
+        """The value of a key, a plain JSON value as the key is: the one that is known, or what `measure` returns."""
+        name = json.dumps(key)
+        if name not in self._known:
+            self._known[name] = measure()
+            if self.path is not None:
+                append(self.path, {"code": self.code, "key": key, "value": self._known[name]})
+        return self._known[name]

@@ -1,7 +1,8 @@
 """Who notices a wrong gradient: the checkers that people use, or ours?
 
-    python experiments/compare_checkers.py           every planted rule and control before every checker
-    python experiments/compare_checkers.py --quick   the first few rules
+    python experiments/compare_checkers.py                  every planted rule, control and defect of the board
+    python experiments/compare_checkers.py --only defects   those of the board alone
+    python experiments/compare_checkers.py --quick          the first few
 
 The same rules at the same arguments go to `jax.test_util.check_grads` (float32 and float64), to torch's `gradcheck`
 (slow and fast; each rule is wrapped into an `autograd.Function`, which torch's own test checks) and to
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -32,7 +33,8 @@ from convnet.gradcheck.evidence import CONTROLS, EVIDENCE, MUTANTS, Case
 from convnet.gradcheck.evidence.anybody import RIGHT, WRONG
 from convnet.gradcheck.evidence.anybody.example import Example
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
-from convnet.identity import environment
+from convnet.identity import environment, script_hash, versions
+from convnet.json_lines import Kept
 from convnet.progress import progress
 from convnet.report import Page, Part, Section, figures, study, text_table, write_report
 from convnet.settings import content_hash, require
@@ -41,6 +43,8 @@ if TYPE_CHECKING:  # of the extra `board`
     from convnet.board.board import Board
     from convnet.board.checkers import Sighting
 
+LINES = "verdicts.jsonl"
+NOTHING = Kept(None, "")
 BOARDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "board"
 """Those that are stored, by release of JAX."""
 QUICK = 2
@@ -50,10 +54,13 @@ QUICK = 2
 @dataclass(frozen=True)
 class CompareCheckers:
     """Let JAX's and torch's gradient checkers and ours check the same planted faults and the same right rules: faults
-    noticed, false alarms, seconds. Writes checkers.json and report.html."""
+    noticed, false alarms, seconds. Writes verdicts.jsonl as it goes, checkers.json and report.html; what was begun and
+    ended early goes on with the same command."""
 
     seeds: int = 1
     """Arguments drawn per case of a right rule, for false alarms."""
+    only: Literal["rules", "defects"] | None = None
+    """Half of it: planted rules and controls, or the defects of a board. Default: both."""
     board: Path | None = None
     """A board.json of the installed JAX, whose defects the checkers are shown, too. Default: the stored board of this
     release; where there is none, no defects."""
@@ -191,27 +198,29 @@ def rule_table(verdicts: list[Verdict]) -> list[list[str]]:
 def compare_checkers(settings: CompareCheckers) -> int:
     """Check all rules and write the directory: 0, or 1 where a part of the report could not be made."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
-    board, checkers = board_of(settings.board), installed()
+    board, checkers = None if settings.only == "rules" else board_of(settings.board), installed()
     plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick, "board": _digest(board)}
-    usual = plan | {"seeds": CompareCheckers.seeds}
+    plan["only"] = settings.only
+    usual = plan | {"seeds": CompareCheckers.seeds, "only": None}
     if settings.board is not None:
         usual["board"] = _digest(stored_board())
     out = settings.out or study.directory(Path("runs", "checkers" + ("-quick" if settings.quick else "")), plan, usual)
     study.check_same(out, "compare_checkers", plan)
-    verdicts = all_verdicts(settings, checkers)
-    sightings = [] if board is None else all_sightings(board, settings.quick)
     study.reserve(out, "compare_checkers", plan)
+    kept = Kept(out / LINES, content_hash({"code": script_hash(Path(__file__)), **versions()["packages"]}))
+    verdicts = [] if settings.only == "defects" else all_verdicts(settings, checkers, kept)
+    sightings = [] if board is None else all_sightings(board, settings.quick, kept)
     where, table = environment(), table_of(verdicts)
     misjudged = [asdict(v) for v in verdicts if not v.right]
     values = {"table": table, "misjudged": misjudged, "verdicts": [asdict(v) for v in verdicts]}
     values["board"] = defects_of(sightings)
     study.write_results(out, "checkers.json", values, where)
     missing = write_report(out / "report.html", *checkers_page(verdicts, study.circumstances(where), sightings))
-    tables = [table, *([values["board"]["table"]] if sightings else [])]
+    tables = [*([table] if verdicts else []), *([values["board"]["table"]] if sightings else [])]
     return study.conclude(out, "\n\n".join(map(text_table, tables)), missing)
 
 
-def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> list[Verdict]:
+def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker], kept: Kept = NOTHING) -> list[Verdict]:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
@@ -225,7 +234,8 @@ def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker]) -> lis
         for rule, kind in rules:
             for name, checker in checkers.items():
                 bar.set_postfix_str(f"{rule.name}, {name}"[:60])
-                verdicts.append(verdict(name, checker, rule, kind, settings.seeds))
+                said = partial(verdict, name, checker, rule, kind, settings.seeds)
+                verdicts.append(Verdict(**kept.of([name, rule.name, kind], lambda say=said: asdict(say()))))
                 bar.update()
     return verdicts
 
@@ -268,7 +278,7 @@ def _digest(board: Board | None) -> str | None:
     return None if board is None else content_hash({"defects": board.entries()})
 
 
-def all_sightings(board: Board, quick: bool) -> list[Sighting]:
+def all_sightings(board: Board, quick: bool, kept: Kept = NOTHING) -> list[Sighting]:
     """What the checkers say of each entry; one whose case has changed since is left out, which is said."""
     from convnet.board import cases, checkers
     from convnet.board.board import worst
@@ -282,7 +292,9 @@ def all_sightings(board: Board, quick: bool) -> list[Sighting]:
             if subject is None:
                 print(f"{finding['call']}: no case of this version has the point; left out", file=sys.stderr)
             else:
-                found.append(checkers.sighting(finding, subject, asked))
+                said = partial(checkers.sighting, finding, subject, asked)
+                value = kept.of([finding["reproduction"], list(asked)], lambda say=said: asdict(say()))
+                found.append(checkers.Sighting(**value))
             bar.update()
     return found
 
@@ -300,11 +312,13 @@ def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str], sighti
     title = "Noticed and wrongly rejected"
     alt = "Of every checker, how many wrong rules it noticed and how many right rules it rejected."
     caption = "Left, more is better; right, less is."
-    parts = [
-        Section("Checkers", table=table_of(verdicts)),
-        Part(title, lambda: Section.of(title, figures.shares(counts(verdicts)), alt, caption)),
-        Section("Every rule", "Where a checker was wrong, its word is in capitals.", table=rule_table(verdicts)),
-    ]
+    parts: list[Part | Section] = []
+    if verdicts:
+        parts = [
+            Section("Checkers", table=table_of(verdicts)),
+            Part(title, lambda: Section.of(title, figures.shares(counts(verdicts)), alt, caption)),
+            Section("Every rule", "Where a checker was wrong, its word is in capitals.", table=rule_table(verdicts)),
+        ]
     if sightings:
         from convnet.report.sighting_tables import defect_sections
 
@@ -313,7 +327,7 @@ def checkers_page(verdicts: list[Verdict], circumstances: dict[str, str], sighti
 
 
 def main(args: list[str] | None = None) -> int:
-    return run_command(CompareCheckers, compare_checkers, args)
+    return run_command(CompareCheckers, compare_checkers, args, going_on="the same command")
 
 
 if __name__ == "__main__":

@@ -107,8 +107,11 @@ def store_gradients(audit: Path | None, checkers: Path | None) -> None:
         shutil.copy(audit / "figures" / "ops-and-stages.png", GRADIENTS)
     if checkers is not None:
         found = _read(checkers / "checkers.json")
-        kept = ("environment", "table", "misjudged", "board")
-        write_json(GRADIENTS / "checkers.json", {key: found[key] for key in kept})
+        where = {"environment": found["environment"]}
+        if found["verdicts"]:
+            write_json(GRADIENTS / "checkers.json", where | {key: found[key] for key in ("table", "misjudged")})
+        if found["board"]:
+            write_json(GRADIENTS / "defects.json", where | found["board"])
 
 
 def store_false_alarms(directories: Sequence[Path]) -> None:
@@ -142,12 +145,14 @@ def gradients_section() -> str:
             f"The same rules before the checkers that people use; `python {found['environment']['command']}`:\n\n"
             f"{markdown_table(found['table'])}\n\n{_circumstances(found['environment'])}\n"
         )
-        if found.get("board"):  # what older versions stored has none
-            parts.append(
-                "The defects of JAX that the board below has, each at its point, before the same checkers, which are "
-                "told nothing else: how many a checker saw, of those that it answered for.\n\n"
-                f"{markdown_table(found['board']['table'])}\n"
-            )
+    if (GRADIENTS / "defects.json").exists():
+        found = json.loads((GRADIENTS / "defects.json").read_text(encoding="utf-8"))
+        parts.append(
+            "The defects of JAX that the board below has, each at its point, before the same checkers, which are told "
+            "nothing else: how many a checker saw, of those that it answered for; "
+            f"`python {found['environment']['command']}`:\n\n"
+            f"{markdown_table(found['table'])}\n\n{_circumstances(found['environment'])}\n"
+        )
     if (GRADIENTS / "false_alarms.json").exists():
         parts.append(_false_alarms(json.loads((GRADIENTS / "false_alarms.json").read_text(encoding="utf-8"))["runs"]))
     return "\n".join(parts)
