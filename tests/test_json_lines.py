@@ -25,3 +25,24 @@ def test_lines_that_end_as_usual_are_read_too(tmp_path):
     path.write_text('{"first": 1}\n{"second": 2}\n', encoding="utf-8")
     json_lines.append(path, {"third": 3})
     assert json_lines.read(path) == [{"first": 1}, {"second": 2}, {"third": 3}]
+
+
+def test_what_was_measured_is_not_measured_again_unless_the_code_is_another(tmp_path):
+    path, measured = tmp_path / "lines.jsonl", []
+
+    def value_of(code, key):
+        return json_lines.Kept(path, code).of(key, lambda: measured.append((code, key)) or {"n": len(measured)})
+
+    assert [value_of("a", ["x", "y"]), value_of("a", ["x", "y"]), value_of("a", ["x"])] == [
+        {"n": 1},
+        {"n": 1},
+        {"n": 2},
+    ]
+    assert value_of("b", ["x", "y"]) == {"n": 3}
+    assert measured == [("a", ["x", "y"]), ("a", ["x"]), ("b", ["x", "y"])]
+
+
+def test_without_a_file_it_is_known_as_long_as_the_process_lives():
+    kept, measured = json_lines.Kept(None, "a"), []
+    assert [kept.of(["x"], lambda: measured.append(1) or 7) for _ in range(2)] == [7, 7]
+    assert len(measured) == 1

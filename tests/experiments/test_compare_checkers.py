@@ -81,7 +81,7 @@ def test_the_page():
 def test_the_json(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare_checkers, "environment", lambda: WHERE)
     monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
-    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda settings, checkers: VERDICTS)
+    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda *asked: VERDICTS)
     monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path / "none")
     assert compare_checkers.main(["--out", str(tmp_path / "out")]) == 0
     stored = json.loads((tmp_path / "out" / "checkers.json").read_text(encoding="utf-8"))
@@ -119,7 +119,7 @@ def board(monkeypatch):
     known = (TRAP, SMALL, RIGHT)
     monkeypatch.setattr(cases, "CASES", known)
     monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
-    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda settings, checkers: VERDICTS)
+    monkeypatch.setattr(compare_checkers, "all_verdicts", lambda *asked: VERDICTS)
     monkeypatch.setattr(checkers, "find_spec", lambda name: None)
     rows = [boards.plain_row(judged(one, audits=False)) for one in known]
     return boards.board_of(rows, Inventory((), {}, (), ()), {"packages": {"jax": jax.__version__}}, {}, 1.0)
@@ -147,8 +147,41 @@ def test_defects_go_to_every_checker(board, tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     assert "Every defect" in Path("runs/checkers/report.html").read_text(encoding="utf-8")
     assert re.search(r"^wrong +1 +1 of 1 +0 of 1 +not measured$", capsys.readouterr().out, re.MULTILINE)
-    monkeypatch.setattr(compare_checkers, "all_sightings", lambda board, quick: [])
+    monkeypatch.setattr(compare_checkers, "all_sightings", lambda *asked: [])
     assert compare_checkers.main(["--out", "runs/checkers"]) == 0
+
+
+def test_half_of_it_is_asked_alone(board, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path)
+    boards.write(tmp_path / f"{jax.__version__}.json", board)
+    for only, rules, defects in (("rules", VERDICTS, None), ("defects", [], KINDS)):
+        assert compare_checkers.main(["--only", only, "--out", str(tmp_path / only)]) == 0
+        stored = json.loads((tmp_path / only / "checkers.json").read_text(encoding="utf-8"))
+        assert stored["verdicts"] == [asdict(v) for v in rules]
+        assert (stored["board"] and stored["board"]["table"]) == defects
+        page = (tmp_path / only / "report.html").read_text(encoding="utf-8")
+        assert ["Every rule" in page, "Every defect" in page] == [bool(rules), bool(defects)]
+
+
+def test_what_was_asked_before_an_interruption_is_not_asked_again(board, tmp_path, monkeypatch):
+    """The second defect ends the process; the same command asks for that one alone."""
+    monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path)
+    boards.write(tmp_path / f"{jax.__version__}.json", board)
+    asked, command = [], ["--only", "defects", "--out", str(tmp_path / "out")]
+
+    def answer(finding, subject, known):
+        asked.append(finding["call"])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return sighting(finding, subject, known)
+
+    sighting = checkers.sighting
+    monkeypatch.setattr(checkers, "sighting", answer)
+    assert compare_checkers.main(command) != 0
+    assert compare_checkers.main(command) == 0
+    assert asked == [SMALL.call, TRAP.call, TRAP.call]
+    stored = json.loads((tmp_path / "out" / "checkers.json").read_text(encoding="utf-8"))
+    assert stored["board"]["table"] == KINDS
 
 
 def test_a_defect_whose_case_is_gone_is_told(board, monkeypatch, capsys):

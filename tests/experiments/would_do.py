@@ -242,7 +242,7 @@ def checked(patch, args):
     patch.setattr(compare_checkers, "write_report", lambda path, *page: written.append(path) or [])
     assert compare_checkers.main(args) == 0
     (path,) = written
-    return {"seeds": only(asked), "rules": len(asked) > 3, "board": only(boards), "out": path.parent}
+    return {"seeds": set(asked), "rules": len(asked) > 3, "boards": boards, "out": path.parent}
 
 
 def alarmed(patch, args):

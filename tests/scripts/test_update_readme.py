@@ -85,19 +85,22 @@ def test_without_a_board_nothing_is_said(releases):
 # --- checkers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("defects", [None, {"table": [["defects", "theirs"], ["wrong", "1 of 2"]], "sightings": []}])
+@pytest.mark.parametrize(("rules", "defects"), [(True, False), (False, True), (True, True)])
 @pytest.mark.usefixtures("stored")
-def test_checkers_and_the_defects_that_they_were_shown(defects, tmp_path):
+def test_checkers_and_the_defects_that_they_were_shown(rules, defects, tmp_path):
+    """What a run was not asked for stays as it was."""
     where = {
         "device": "a processor", "cpus": 2, "packages": {"jax": "1.2"}, "python": "3.11", "started": "2026-01-02T03",
         "command": "compare --out here",
     }  # fmt: skip
-    rules = [["checker", "wrong rules noticed"], ["theirs", "3 of 4"]]
-    values = {"environment": where, "table": rules, "misjudged": [], "verdicts": [], "board": defects}
+    table = [["checker", "wrong rules noticed"], ["theirs", "3 of 4"]]
+    board = {"table": [["defects", "theirs"], ["wrong", "1 of 2"]], "sightings": []}
+    values = {"environment": where, "table": table, "misjudged": [], "verdicts": [{}] if rules else []}
+    values["board"] = board if defects else None
     (tmp_path / "checkers.json").write_text(json.dumps(values), encoding="utf-8")
     update_readme.store_gradients(None, tmp_path)
     text = update_readme.gradients_section()
-    assert "`python compare`:" in text
-    assert "| theirs | 3 of 4 |" in text
-    assert ("| wrong | 1 of 2 |" in text) == (defects is not None)
-    assert ("The defects of JAX" in text) == (defects is not None)
+    assert text.count("`python compare`:") == rules + defects
+    assert ("| theirs | 3 of 4 |" in text) == rules
+    assert ("| wrong | 1 of 2 |" in text) == defects
+    assert ("The defects of JAX" in text) == defects
