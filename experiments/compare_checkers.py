@@ -199,6 +199,7 @@ def compare_checkers(settings: CompareCheckers) -> int:
     """Check all rules and write the directory: 0, or 1 where a part of the report could not be made."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     board, checkers = None if settings.only == "rules" else board_of(settings.board), installed()
+    require(settings.only != "defects" or board is not None, "only", settings.only, "a board to go with it (--board)")
     plan = {"seeds": settings.seeds, "checkers": list(checkers), "quick": settings.quick, "board": _digest(board)}
     plan["only"] = settings.only
     usual = plan | {"seeds": CompareCheckers.seeds, "only": None}

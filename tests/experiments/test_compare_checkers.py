@@ -163,6 +163,14 @@ def test_half_of_it_is_asked_alone(board, tmp_path, monkeypatch):
         assert ["Every rule" in page, "Every defect" in page] == [bool(rules), bool(defects)]
 
 
+def test_defects_alone_need_a_board(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert compare_checkers.main(["--only", "defects"]) == 2
+    assert "only is 'defects': expected a board to go with it (--board)" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 def test_what_was_asked_before_an_interruption_is_not_asked_again(board, tmp_path, monkeypatch):
     """The second defect ends the process; the same command asks for that one alone."""
     monkeypatch.setattr(compare_checkers, "BOARDS", tmp_path)
