@@ -44,7 +44,6 @@ if TYPE_CHECKING:  # of the extra `board`
     from convnet.board.checkers import Sighting
 
 LINES = "verdicts.jsonl"
-NOTHING = Kept(None, "")
 BOARDS = Path(__file__).resolve().parent.parent / "docs" / "results" / "board"
 """Those that are stored, by release of JAX."""
 QUICK = 2
@@ -221,7 +220,7 @@ def compare_checkers(settings: CompareCheckers) -> int:
     return study.conclude(out, "\n\n".join(map(text_table, tables)), missing)
 
 
-def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker], kept: Kept = NOTHING) -> list[Verdict]:
+def all_verdicts(settings: CompareCheckers, checkers: dict[str, Checker], kept: Kept) -> list[Verdict]:
     wrong = [rule for rule in MUTANTS if not rule.equivalent]
     right = [*CONTROLS, *(rule for rule in MUTANTS if rule.equivalent)]
     if settings.quick:
@@ -279,7 +278,7 @@ def _digest(board: Board | None) -> str | None:
     return None if board is None else content_hash({"defects": board.entries()})
 
 
-def all_sightings(board: Board, quick: bool, kept: Kept = NOTHING) -> list[Sighting]:
+def all_sightings(board: Board, quick: bool, kept: Kept) -> list[Sighting]:
     """What the checkers say of each entry; one whose case has changed since is left out, which is said."""
     from convnet.board import cases, checkers
     from convnet.board.board import worst

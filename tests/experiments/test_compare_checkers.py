@@ -17,6 +17,7 @@ from convnet.board import cases, checkers
 from convnet.board.case import at, case
 from convnet.board.inventory import Inventory
 from convnet.board.run import judged
+from convnet.json_lines import Kept
 from tests.report.drawn import bars, cells, ticks_of, titled
 from tests.report.handmade import CARD, WHERE, picture_of, sections_of
 
@@ -195,7 +196,7 @@ def test_what_was_asked_before_an_interruption_is_not_asked_again(board, tmp_pat
 def test_a_defect_whose_case_is_gone_is_told(board, monkeypatch, capsys):
     monkeypatch.setattr(cases, "CASES", (TRAP,))
     monkeypatch.setattr(checkers, "installed", lambda: {"none": None})
-    assert [s.call for s in compare_checkers.all_sightings(board, False)] == [TRAP.call]
+    assert [s.call for s in compare_checkers.all_sightings(board, False, Kept(None, ""))] == [TRAP.call]
     assert f"{SMALL.call}: no case of this version has the point; left out" in capsys.readouterr().err
 
 
@@ -203,7 +204,7 @@ def test_quick_are_two_defects(board, monkeypatch):
     (first, *_), (second, *_) = board.entries()
     monkeypatch.setattr(type(board), "entries", lambda board: [[first], [second], [first]])
     monkeypatch.setattr(checkers, "installed", lambda: {"none": None})
-    assert [len(compare_checkers.all_sightings(board, quick)) for quick in (True, False)] == [2, 3]
+    assert [len(compare_checkers.all_sightings(board, quick, Kept(None, ""))) for quick in (True, False)] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -293,12 +294,13 @@ def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatc
         "verdict",
         lambda name, checker, rule, kind, seeds: Verdict(name, rule.name, kind, True, seeds),
     )
-    quick = compare_checkers.all_verdicts(CompareCheckers(quick=True, seeds=7), {"ours": None, "theirs": None})
+    both = {"ours": None, "theirs": None}
+    quick = compare_checkers.all_verdicts(CompareCheckers(quick=True, seeds=7), both, Kept(None, ""))
     assert {(v.checker, v.kind): sum(w.checker == v.checker and w.kind == v.kind for w in quick) for v in quick} == {
         ("ours", "wrong"): 2, ("theirs", "wrong"): 2, ("ours", "right"): 1, ("theirs", "right"): 1,
     }  # fmt: skip
     assert {v.seconds for v in quick} == {7}
-    everything = compare_checkers.all_verdicts(CompareCheckers(), {"ours": None})
+    everything = compare_checkers.all_verdicts(CompareCheckers(), {"ours": None}, Kept(None, ""))
     wrong = {v.rule for v in everything if v.kind == "wrong"}
     right = {v.rule for v in everything if v.kind == "right"}
     planted, anybodys = compare_checkers.MUTANTS, compare_checkers.WRONG
