@@ -138,7 +138,8 @@ def gradients_section() -> str:
     if (GRADIENTS / "audit.json").exists():
         found = json.loads((GRADIENTS / "audit.json").read_text(encoding="utf-8"))
         lines = "\n".join(f"- {line}" for line in found["verdict"])
-        parts.append(f"`make audit`:\n\n{lines}\n\n{_circumstances(found['environment'])}\n")
+        where = found["environment"]
+        parts.append(f"`make audit`, here `python {where['command']}`:\n\n{lines}\n\n{_circumstances(where)}\n")
     if (GRADIENTS / "checkers.json").exists():
         found = json.loads((GRADIENTS / "checkers.json").read_text(encoding="utf-8"))
         parts.append(
