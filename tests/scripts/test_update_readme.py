@@ -82,6 +82,22 @@ def test_without_a_board_nothing_is_said(releases):
     assert update_readme.board_section() == ""
 
 
+@pytest.mark.usefixtures("stored")
+def test_the_audit_and_how_it_was_run(tmp_path):
+    where = {
+        "device": "a processor", "cpus": 2, "packages": {"jax": "1.2"}, "python": "3.11", "started": "2026-01-02T03",
+        "command": "audit.py --jobs 1 --out here",
+    }  # fmt: skip
+    names = ("level", "seconds", "audits_of_right_rules", "condemned", "survivors", "planted")
+    found = {"environment": where, "verdict": ["3 ops", "7 s in all"], **dict.fromkeys(names)}
+    (tmp_path / "audit.json").write_text(json.dumps(found), encoding="utf-8")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "ops-and-stages.png").write_bytes(b"a picture")
+    update_readme.store_gradients(tmp_path, None)
+    text = update_readme.gradients_section()
+    assert "`make audit`, here `python audit.py --jobs 1`:\n\n- 3 ops\n- 7 s in all\n\na processor, 2 CPU cores" in text
+
+
 # --- checkers ---------------------------------------------------------------------------------------------------------
 
 
