@@ -297,3 +297,9 @@ def test_lines_are_compiled_once_where_they_differ_in_numbers_alone():
     assert [at_0_4, at_0_7] == pytest.approx([np.sin(x) + x * np.cos(x) for x in (0.4, 0.7)])
     assert printed(lines.format("cos", 0.7)) == pytest.approx(np.cos(0.7) - 0.7 * np.sin(0.7))
     assert len(COMPILED) > times
+
+
+def test_an_array_that_is_not_differentiated_is_a_part_of_the_program():
+    lines = "import jax; import jax.numpy as jnp\nw = jnp.arange(100.0) * {}\nf = lambda x: (w * x).sum()\n"
+    lines += "print(jax.jit(jax.grad(f))(0.5))"
+    assert [printed(lines.format(scale)) for scale in (1, 2, 1)] == [4950, 9900, 4950]
