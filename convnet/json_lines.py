@@ -33,7 +33,7 @@ def read(path: Path) -> list[Any]:
 
 class Kept:
     """What is measured, each under a key, in a file of lines: what an earlier process measured with the same `code` is
-    not measured again. Without a file, nothing is kept."""
+    not measured again. Without a file, it is known as long as this object lives."""
 
     def __init__(self, path: Path | None, code: str):
         self.path, self.code = path, code

@@ -21,9 +21,9 @@ def begin(quickly: bool = False) -> None:
     """In a process that has not run anything yet. Programs do not note the lines of Python that they come from, which
     takes a twentieth of the time; of what a trace makes, little is garbage in cycles, so that is looked for less often.
 
-    quickly: operations that are run one by one are compiled by `QUICK`, too, a sixth of the time. Flags of the user's
-        come after these. Not where it matters what users see: whether a product and a sum are rounded once or twice
-        decides whether a correlation is 1.
+    quickly: operations that are run one by one are compiled by `QUICK`, too. Flags of the user's come after these. Not
+        where it matters what users see: whether a product and a sum are rounded once or twice decides whether a
+        correlation is 1.
     """
     jax.config.update("jax_traceback_in_locations_limit", 0)
     gc.freeze()
