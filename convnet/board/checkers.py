@@ -1,8 +1,9 @@
 """The defects of a board before gradient checkers, which know no mathematics: which of them do these see?
 
 A checker is given the function that has the defect, at the point where the board shows it, and nothing else. Where it
-rejects that, it is given the identity at the same point: a checker that rejects this, too, has seen nothing. A step of
-1e-4 at 1e6 in float32 is such a case.
+rejects that, it is given right functions at the same point: the identity, and the mathematics of the case (see
+`mathematics`). A checker that rejects one of these, too, has seen nothing. A step of 1e-4 at 1e6 in float32 is such a
+case, and a step out of the domain.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
-from convnet.board.measure import cast, gradient, precision
+from convnet.board.mathematics import mathematics
+from convnet.board.measure import cast, contracted, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
@@ -28,8 +31,8 @@ if TYPE_CHECKING:  # which needs the extra `board`
     from convnet.board.board import Board
 
 SEEN, NOT_SEEN = "seen", "not seen"
-BLIND = "rejects all"
-"""At this point the checker rejects the identity, too."""
+BLIND = "rejects right ones"
+"""At this point the checker rejects a right function, too."""
 NOT_OFFERED = "not offered"
 """The checker does not check such derivatives, or stops with an error of another kind."""
 NOT_MEASURED = "not measured"
@@ -42,33 +45,42 @@ class NotOffered(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A function at a point, and the order of the derivative that is wrong there."""
+    """A function at a point, and the order of the derivative that is wrong there: that of the case, or `fn`."""
 
     case: Case
     point: Point
     dtype: str
     order: int
+    fn: Callable[..., Any] | None = None
 
     @property
     def args(self) -> tuple[Any, ...]:
         return cast(self.case, self.point, self.dtype)
 
-    def program(self) -> CompiledFunction:
-        return CompiledFunction(self.case.fn, self.args, self.case.wrt)
+    @property
+    def function(self) -> Callable[..., Any]:
+        return self.fn or self.case.fn
 
     def floating(self, *own: Any) -> list[jax.Array]:
         """What the function returns in floating point, of the arguments that are differentiated."""
         args = [*map(jnp.asarray, self.args)]
         for i, value in zip(self.case.wrt, own, strict=True):
             args[i] = value
-        leaves = map(jnp.asarray, jax.tree.leaves(self.case.fn(*args)))
+        leaves = map(jnp.asarray, jax.tree.leaves(self.function(*args)))
         return [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+    def gradient(self, *args: Any) -> tuple[jax.Array, ...]:
+        """Of all results, contracted to one number."""
+        return jax.grad(lambda *args: contracted(self.function(*args)), self.case.wrt)(*args)
 
     def identity(self) -> Subject:
         """Of what is differentiated, at the same point; in second order half the square, whose gradient it is."""
-        names = [self.case.args[i] for i in self.case.wrt]
-        own = "".join(f"{x}, " if self.order == 1 else f"{x} * {x} / 2, " for x in names)
-        return replace(self, case=replace(self.case, call=f"({own})", elementwise=False))
+        powers = (lambda x: x) if self.order == 1 else (lambda x: x * x / 2)
+        return replace(self, fn=lambda *args: [powers(args[i]) for i in self.case.wrt])
+
+    def mathematics(self) -> Subject:
+        """What the library's function should be, as its oracle says, at the same point."""
+        return replace(self, fn=partial(mathematics, self.case))
 
 
 @dataclass(frozen=True)
@@ -107,41 +119,45 @@ def _text(args: Sequence[Any]) -> str:
 # --- the checkers -----------------------------------------------------------------------------------------------------
 
 
-def by_convnet(subject: Subject) -> bool:
-    """Our audit, at its usual level."""
-    report = Auditor(subject.case.fn, argnums=subject.case.wrt).audit(subject.args, until_failure=True)
-    return bool(report.failures)
+def by_convnet(subject: Subject, check: str | None = None) -> str | None:
+    """Our audit, at its usual level; or one of its stages."""
+    auditor = Auditor(subject.function, argnums=subject.case.wrt)
+    failures = auditor.audit(subject.args, stages=check and [check], until_failure=True).failures
+    return failures[0].stage if failures else None
 
 
-def by_check_grads(subject: Subject) -> bool:
-    """In the dtype of the finding, in its order, forward and in reverse where the function offers both."""
+def by_check_grads(subject: Subject, check: str | None = None) -> str | None:
+    """In the dtype of the finding, in its order, forward and in reverse where the function offers both; or in the
+    modes that are said."""
     failures = []
     with precision(subject.dtype):
         own = [subject.args[i] for i in subject.case.wrt]
-        for modes in (("fwd", "rev"), ("rev",), ("fwd",)):
+        for modes in [check] if check else ["fwd, rev", "rev", "fwd"]:
             try:
-                return rejected_by_check_grads(subject.floating, own, order=subject.order, modes=modes)
+                found = rejected_by_check_grads(subject.floating, own, order=subject.order, modes=modes.split(", "))
+                return modes if found else None
             except Exception as error:
                 failures.append(error)
     raise failures[0]
 
 
-def by_gradcheck(subject: Subject) -> bool:
+def by_gradcheck(subject: Subject, check: str | None = None) -> str | None:
     """torch's, which is for float64 alone. In second order it is given the gradient, as its `gradgradcheck` does."""
+    del check  # it has one
     if subject.dtype != "float64":
         raise NotOffered(f"gradcheck is for float64, and this is {subject.dtype}")
     with precision("float64"):
-        program = subject.program()
-        if subject.order == 2:
-            program = CompiledFunction(gradient(subject.case, "float64"), subject.args, subject.case.wrt)
+        function = subject.gradient if subject.order == 2 else subject.function
+        program = CompiledFunction(function, subject.args, subject.case.wrt)
         rejected = rejected_by_gradcheck(program, subject.args, fast=False)
     if rejected is None:
         raise NotOffered("its Jacobian would not fit into memory")
-    return rejected
+    return "gradcheck" if rejected else None
 
 
-Checker = Callable[[Subject], bool]
-"""Whether it rejects the function; what it raises is why it gives no answer."""
+Checker = Callable[[Subject, str | None], str | None]
+"""(a function at a point, one of its checks or None for all) -> which check rejects it, None if none does. What it
+raises is why it gives no answer."""
 
 
 def installed() -> dict[str, Checker | None]:
@@ -155,16 +171,32 @@ def sighting(finding: Mapping[str, Any], subject: Subject, checkers: Mapping[str
     answers, said = {}, {}
     for name, checker in checkers.items():
         try:
-            answers[name] = NOT_MEASURED if checker is None else _answer(checker, subject)
+            answers[name], why = (NOT_MEASURED, "") if checker is None else _answer(checker, subject)
         except Exception as error:
             answers[name] = NOT_MEASURED if isinstance(error, ImportError) else NOT_OFFERED
-            said[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            why = _told(error)
+        if why:
+            said[name] = why
     make_room()
     told = {name: finding[name] for name in ("function", "call", "kind", "args", "dtype", "order")}
     return Sighting(**told, answers=answers, said=said)
 
 
-def _answer(checker: Checker, subject: Subject) -> str:
-    if not checker(subject):
-        return NOT_SEEN
-    return BLIND if checker(subject.identity()) else SEEN
+def _answer(checker: Checker, subject: Subject) -> tuple[str, str]:
+    """What it says, and why. A right function whose numbers cannot be had, or that the check cannot take, is not asked
+    about."""
+    check = checker(subject, None)
+    if check is None:
+        return NOT_SEEN, ""
+    why = check
+    for name, right in (("the identity", subject.identity()), ("the mathematics", subject.mathematics())):
+        try:
+            if checker(right, check):
+                return BLIND, f"{check}; {name}, too"
+        except Exception as error:
+            why += f"; not asked about {name}: {_told(error)}"
+    return SEEN, why
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]

@@ -160,12 +160,8 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
 @lru_cache(1)  # all findings of the case at hand are confirmed with them
 def programs(case: Case, dtype: str) -> tuple[Callable, Callable]:
     """φ and its gradient [n], compiled, of one point."""
-    return quick(_phi(case, dtype)), quick(gradient(case, dtype))
-
-
-def gradient(case: Case, dtype: str) -> Callable[..., Array]:
-    """That of φ [n], of one point, not compiled."""
-    return _gradient(_phi(case, dtype), case)
+    phi = _phi(case, dtype)
+    return quick(phi), quick(_gradient(phi, case))
 
 
 def _phi(case: Case, dtype: str) -> Callable[..., Array]:

@@ -185,9 +185,14 @@ def _results(equation, given: list, wiggle: _Wiggle | _Rounded | None) -> Sequen
     if wiggle is not None and equation.primitive.name in STABLE.split():
         return _alone(equation, list(map(wiggle.matrix, given)))
     results = _alone(equation, given)
-    if wiggle is None or equation.primitive.name in EXACT.split():
+    if wiggle is None or equation.primitive.name in EXACT.split() or _is_real_abs(equation):
         return results
     return [wiggle.result(result, equation) for result in results]
+
+
+def _is_real_abs(equation) -> bool:
+    """Of a complex number it is a root, which is rounded."""
+    return equation.primitive.name == "abs" and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
 
 
 def _affordable(scan) -> bool:

@@ -11,8 +11,8 @@ from convnet.report.page import Section
 
 COUNTED = "How many a checker saw, of those that it answered for. It was given the function and the point alone."
 WORDS = (
-    "Not offered: it does not check such a derivative, or stops with an error of another kind. Rejects all: at this "
-    "point it rejects the identity, too."
+    "Not offered: it does not check such a derivative, or stops with an error of another kind. Rejects right ones: at "
+    "this point it rejects the identity, too, or the mathematics of the function with its exact derivatives."
 )
 
 

@@ -27,6 +27,7 @@ from convnet.board.checkers import (
     subject_of,
 )
 from convnet.board.inventory import Inventory
+from convnet.board.measure import contracted
 from convnet.board.run import judged
 from tests.report.boards import board as handmade
 from tests.report.boards import finding, refused, row
@@ -83,17 +84,17 @@ def test_a_right_function_is_rejected_by_nobody(board, dtype, order):
 
 
 def test_a_defect_of_second_order_alone_is_none_of_first(board):
-    assert [by_check_grads(Subject(BENT, BENT.points[0], "float64", order)) for order in (1, 2)] == [False, True]
+    assert [by_check_grads(Subject(BENT, BENT.points[0], "float64", order)) for order in (1, 2)] == [None, "fwd, rev"]
 
 
 def test_a_narrow_dtype_is_checked_in_it():
     narrow = case("jax.numpy.sin", mp.sin, at("generic", 0.75),
                   call="jnp.sin(x if x.dtype == 'float64' else lax.stop_gradient(x))")  # fmt: skip
     dtypes = ("float64", "float32")
-    assert [by_check_grads(Subject(narrow, narrow.points[0], dtype, 1)) for dtype in dtypes] == [False, True]
+    assert [bool(by_check_grads(Subject(narrow, narrow.points[0], dtype, 1))) for dtype in dtypes] == [False, True]
 
 
-@pytest.mark.parametrize(("slope", "seen"), [(1.0, False), (0.5, True)])
+@pytest.mark.parametrize(("slope", "seen"), [(1.0, None), (0.5, "rev")])
 def test_a_function_without_forward_mode_is_checked_in_reverse(slope, seen, monkeypatch):
     mine = jax.custom_vjp(jnp.sin)
     mine.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (slope * g * jnp.cos(x),))
@@ -102,7 +103,7 @@ def test_a_function_without_forward_mode_is_checked_in_reverse(slope, seen, monk
     assert by_check_grads(Subject(one, one.points[0], "float64", 1)) == seen
 
 
-@pytest.mark.parametrize(("call", "seen"), [("x", False), ("2 * x - lax.stop_gradient(x)", True)])
+@pytest.mark.parametrize(("call", "seen"), [("x", None), ("2 * x - lax.stop_gradient(x)", "fwd, rev")])
 def test_a_function_without_reverse_mode_is_checked_forward(call, seen):
     looped = f"lax.fori_loop(0, n, lambda i, y: jnp.sin(y), {call})"
     one = case("jax.lax.fori_loop", None, at("generic", (0.75, np.int32(2))), call=looped, args="x, n")
@@ -146,28 +147,60 @@ def test_a_point_that_is_no_longer_there_is_none(changes):
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def refuses(subject):
+def refuses(subject, check):
     raise TypeError("no such mode\nand more")
 
 
-def broken(subject):
+def broken(subject, check):
     raise ImportError("no such library")
+
+
+def but_the_library(subject, check):
+    """Rejects what has another value than the identity and the mathematics."""
+    if subject.fn is None:
+        return "its check"
+    assert check == "its check"
+    return None
+
+
+def but_the_identity(subject, check):
+    return "its check" if float(jax.tree.leaves(subject.function(*subject.args))[0]) != 0.75 else None
+
+
+def only_the_library(subject, check):
+    if subject.fn is None:
+        return "its check"
+    raise TypeError("cannot take this")
 
 
 def test_what_a_checker_does_not_offer_is_no_answer():
     found = finding()
     checkers = {
-        "yes": lambda subject: subject.case is RIGHT, "all": lambda subject: True, "no": lambda subject: False,
-        "none": None, "refuses": refuses, "broken": broken,
+        "yes": but_the_library, "all": lambda subject, check: "it", "no": lambda subject, check: None,
+        "truth": but_the_identity, "alone": only_the_library, "none": None, "refuses": refuses, "broken": broken,
     }  # fmt: skip
     seen = sighting(found, Subject(RIGHT, RIGHT.points[0], "float64", 1), checkers)
     assert seen.answers == {
-        "yes": SEEN, "all": BLIND, "no": NOT_SEEN, "none": NOT_MEASURED, "refuses": NOT_OFFERED,
-        "broken": NOT_MEASURED,
+        "yes": SEEN, "all": BLIND, "no": NOT_SEEN, "truth": BLIND, "alone": SEEN, "none": NOT_MEASURED,
+        "refuses": NOT_OFFERED, "broken": NOT_MEASURED,
     }  # fmt: skip
-    assert seen.said == {"refuses": "TypeError: no such mode", "broken": "ImportError: no such library"}
+    assert seen.said == {
+        "yes": "its check", "all": "it; the identity, too", "truth": "its check; the mathematics, too",
+        "alone": "its check; not asked about the identity: TypeError: cannot take this; "
+                 "not asked about the mathematics: TypeError: cannot take this",
+        "refuses": "TypeError: no such mode", "broken": "ImportError: no such library",
+    }  # fmt: skip
     for name in ("function", "call", "kind", "args", "dtype", "order"):
         assert getattr(seen, name) == found[name]
+
+
+NEAR_THE_END = case("jax.numpy.sqrt", mp.sqrt, at("end", 1e-9), dtypes=("float64",))
+"""Right, and no number one step of 1e-6 to the left."""
+
+
+def test_a_checker_that_steps_out_of_the_domain_has_seen_nothing():
+    subject = Subject(NEAR_THE_END, NEAR_THE_END.points[0], "float64", 1)
+    assert answers_of(finding(), subject) == {"convnet": NOT_SEEN, "check_grads": BLIND}
 
 
 @pytest.mark.parametrize(
@@ -185,8 +218,18 @@ def test_a_checker_that_rejects_the_identity_has_seen_nothing(x, dtype, said):
 @pytest.mark.parametrize(("order", "value"), [(1, 0.5), (2, 0.125)])
 def test_the_identity_is_of_what_is_differentiated(order, value):
     subject = Subject(POWER, POWER.points[0], "float64", order).identity()
-    assert [float(x) for x in subject.case.fn(*subject.args)] == [value]
+    assert [float(x) for x in subject.function(*subject.args)] == [value]
     assert not any(check(subject) for check in (by_check_grads, by_convnet))
+
+
+def test_a_gradient_is_of_all_results():
+    two = case("jax.numpy.sin", None, at("generic", (0.75, np.array([2, 3]))), call="x ** n", args="x, n",
+               elementwise=False)  # fmt: skip
+    subject = Subject(two, two.points[0], "float64", 1)
+    with jax.enable_x64(True):
+        (slope,) = subject.gradient(*subject.args)
+        value = [float(contracted(np.array([x**2, x**3]))) for x in (0.75 - 1e-6, 0.75 + 1e-6)]
+    np.testing.assert_allclose(slope, (value[1] - value[0]) / 2e-6, rtol=1e-8)
 
 
 def test_without_torch_its_checker_is_not_measured(monkeypatch):
@@ -208,7 +251,7 @@ def test_torchs_checker_is_for_float64():
 )
 def test_torchs_checker(one, order, seen):
     pytest.importorskip("torch")
-    assert by_gradcheck(Subject(one, one.points[0], "float64", order)) == seen
+    assert bool(by_gradcheck(Subject(one, one.points[0], "float64", order))) == seen
 
 
 def test_a_jacobian_that_does_not_fit_is_no_answer():

@@ -40,6 +40,14 @@ def test_what_selects_and_moves_numbers_rounds_nothing(x64):
     np.testing.assert_array_equal(found, 0)
 
 
+def test_the_size_of_a_real_number_is_exact_and_that_of_a_complex_one_a_root(x64):
+    x, y = np.array([-3.0, 0.5]), np.array([4.0, 1.2])
+    (real,) = noise(jnp.abs, x)
+    (complex_,) = noise(jnp.abs, x + 1j * y)
+    np.testing.assert_array_equal(real, 0)
+    np.testing.assert_allclose(complex_, [5, 1.3], rtol=0.2)
+
+
 @pytest.mark.parametrize(
     "wrapped", [jax.jit, jax.checkpoint, lambda f: jax.vmap(f), lambda f: jax.grad(lambda x: f(x).sum())]
 )
