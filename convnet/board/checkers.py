@@ -9,7 +9,7 @@ case, and a step out of the domain.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
@@ -25,6 +25,7 @@ from convnet.board.measure import cast, contracted, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
+from convnet.gradcheck.verdict import Check, Report
 from convnet.gradcheck.worker import make_room
 
 if TYPE_CHECKING:  # which needs the extra `board`
@@ -45,12 +46,13 @@ class NotOffered(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A function at a point, and the order of the derivative that is wrong there: that of the case, or `fn`."""
+    """A function at a point, that of the case or `fn`; the order of the derivative that is wrong there, and how."""
 
     case: Case
     point: Point
     dtype: str
     order: int
+    kind: str = ""
     fn: Callable[..., Any] | None = None
 
     @property
@@ -107,7 +109,7 @@ def subject_of(board: Board, finding: Mapping[str, Any], cases: Sequence[Case]) 
     case, dtype, wanted = next((c for c in cases if c.key == key), None), finding["dtype"], _text(finding["args"])
     for point in () if case is None else case.points:
         if point.label == finding["label"] and _text(cast(case, point, dtype)) == wanted:
-            return Subject(case, point, dtype, finding["order"])
+            return Subject(case, point, dtype, finding["order"], finding["kind"])
     return None
 
 
@@ -122,8 +124,15 @@ def _text(args: Sequence[Any]) -> str:
 def by_convnet(subject: Subject, check: str | None = None) -> str | None:
     """Our audit, at its usual level; or one of its stages."""
     auditor = Auditor(subject.function, argnums=subject.case.wrt)
-    failures = auditor.audit(subject.args, stages=check and [check], until_failure=True).failures
-    return failures[0].stage if failures else None
+    stages = [check] if check else None
+    report = auditor.audit(subject.args, stages=stages, until_failure=True)
+    return next((found.stage for found in (*report.failures, *_named(subject, report))), None)
+
+
+def _named(subject: Subject, report: Report) -> Iterator[Check]:
+    """What a report does not reject and says, as it does of a function that computes in fewer bits."""
+    if subject.kind == "precision":
+        yield from (check for check in report.checks if (check.stage, check.name) == ("scope", "digits"))
 
 
 def by_check_grads(subject: Subject, check: str | None = None) -> str | None:

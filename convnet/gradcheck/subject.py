@@ -204,6 +204,11 @@ class Subject:
             y *= max(rms_of(v) / size for v, size in zip(direction, x, strict=True))
         return [y / size for size in x]
 
+    @cached_property
+    def slope_noise(self) -> Leaves:
+        """Of the first of the gradients."""
+        return self.noise("vjp", self.leaves, self.cotangents[0])
+
     def bound(self) -> float:
         """The ρ up to which a rule counts as right."""
         return tolerance(self.arithmetic.terms)

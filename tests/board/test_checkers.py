@@ -110,6 +110,14 @@ def test_a_function_without_reverse_mode_is_checked_forward(call, seen):
     assert by_check_grads(Subject(one, one.points[0], "float64", 1)) == seen
 
 
+def test_a_function_that_computes_in_fewer_bits_is_named():
+    narrow = case("jax.numpy.sin", mp.sin, at("generic", 0.75), call="jnp.sin(x.astype('float32')).astype(x.dtype)")
+    subject = Subject(narrow, narrow.points[0], "float64", 1, "precision")
+    assert by_convnet(subject) == "scope"
+    assert by_convnet(replace(subject, kind="wrong")) is None
+    assert sighting(finding(), subject, {"convnet": by_convnet}).answers == {"convnet": SEEN}
+
+
 # --- where a finding is -----------------------------------------------------------------------------------------------
 
 POWER = case("jax.numpy.power", lambda x, n: x**n, (*at("generic", (0.5, np.array([2, 3]))),

@@ -192,3 +192,82 @@ def test_but_not_where_another_failed():
     noted = Check("elementwise", "gradient", "passed", error=1.0, note="hidden by rounding: b")
     failed = Check("elementwise", "gradient", "failed", error=2.0, worst="b[0] is 1: expected 2")
     assert worst_of([noted, failed]) == failed
+
+
+# --- where two arguments are equal, where one is 0, and where one is tiny ---------------------------------------------
+
+
+def length(x, y):
+    """√(x² + y²) by the larger of both: its Hessian is wrong where they are equal, its gradient is not."""
+    larger, smaller = jnp.maximum(jnp.abs(x), jnp.abs(y)), jnp.minimum(jnp.abs(x), jnp.abs(y))
+    return larger * jnp.sqrt(1 + (smaller / larger) ** 2)
+
+
+def test_a_hessian_that_is_wrong_at_equal_arguments_is_seen():
+    assert audit(length, (1.5, 1.5), stages=["second order"]).stages_failed == ["second order"]
+    assert audit(length, (1.5, 1.25), stages=["second order"]).failures == []
+    assert audit(lambda x, y: jnp.sqrt(x**2 + y**2), (1.5, 1.5), stages=["second order"]).failures == []
+
+
+def bent_at_0(slope):
+    """x + x³, and beside x = 0 it is right in all orders; there its gradient has `slope`, which should be 0."""
+    gradient = lambda x: jnp.where(x == 0, 1 + slope * x, 1 + 3 * x**2)  # noqa: E731
+    return with_gradient(lambda x: x + x**3, lambda x, g: (g * gradient(x),))
+
+
+@pytest.mark.parametrize(("slope", "failed"), [(1.0, ["second order"]), (0.0, [])])
+def test_a_second_derivative_beside_a_true_one_of_0_is_no_rounding(slope, failed):
+    assert audit(bent_at_0(slope), (0.0,), stages=["second order"]).stages_failed == failed
+
+
+def test_a_forward_mode_that_is_no_number_is_seen():
+    """A slope in what is not differentiated, times 0, which reverse mode never asks for."""
+    f = jax.custom_jvp(lambda n, x: x**n)
+    f.defjvp(lambda primals, tangents: (f(*primals), tangents[0] * jnp.nan + primals[0] * primals[1] * tangents[1]))
+    report = audit(lambda x: f(2.0, x), (0.75,), stages=["hygiene", "adjoint"])
+    assert report.stages_failed == ["adjoint"]
+    assert "J v is nan" in str(report)
+
+
+TINY = 1e-10
+"""Steps of a thousandth of it move 1 by less than a rounding."""
+
+
+@pytest.mark.parametrize(("slope", "failed"), [(0.45, ["differences"]), (0.5, [])])
+def test_a_slope_in_a_tiny_argument_is_asked_by_steps_that_are_not(slope, failed):
+    rule = with_gradient(lambda x: 1 + x / 2 + x**2, lambda x, g: (g * (slope + 2 * x),))
+    report = audit(rule, (TINY,), stages=["differences"])
+    assert report.stages_failed == failed
+    assert "by steps wider than the argument" in str(report)
+
+
+@pytest.mark.parametrize(("detached", "failed"), [(True, ["second order"]), (False, [])])
+def test_so_is_a_second_derivative_in_one(detached, failed):
+    kept = jax.lax.stop_gradient if detached else lambda l: l
+    rule = with_gradient(
+        lambda x, l: x + l * x**2 + l**2, lambda x, l, g: (g * (1 + 2 * l * x), g * (x**2 + 2 * kept(l)))
+    )
+    assert audit(rule, (1.5, TINY), stages=["second order"]).stages_failed == failed
+    assert audit(rule, (1.5, 0.25), stages=["second order"]).stages_failed == failed
+
+
+def test_a_rule_that_cancels_at_a_tiny_argument_is_not_wrong():
+    """(x^λ − 1) / λ loses ten digits of its slope in λ."""
+    boxcox = lambda x, power: jnp.expm1(power * jnp.log(x)) / power  # noqa: E731
+    assert audit(boxcox, (2.0, TINY), stages=["differences", "taylor", "second order"]).failures == []
+
+
+def test_steps_out_of_the_domain_and_over_seams_condemn_nobody():
+    stages = ["differences", "taylor", "second order"]
+    assert audit(lambda x, l: jnp.log(x - l), (TINY, 0.0), stages=stages).failures == []
+    assert audit(lambda x: jnp.abs(x) ** 1.5, (np.array([0.5, 1e-12, -2.0]),), stages=stages).failures == []
+    assert audit(jnp.minimum, (300.0, 299.0), stages=stages).failures == []
+    assert audit(lambda x: jax.nn.glu(x), (np.array([300.0, 1.0, 30.0, -300.0]),), stages=stages).failures == []
+
+
+@pytest.mark.parametrize("error", [1e-2, 1e-3])
+def test_what_is_left_of_a_wrong_slope_falls_with_the_step(error):
+    rule = with_gradient(lambda x: jnp.sin(x), lambda x, g: (g * jnp.cos(x) * (1 + error),))
+    report = audit(rule, (X,), stages=["taylor"])
+    assert report.stages_failed == ["taylor"]
+    assert "the remainder falls with order 1.0" in str(report)

@@ -12,7 +12,8 @@ from convnet.gradcheck.checks.kinks import kinks
 from convnet.gradcheck.checks.precisions import power, precisions
 from convnet.gradcheck.checks.scope import scope
 from convnet.gradcheck.checks.second_order import higher_orders, second_order
-from convnet.gradcheck.checks.slopes import differences, taylor
+from convnet.gradcheck.checks.slopes import differences
+from convnet.gradcheck.checks.taylor import taylor
 from convnet.gradcheck.checks.variations import variations
 
 STAGES: dict[str, Callable] = {

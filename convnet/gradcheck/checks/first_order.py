@@ -198,6 +198,10 @@ def adjoint(subject: Subject) -> Iterator[Check]:
             forward = as_float64(subject.program.jvp(*point, v))
         except TypeError as error:
             raise Untested("there is no forward mode to compare with (a custom_vjp has none)") from error
+        if (odd := _not_finite([np.where(c == 0, 0.0, y) for c, y in zip(g, forward, strict=True)])) is not None:
+            text = f"J v is {odd}: expected finite numbers, as Jᵀu has"
+            yield Check("adjoint", "⟨Jv, u⟩ = ⟨v, Jᵀu⟩", "failed", np.inf, bound, text, bound)
+            return
         gap = _adjoint_gap(v, forward, g, gradient, scale)
         if gap > bound:
             noise = subject.noise("vjp", subject.leaves, g), subject.noise("jvp", subject.leaves, v)

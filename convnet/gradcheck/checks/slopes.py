@@ -1,8 +1,9 @@
-"""Stages 4 and 5: what the values alone tell: finite differences, and the Taylor remainder."""
+"""Stage 4: what the values alone tell: finite differences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,11 @@ TOLERANCE = 1e-9
 
 WEAK = 1e-4
 """Of the largest slope: what could only notice larger errors has tested nothing."""
+
+
+TINY = 1e-4
+"""Arguments of this size and below may be part of a function that changes over steps of 1: where steps of their own
+size change nothing that rounding leaves to see, those of 1 are asked."""
 
 
 def five_point(f: Callable[[float], float], step: float) -> float:
@@ -145,28 +151,36 @@ def differences(subject: Subject) -> Iterator[Check]:
     check_derivative(subject)
     for leaf, x in enumerate(subject.leaves):
         if x.size:
-            yield _entrywise(subject, leaf)
+            check = _entrywise(subject, leaf)
+            if check.status == "untested" and 0 < scale_of(x) < TINY:
+                wider = _entrywise(subject, leaf, least=1.0)
+                check = check if wider.status == "untested" else replace(wider, note="by steps wider than the argument")
+            yield check
     if any(x.size > subject.level.entries for x in subject.leaves):
         yield directional(subject)
 
 
-def _entrywise(subject: Subject, leaf: int) -> Check:
+def _entrywise(subject: Subject, leaf: int, least: float = 0.0) -> Check:
+    """least: what steps are a part of, at least."""
     x, gradient, name = subject.leaves[leaf], subject.slopes[leaf], subject.program.names[leaf]
     entries = [entry for entry in subject.entries(x.shape) if np.isfinite(x[entry])]
     if not entries:
         return Check("differences", name, "untested", note="nothing here is finite")
     paths = [Path(subject, subject.cotangents[0], unit(subject, leaf, entry)) for entry in entries]
-    scales = [scale_at(x, entry) for entry in entries]
+    scales, typical = [max(scale_at(x, entry), least) for entry in entries], max(scale_of(x), least)
     first = [five_point(path, STEPS[1] * scale) for path, scale in zip(paths, scales, strict=True)]
     largest = float(np.abs(finite(np.array(first))).max())
     noises = [path.noise / (STEPS[1] * scale) for path, scale in zip(paths, scales, strict=True)]
-    common = max([n for n, scale in zip(noises, scales, strict=True) if scale == scale_of(x)], default=0.0)
+    common = max([n for n, scale in zip(noises, scales, strict=True) if scale == typical], default=0.0)
     worst, text, rejected, coarsest = 0.0, "", 0, common
     for path, entry, scale, own in zip(paths, entries, scales, noises, strict=True):
         error, slope, gap = _error(path, scale, gradient[entry], largest, max(common, own))
         if error > 1:
             path.doubt()
-            noise = max(common, 4 * path.noise / (STEPS[1] * scale))  # of many entries some are off by several
+            noise = path.noise / (STEPS[1] * scale)
+            if least:  # steps that see more than the rule's own rounding leaves
+                noise = max(noise, subject.unit * subject.slope_noise[leaf][entry])
+            noise = max(common, 4 * noise)  # of many entries some are off by several
             error, slope, gap = _error(path, scale, gradient[entry], largest, noise)
             coarsest = max(coarsest, noise) if np.isfinite(noise) else coarsest
         unknown = not np.isfinite(path.noise) or not np.isfinite(gap)
@@ -217,8 +231,7 @@ def directional(subject: Subject) -> Check:
         used += 1
         if error > 1:
             path.doubt()
-            moves = subject.noise("vjp", subject.leaves, subject.cotangents[0])
-            own = subject.unit * norm([n * s for n, s in zip(moves, v, strict=True)])
+            own = subject.unit * norm([n * s for n, s in zip(subject.slope_noise, v, strict=True)])
             error, slope, allowed = _misses(path, actual, size, own)
             if error is None or not np.isfinite(allowed):
                 used -= 1
@@ -243,53 +256,3 @@ def _misses(path: Path, actual: float, size: float, own: float) -> tuple[float |
         return None, slope, np.inf
     allowed = max(4e-11 * size, 4 * path.noise / min(step, STEPS[1]), 10 * gap, 4 * own, np.finfo(float).tiny)
     return abs(actual - slope) / allowed, slope, allowed
-
-
-def taylor(subject: Subject) -> Iterator[Check]:
-    """The remainder |L(x + hv) − L(x) − h⟨∇, v⟩| falls as h² (an error of the gradient makes it fall as h)."""
-    check_derivative(subject)
-    gradient = subject.slopes
-    v = [scale_of(x) * d * np.isfinite(x) for x, d in zip(subject.leaves, subject.direction(), strict=True)]
-    path, slope = Path(subject, subject.cotangents[0], v), inner(gradient, v)
-    size = max(norm([a * b for a, b in zip(gradient, v, strict=True)]), abs(slope), np.finfo(float).tiny)
-    if not any(x.size for x in subject.leaves):
-        raise Untested("the arrays are empty")
-    if bent(path, 1.0):
-        raise Untested("the function has a kink at this point")
-    check = _remainder(path, slope, size)
-    if check.status == "failed":
-        path.doubt()
-        check = _remainder(path, slope, size)
-    yield check
-
-
-def _remainder(path: Path, slope: float, size: float) -> Check:
-    name, order = "order of the remainder", np.nan
-    for first in 10.0 ** -np.arange(1, 7):
-        steps = first / 2.0 ** np.arange(6)
-        rest = np.array([abs(path(h) - h * slope) for h in steps])
-        floor = 10 * path.noise + 1e-14 * path.subject.coarser * size * first
-        if not np.isfinite(rest).all():
-            continue
-        clear = rest > 10 * floor
-        if clear.sum() < 5:
-            return _below_rounding(name, 100 * floor / steps[0] / size)
-        order = np.polyfit(np.log2(steps[clear]), np.log2(rest[clear]), 1)[0]
-        detects = float(rest[clear][-1] / steps[clear][-1] / size)
-        if order >= 1.9 and detects < WEAK:  # else smaller steps see more
-            error = max(2 - float(order), 0.0)
-            return Check("taylor", name, "passed", error, 0.1, detects=detects, note=f"order {order:.2f}")
-    if np.isnan(order):
-        raise Untested("the function is not finite around this point")
-    if order >= 1.9:
-        raise Untested(f"the remainder is large: an error of {detects:.1g} would go unnoticed")
-    text = f"the remainder falls with order {order:.2f}: expected 2"
-    return Check("taylor", name, "failed", abs(float(order) - 2), 0.1, text)
-
-
-def _below_rounding(name: str, detects: float) -> Check:
-    """No remainder is left to fit: the function is linear here, or the steps had to be tiny."""
-    if not detects < WEAK:
-        note = f"rounding hides the remainder: an error of {detects:.1g} would go unnoticed"
-        return Check("taylor", name, "untested", note=note)
-    return Check("taylor", name, "passed", 0.0, 0.1, detects=float(detects), note="below rounding error")
