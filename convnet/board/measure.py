@@ -21,6 +21,9 @@ FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
 SECOND = ("forward over reverse", "reverse over reverse")
 PERIOD, OFFSET = 8, 3.5
+ROUND = 8
+"""Points are filled up to a multiple of this: operations that are run one by one have been compiled for that many, by
+the cases before."""
 TURNS = 2
 """Points that a scan goes over, or vmap, where they are arrays."""
 
@@ -94,25 +97,30 @@ def measure(case: Case, points: Sequence[Point], dtype: str) -> Measured:
 
 def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     columns = zip(*(cast(case, point, dtype) for point in points), strict=True)
-    columns = [np.stack(column) for column in columns]
+    columns = [_filled_up(np.stack(column)) for column in columns]
     args = tuple(map(jnp.asarray, columns))
-    wrt, scalar = case.wrt, lambda *args: case.fn(*args).astype(dtype)
+    count, wrt, scalar = len(points), case.wrt, lambda *args: case.fn(*args).astype(dtype)
     jax.eval_shape(jax.vmap(scalar), *args)
     gradient, found = jax.grad(scalar, wrt), Measured()
     ways = {"vmap": lambda: quick(jax.vmap(gradient))(*args)}
     if dtype == "float64":
         alone = jax.jit(gradient)
         ways |= {
-            "reverse": lambda: _stacked([alone(*row) for row in zip(*columns, strict=True)]),
+            "reverse": lambda: _stacked([alone(*row) for row in zip(*(c[:count] for c in columns), strict=True)]),
             "forward": lambda: quick(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
             "scan": lambda: quick(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
             "eager": lambda: _eager(case, args),
         }
         outer = {"forward over reverse": jax.jacfwd, "reverse over reverse": jax.jacrev}
-        second = {way: partial(_hessians, jax.vmap(take(gradient, wrt)), args) for way, take in outer.items()}
+        second = {way: partial(_hessians, jax.vmap(take(gradient, wrt)), args, count) for way, take in outer.items()}
         _collect(found, found.second, second)
-    _collect(found, found.first, {way: partial(_columns, call) for way, call in ways.items()})
+    _collect(found, found.first, {way: partial(_columns, call, count) for way, call in ways.items()})
     return found
+
+
+def _filled_up(column: np.ndarray) -> np.ndarray:
+    """With copies of the last point."""
+    return np.concatenate([column, np.repeat(column[-1:], -len(column) % ROUND, axis=0)])
 
 
 def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -121,13 +129,13 @@ def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
     return pull(np.ones(result.shape, result.dtype))
 
 
-def _hessians(f: Callable, args: tuple[Array, ...]) -> Array:
+def _hessians(f: Callable, args: tuple[Array, ...], count: int) -> Array:
     """[points, m, n] of rows, one for each gradient, of its derivatives."""
-    return quick(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)
+    return quick(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)[:count]
 
 
-def _columns(call: Callable[[], tuple[Array, ...]]) -> np.ndarray:
-    return np.stack([np.asarray(column, np.float64) for column in call()], -1)
+def _columns(call: Callable[[], tuple[Array, ...]], count: int) -> np.ndarray:
+    return np.stack([np.asarray(column, np.float64)[:count] for column in call()], -1)
 
 
 def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[np.ndarray, ...]:

@@ -7,13 +7,13 @@ of it is the rounding of its terms. Monte Carlo arithmetic measures that (Parker
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.extend import core
 
 from convnet.gradcheck.terms import programs_in
@@ -38,6 +38,14 @@ ROUNDINGS = dict(
 )  # fmt: skip
 """Of primitives that XLA does not compute to the last digit: about how many roundings a result is off by, of itself or
 of 1 if that is larger, in float64 on a CPU beside SciPy. Every other result counts as rounded once."""
+
+UFUNCS = {
+    "add": np.add, "add_any": np.add, "and": np.bitwise_and, "div": np.divide, "eq": np.equal, "ge": np.greater_equal,
+    "gt": np.greater, "le": np.less_equal, "lt": np.less, "max": np.maximum, "min": np.minimum, "mul": np.multiply,
+    "ne": np.not_equal, "neg": np.negative, "or": np.bitwise_or, "sub": np.subtract,
+}  # fmt: skip
+"""Primitives that NumPy computes to the same bits, where numbers are real and not narrow, in a tenth of the time that
+JAX takes to begin one."""
 
 RUNNING = ("cumsum", "cumprod")
 """Primitives that round in the narrow dtype at every step, where a plain sum goes through float32."""
@@ -82,7 +90,8 @@ def _moves(closed: core.ClosedJaxpr, flat: Sequence, ways: Sequence[_Wiggle | _R
     base = [np.asarray(value, np.float64) for value in _evaluate(closed.jaxpr, closed.consts, flat, None)]
     squares = [np.zeros(value.shape) for value in base]
     for way in ways:
-        results = _evaluate(closed.jaxpr, closed.consts, flat, way)
+        with np.errstate(all="ignore"):
+            results = _evaluate(closed.jaxpr, closed.consts, flat, way)
         for total, value, start in zip(squares, results, base, strict=True):
             moved = (np.asarray(value, np.float64) - start) / way.step
             total += np.where(np.isfinite(start), np.where(np.isfinite(moved), moved, np.inf), 0.0) ** 2
@@ -91,51 +100,51 @@ def _moves(closed: core.ClosedJaxpr, flat: Sequence, ways: Sequence[_Wiggle | _R
 
 @dataclass(frozen=True)
 class _Wiggle:
-    """What rounding does to a number, at random."""
+    """What rounding does to a number, at random. In NumPy, as most arrays are small: JAX takes longer to begin."""
 
     rng: np.random.Generator
     step: float
 
-    def result(self, value, equation):
+    def result(self, value, equation) -> np.ndarray:
         """Of an operation."""
         if not jnp.issubdtype(value.dtype, np.inexact):
             return value
-        size, name = jnp.abs(value) * np.sqrt(equation.params.get("length", 1)), equation.primitive.name
+        value, name = np.asarray(value), equation.primitive.name
+        size = _size(value) * np.sqrt(equation.params.get("length", 1))
         if name == "fft":
-            size = jnp.sqrt(jnp.mean(size**2)) + 0 * size  # each entry is a sum over all of them
+            size = np.sqrt(np.mean(size**2)) + 0 * size  # each entry is a sum over all of them
         if name in ROUNDINGS:
             near_0 = (name == "log1p") & (size < 1e-3)  # where it keeps its digits
-            size = jnp.where(near_0, size, ROUNDINGS[name] * jnp.maximum(size, 1))
+            size = np.where(near_0, size, ROUNDINGS[name] * np.maximum(size, 1))
         if jnp.issubdtype(value.dtype, np.complexfloating):
-            return lax.complex(self._moved(value.real, size), self._moved(value.imag, size))
+            return _complex(self._moved(value.real, size), self._moved(value.imag, size))
         if name in RUNNING:
             return self._running(value, size, name, equation.params["axis"], equation.params["reverse"])
         return self._moved(value, size)
 
-    def _running(self, value, size, name: str, axis: int, reverse: bool):
+    def _running(self, value, size, name: str, axis: int, reverse: bool) -> np.ndarray:
         """Of a running sum or product: what is rounded on the way is part of all that follow."""
-        wiggles = self.rng.standard_normal(np.shape(value)).astype(value.dtype)
-        if name == "cumsum":
-            return value + self.step * lax.cumsum(size * wiggles, axis, reverse)
-        return value + self.step * value * lax.cumsum(wiggles, axis, reverse)
+        terms = self.rng.standard_normal(value.shape) * (size if name == "cumsum" else 1.0)
+        total = np.flip(np.cumsum(np.flip(terms, axis), axis), axis) if reverse else np.cumsum(terms, axis)
+        return value + (self.step * total * (1.0 if name == "cumsum" else value)).astype(value.dtype)
 
     def matrix(self, value):
         """Given to an operation that is backward stable."""
         if not jnp.issubdtype(value.dtype, np.floating):
             return value
-        return self._moved(value, REFLECTIONS * jnp.sqrt(jnp.mean(value**2)))
+        return self._moved(np.asarray(value), REFLECTIONS * np.sqrt(np.mean(_size(value) ** 2)))
 
     def constant(self, value):
         """Of a program, in a dtype with so many digits: 0.07 is another number there, 0.5 is not."""
         if self.step <= STEP or not jnp.issubdtype(value.dtype, np.floating):
             return value
         digits = np.frexp(np.asarray(value, np.float64))[0] / self.step
-        return self._moved(value, np.where(digits == np.round(digits), 0.0, value))
+        return self._moved(np.asarray(value), np.where(digits == np.round(digits), 0.0, _size(value)))
 
-    def _moved(self, value, size):
-        wiggles = self.rng.standard_normal(np.shape(value))  # two of which never cancel, as signs would
+    def _moved(self, value: np.ndarray, size) -> np.ndarray:
+        wiggles = self.rng.standard_normal(value.shape)  # two of which never cancel, as signs would
         moved = value + (self.step * wiggles * size).astype(value.dtype)
-        return jnp.where(jnp.isfinite(value), moved, value)  # −∞, of masks, is exact
+        return np.where(np.isfinite(value), moved, value)  # −∞, of masks, is exact
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,8 @@ class _Rounded:
     def result(self, value, equation):
         del equation
         if jnp.issubdtype(value.dtype, np.complexfloating):
-            return lax.complex(self.constant(value.real), self.constant(value.imag))
+            value = np.asarray(value)
+            return _complex(self.constant(value.real), self.constant(value.imag))
         return self.constant(value)
 
     def matrix(self, value):
@@ -157,7 +167,20 @@ class _Rounded:
         if not jnp.issubdtype(value.dtype, np.floating):
             return value
         digits, exponent = np.frexp(np.asarray(value, np.float64))
-        return jnp.asarray(np.ldexp(np.rint(digits / self.step) * self.step, exponent), value.dtype)
+        return np.ldexp(np.rint(digits / self.step) * self.step, exponent).astype(value.dtype)
+
+
+def _size(value) -> np.ndarray:
+    """In float64: narrow numbers multiply slowly."""
+    wide = np.complex128 if jnp.issubdtype(value.dtype, np.complexfloating) else np.float64
+    return np.abs(np.asarray(value, wide))
+
+
+def _complex(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    """A sum would make NaN of what is infinite."""
+    found = np.empty(real.shape, np.result_type(real, np.complex64))
+    found.real, found.imag = real, imaginary
+    return found
 
 
 def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | _Rounded | None) -> list:
@@ -166,7 +189,7 @@ def _evaluate(jaxpr, consts: Sequence, inputs: Sequence, wiggle: _Wiggle | _Roun
     known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*map(constant, consts), *inputs), strict=True))
 
     def value_of(v):
-        return constant(jnp.asarray(v.val, v.aval.dtype)) if isinstance(v, core.Literal) else known[v]
+        return constant(np.asarray(v.val, v.aval.dtype)) if isinstance(v, core.Literal) else known[v]
 
     for equation in jaxpr.eqns:
         results = _results(equation, list(map(value_of, equation.invars)), wiggle)
@@ -184,10 +207,17 @@ def _results(equation, given: list, wiggle: _Wiggle | _Rounded | None) -> Sequen
         return _evaluate(inner.jaxpr, inner.consts, given, wiggle)
     if wiggle is not None and equation.primitive.name in STABLE.split():
         return _alone(equation, list(map(wiggle.matrix, given)))
-    results = _alone(equation, given)
+    results = _in_numpy(equation, given) or _alone(equation, given)
     if wiggle is None or equation.primitive.name in EXACT.split() or _is_real_abs(equation):
         return results
     return [wiggle.result(result, equation) for result in results]
+
+
+def _in_numpy(equation, given: list) -> list | None:
+    ufunc, kinds = UFUNCS.get(equation.primitive.name), [v.aval.dtype for v in equation.invars]
+    if ufunc is None or not all(kind in (np.float64, np.float32, np.bool_) for kind in kinds):
+        return None
+    return [ufunc(*map(np.asarray, given))]
 
 
 def _is_real_abs(equation) -> bool:
@@ -219,14 +249,23 @@ def _unrolled(scan, given: list, wiggle: _Wiggle | _Rounded | None) -> list:
     )
     count = len(scan.outvars) - stacked
     fixed = len(given) - columns - count
-    consts, carry, xs = given[:fixed], given[fixed : fixed + count], given[fixed + count :]
+    consts, carry, xs = given[:fixed], given[fixed : fixed + count], [*map(_host, given[fixed + count :])]
     rounds, rows = range(scan.params["length"]), []
     for i in reversed(rounds) if scan.params["reverse"] else rounds:
         out = _evaluate(body.jaxpr, body.consts, [*consts, *carry, *(x[i] for x in xs)], wiggle)
         carry = out[:count]
         rows.append(out[count:])
     ordered = rows[::-1] if scan.params["reverse"] else rows
-    return [*carry, *(jnp.stack(ys) for ys in zip(*ordered, strict=True))]
+    return [*carry, *(_stacked(ys) for ys in zip(*ordered, strict=True))]
+
+
+def _host(x):
+    """An array of NumPy, rounds of which cost nothing; keys stay what they are."""
+    return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else np.asarray(x)
+
+
+def _stacked(rows: Sequence):
+    return jnp.stack(rows) if jnp.issubdtype(rows[0].dtype, jax.dtypes.extended) else np.stack([*map(np.asarray, rows)])
 
 
 def _closed(program) -> core.ClosedJaxpr:
@@ -235,9 +274,14 @@ def _closed(program) -> core.ClosedJaxpr:
 
 def _alone(equation, given: list) -> Sequence:
     """One operation, run as a program of its own, which needs no knowledge of how its parameters are bound."""
+    return _program_alone(equation)(*given)
+
+
+@lru_cache(4096)
+def _program_alone(equation) -> Callable:
     variables = [core.Var(v.aval) for v in equation.invars]
     alone = core.Jaxpr((), variables, equation.outvars, [equation.replace(invars=variables)], equation.effects)
-    return core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))(*given)
+    return core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))
 
 
 def program_of(equation) -> core.ClosedJaxpr | None:
