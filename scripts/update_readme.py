@@ -150,7 +150,8 @@ def gradients_section() -> str:
         found = json.loads((GRADIENTS / "defects.json").read_text(encoding="utf-8"))
         parts.append(
             "The defects of JAX that the board below has, each at its point, before the same checkers, which are told "
-            "nothing else: how many a checker saw, of those that it answered for; "
+            "nothing else: how many a checker saw, of those that it answered for. One that rejects what is right at "
+            "that point, too (the identity, or the function's mathematics with exact derivatives), has seen nothing; "
             f"`python {found['environment']['command']}`:\n\n"
             f"{markdown_table(found['table'])}\n\n{_circumstances(found['environment'])}\n"
         )

@@ -44,8 +44,8 @@ UFUNCS = {
     "gt": np.greater, "le": np.less_equal, "lt": np.less, "max": np.maximum, "min": np.minimum, "mul": np.multiply,
     "ne": np.not_equal, "neg": np.negative, "or": np.bitwise_or, "sub": np.subtract,
 }  # fmt: skip
-"""Primitives that NumPy computes to the same bits, where numbers are real and not narrow, in a tenth of the time that
-JAX takes to begin one."""
+"""Primitives that NumPy computes to the last digit, as XLA does, where numbers are real and not narrow: in a tenth of
+the time that JAX takes to begin one."""
 
 RUNNING = ("cumsum", "cumprod")
 """Primitives that round in the narrow dtype at every step, where a plain sum goes through float32."""

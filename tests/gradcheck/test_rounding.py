@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from convnet.gradcheck.comparison import common_factor, compare
-from convnet.gradcheck.rounding import intermediate_noise
+from convnet.gradcheck.rounding import UFUNCS, intermediate_noise
 from convnet.gradcheck.terms import computes_in, open_ended, summed_terms
 
 
@@ -46,6 +46,22 @@ def test_the_size_of_a_real_number_is_exact_and_that_of_a_complex_one_a_root(x64
     (complex_,) = noise(jnp.abs, x + 1j * y)
     np.testing.assert_array_equal(real, 0)
     np.testing.assert_allclose(complex_, [5, 1.3], rtol=0.2)
+
+
+NUMBERS = [0.0, -0.0, 1.0, -2.5, 1 / 3, 1e-30, -1e30, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(UFUNCS))
+def test_what_is_computed_in_numpy_is_what_jax_computes(name, dtype, x64):
+    """In every pair of numbers, those that are not finite among them."""
+    x, y = (np.asarray(a, dtype).ravel() for a in np.meshgrid(NUMBERS, NUMBERS))
+    primitive = getattr(lax, f"{name.removesuffix('_any')}_p")  # add_any: as gradients are added up
+    args = [x] if name == "neg" else [x > 0, y > 1] if name in ("and", "or") else [x, y]
+    with np.errstate(all="ignore"):
+        expected, found = primitive.bind(*args), UFUNCS[name](*args)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
