@@ -277,7 +277,7 @@ def _alone(equation, given: list) -> Sequence:
     return _program_alone(equation)(*given)
 
 
-@lru_cache(4096)
+@lru_cache(256)  # the rounds of a loop
 def _program_alone(equation) -> Callable:
     variables = [core.Var(v.aval) for v in equation.invars]
     alone = core.Jaxpr((), variables, equation.outvars, [equation.replace(invars=variables)], equation.effects)
