@@ -217,10 +217,19 @@ def test_a_checker_that_steps_out_of_the_domain_has_seen_nothing():
 def test_a_checker_that_rejects_the_identity_has_seen_nothing(x, dtype, said):
     """A step of 1e-4 is below the distance of neighbouring numbers."""
     doubled = case(
-        "jax.numpy.sin", mp.sin, at("generic", (x, 2)), call="x + n * (x - lax.stop_gradient(x))", args="x, n"
+        "jax.numpy.sin", lambda x, n: x, at("generic", (x, 2)), call="x + n * (x - lax.stop_gradient(x))", args="x, n"
     )
     subject = Subject(doubled, doubled.points[0], dtype, 1)
     assert sighting(finding(), subject, {"check_grads": by_check_grads}).answers == {"check_grads": said}
+
+
+def test_where_a_derivative_does_not_exist_there_is_no_mathematics_to_ask():
+    """x log y at (0, 0) has a slope in y alone."""
+    product = case("jax.scipy.special.xlogy", lambda x, y: mp.mpf(0) if x == 0 else x * mp.log(y),
+                   at("end", (0.0, 0.0), (0.5, 0.25)), args="x, y", wrt=(0, 1))  # fmt: skip
+    end, inside = (Subject(product, point, "float64", 2) for point in product.points)
+    assert end.mathematics() is None
+    assert float(inside.mathematics().function(0.5, 0.25)) == pytest.approx(0.5 * np.log(0.25), rel=1e-6)
 
 
 @pytest.mark.parametrize(("order", "value"), [(1, 0.5), (2, 0.125)])
