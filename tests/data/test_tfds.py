@@ -412,6 +412,7 @@ def test_cifar10_statistics_are_of_its_training_split(cifar10):
     np.testing.assert_allclose(cifar10.std / 255, [0.2470, 0.2435, 0.2616], atol=1e-3)
 
 
+@pytest.mark.sweep  # as the small set prepared here is, in every run
 def test_mnist_is_the_same_in_its_files(mnist):
     _assert_same(data.load("mnist", stored=True), mnist)
 
