@@ -1,0 +1,20 @@
+"""What a library says of points: as many rows as there are points, however many the programs are filled up to."""
+
+import numpy as np
+import pytest
+from mpmath import mp
+
+from convnet.board.case import at, case
+from convnet.board.measure import FIRST, SECOND, measure
+
+
+@pytest.mark.parametrize("count", [1, 8, 9])
+def test_every_point_has_its_own_derivatives(count):
+    x = np.linspace(0.25, 2.0, count)
+    one = case("jax.numpy.sin", mp.sin, at("generic", *x))
+    found = measure(one, one.points, "float64")
+    assert (set(found.first), set(found.second), found.missing) == (set(FIRST), set(SECOND), {})
+    for rows in found.first.values():
+        np.testing.assert_allclose(rows, np.cos(x)[:, None], rtol=1e-14)
+    for rows in found.second.values():
+        np.testing.assert_allclose(rows, -np.sin(x)[:, None, None], rtol=1e-14)
