@@ -32,7 +32,8 @@ from convnet.board.inventory import inventory, resolved
 from convnet.board.known import THREADS
 from convnet.board.run import LIMIT, Settings, rows
 from convnet.cli import run_command
-from convnet.identity import code_hash, environment, versions
+from convnet.code import code_hash
+from convnet.identity import environment, versions
 from convnet.progress import progress
 from convnet.report import study, text_table, write_report
 from convnet.report.board_document import board_document

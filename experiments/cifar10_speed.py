@@ -23,8 +23,9 @@ import jax
 import convnet
 from convnet import data, json_lines
 from convnet.cli import run_command
+from convnet.code import code_hash
 from convnet.config import RunConfig
-from convnet.identity import code_hash, decisive, environment
+from convnet.identity import decisive, environment
 from convnet.progress import progress
 from convnet.recipes import SPEED
 from convnet.report import study, text_table, write_report

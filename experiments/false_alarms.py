@@ -25,10 +25,11 @@ import numpy as np
 
 import convnet
 from convnet.cli import run_command
+from convnet.code import code_hash
 from convnet.gradcheck.campaign import Outcome, append, outcomes, stored
 from convnet.gradcheck.evidence.right_functions import RIGHT_FUNCTIONS, RightFunction
 from convnet.gradcheck.worker import make_room
-from convnet.identity import code_hash, environment
+from convnet.identity import environment
 from convnet.progress import progress
 from convnet.report import Page, Part, Section, figures, study, text_table, write_report
 from convnet.settings import require, suggestion

@@ -76,11 +76,11 @@ def train(directory, epochs=3, images=None, **options):
 
 
 def long(directory):
-    train(directory, epochs=20, resume=True)
+    train(directory, epochs=14, resume=True)
 
 
 def resumed_elsewhere(directory):
-    train(directory, epochs=20, resume=True, accept_changes=True)
+    train(directory, epochs=14, resume=True, accept_changes=True)
 
 
 def other_seeds(directory):

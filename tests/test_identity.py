@@ -16,14 +16,11 @@ import convnet
 from convnet import identity
 from convnet.identity import (
     HOW,
-    STEP,
     WHAT,
     advice,
     another_run,
-    code_hash,
     describe,
     environment,
-    import_closure,
     other_bits,
     qualified_name,
 )
@@ -251,43 +248,6 @@ def test_a_copy_inside_somebody_elses_repository_has_no_commit(checkout, monkeyp
 def test_without_git_there_is_no_commit(checkout, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert environment()["git"] is None
-
-
-def test_the_code_hash_sees_what_the_step_imports_and_nothing_else(tmp_path):
-    (tmp_path / "task.py").write_text("from convnet import ops\nimport json\n")
-    (tmp_path / "ops").mkdir()
-    (tmp_path / "ops" / "__init__.py").write_text("from convnet.ops.conv import conv2d\n")
-    (tmp_path / "ops" / "conv.py").write_text("def conv2d(): ...\n")
-    (tmp_path / "figures.py").write_text("from convnet import task\n")
-    hashed = partial(code_hash, tmp_path, ["convnet.task"])
-    first = hashed()
-    for name in ("figures.py", "json.py", "README.md"):
-        (tmp_path / name).write_text("x = 2\n")
-        assert hashed() == first
-    seen = [first]
-    for change in (
-        lambda: (tmp_path / "ops" / "conv.py").write_text("def conv2d(): return 1\n"),
-        lambda: (tmp_path / "task.py").write_text("from convnet import figures, ops\n"),
-        lambda: (tmp_path / "figures.py").write_text("import convnet.json\n"),
-    ):
-        change()
-        seen.append(hashed())
-    assert len(set(seen)) == 4
-
-
-def test_the_step_imports_ops_models_and_optimisers_and_no_figures():
-    names = {path.relative_to(FOLDER).as_posix() for path in import_closure(FOLDER, STEP)}
-    assert {
-        "config.py",
-        "ops/correlation.py",
-        "models/network.py",
-        "architectures/resnet.py",
-        "optim.py",
-        "data/augment.py",
-        "train/step.py",
-    } <= names
-    assert not [name for name in names if name.split("/")[0] in ("report", "gradcheck", "experiments", "analysis")]
-    assert environment()["code"] == code_hash(FOLDER)
 
 
 THREADS = """

@@ -18,6 +18,8 @@ from convnet.record import read_manifest, read_metrics
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = ROOT / "tests" / "several_processes.py"
 PATIENCE = 60
+EPOCHS = 14
+"""Of the part that is called long."""
 SECONDS = 240
 """Nothing here takes so long, however busy the machine."""
 
@@ -56,15 +58,35 @@ def of_one_process(tmp_path_factory):
     return alone(tmp_path_factory.mktemp("alone"), devices=2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.sweep)])
-def test_several_processes_compute_the_run_of_one(processes, of_one_process, tmp_path):
-    code, lines, told = launch(tmp_path, "train", processes)
+@pytest.fixture(scope="module")
+def long_of_one_process(tmp_path_factory):
+    return alone(tmp_path_factory.mktemp("alone"), devices=2, part="long")
+
+
+@pytest.fixture(scope="module")
+def long_of_two(tmp_path_factory):
+    """(directory, lines): as in the tests below that end such a run early."""
+    directory = tmp_path_factory.mktemp("two")
+    code, lines, told = launch(directory, "long")
     assert (code, told) == (0, [])
+    return directory, lines
+
+
+@pytest.mark.slow
+def test_several_processes_compute_the_run_of_one(long_of_one_process, long_of_two):
+    directory, lines = long_of_two
     assert len(lines) == 2  # the first process's alone
+    np.testing.assert_allclose(curve(lines), curve(long_of_one_process), rtol=1e-9)
+    assert read_manifest(directory / "run")["mesh"] == {"batch": 2, "replicates": 1}
+    assert len(read_metrics(directory / "run")) == EPOCHS
+
+
+@pytest.mark.sweep
+def test_four_processes_compute_the_run_of_one(of_one_process, tmp_path):
+    code, lines, told = launch(tmp_path, "train", 4)
+    assert (code, told, len(lines)) == (0, [], 2)
     np.testing.assert_allclose(curve(lines), curve(of_one_process), rtol=1e-11)
-    assert read_manifest(tmp_path / "run")["mesh"] == {"batch": processes, "replicates": 1}
-    assert len(read_metrics(tmp_path / "run")) == 3
+    assert read_manifest(tmp_path / "run")["mesh"] == {"batch": 4, "replicates": 1}
 
 
 @pytest.mark.sweep
@@ -85,9 +107,7 @@ def wait_for_epoch(directory, number):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.sweep), 1])
-def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, tmp_path):
-    (tmp_path / "whole").mkdir()
-    _, whole, _ = launch(tmp_path / "whole", "long")
+def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, long_of_two, tmp_path):
     running = start(tmp_path, "long", "--processes", "2")
     wait_for_epoch(tmp_path, 3)
     os.kill(int((tmp_path / f"pid-{victim}").read_text()), signal.SIGKILL)
@@ -97,23 +117,22 @@ def test_where_one_process_dies_all_end_and_the_run_goes_on(victim, tmp_path):
     assert code == 1
     assert told[-1].startswith("the run ended: process ")
     assert told[-1].endswith("--resume goes on from what is saved")
-    assert 3 <= len(read_metrics(tmp_path / "run")) < 20
+    assert 3 <= len(read_metrics(tmp_path / "run")) < EPOCHS
     code, lines, _ = launch(tmp_path, "long")
     assert code == 0
-    assert lines == whole  # every figure and the hash
+    assert lines == long_of_two[1]  # every figure and the hash
 
 
 @pytest.mark.slow
-def test_a_run_that_was_asked_to_stop_is_saved_and_goes_on_with_fewer_processes(tmp_path):
+def test_a_run_that_was_asked_to_stop_is_saved_and_goes_on_with_fewer_processes(long_of_one_process, tmp_path):
     running = start(tmp_path, "long", "--processes", "2")
     wait_for_epoch(tmp_path, 3)
     running.send_signal(signal.SIGTERM)
     code, _, _ = ended(running)
     assert code == 128 + signal.SIGTERM
     assert read_manifest(tmp_path / "run")["status"] == "stopped"
-    (tmp_path / "whole").mkdir()
-    whole, lines = alone(tmp_path / "whole", 1, "long"), alone(tmp_path, 1, "resumed_elsewhere")
-    np.testing.assert_allclose(curve(lines), curve(whole), rtol=1e-9)
+    lines = alone(tmp_path, 1, "resumed_elsewhere")
+    np.testing.assert_allclose(curve(lines), curve(long_of_one_process), rtol=1e-9)
     assert read_manifest(tmp_path / "run")["resumed"][-1]["changed"]["mesh"] == [{"batch": 2, "replicates": 1}, None]
 
 

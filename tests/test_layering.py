@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     ("convnet_pytest",),  # pytest loads it at its start
-    ("settings", "allocator", "json_lines", "progress", "signals", "threads"),
+    ("settings", "allocator", "code", "json_lines", "progress", "signals", "threads"),
     ("launch", "rates"),
     ("ops", "initializers"),
     ("convnet",),  # the package itself, which re-exports the ops

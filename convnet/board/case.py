@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -90,6 +90,11 @@ def case(
 def at(label: str, *args: Any) -> tuple[Point, ...]:
     """Points of one label: each of `args` is a number or array, or a tuple of those, one for each argument."""
     return tuple(Point(label, each if isinstance(each, tuple) else (each,)) for each in args)
+
+
+def not_covered(module: str, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Functions of `module` without a case -> why. reasons: why -> their names, between blanks."""
+    return {f"{module}.{name}": why for why, names in reasons.items() for name in names.split()}
 
 
 def _packages(call: str) -> dict[str, Any]:

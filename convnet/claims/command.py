@@ -12,7 +12,7 @@ from convnet.claims.finding import Claim, Effort, Measure
 from convnet.claims.page import claims_page, findings_table
 from convnet.claims.stored import Answer, save
 from convnet.cli import run_command
-from convnet.identity import script_hash
+from convnet.code import script_hash
 from convnet.record import check_writable
 from convnet.report import study, text_table, write_report
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from convnet.allocator import free_memory
 from convnet.config import DataConfig
+from convnet.data.arrays import from_arrays
 from convnet.data.augment import alternating_flip, augment, center_crop, flip, normalize, random_crop, shift
 from convnet.data.batching import batched_map, epoch_order, num_batches
 from convnet.data.clutter import cluttered, crops, windows_with_and_without
-from convnet.data.dataset import Dataset, Split, from_arrays
+from convnet.data.dataset import Dataset, Split
 from convnet.data.digits import load_digits
 from convnet.data.feed import StreamingNotInstalled
 from convnet.data.folder import from_folder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from convnet.data.dataset import Dataset, from_arrays
+from convnet.data.arrays import from_arrays
+from convnet.data.dataset import Dataset
 
 
 def cluttered(objects: np.ndarray, count: int, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convnet.data.dataset import Dataset, from_arrays
+from convnet.data.arrays import from_arrays
+from convnet.data.dataset import Dataset
 
 
 def load_digits(*, cache_dir: Path | None = None) -> Dataset:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convnet.data.dataset import Dataset, Split, from_arrays
+from convnet.data.arrays import from_arrays
+from convnet.data.dataset import Dataset, Split
 from convnet.data.decoding import pixels, with_channels
 from convnet.data.splits import hold_out
 from convnet.data.stored import UnreadableImages, listed

@@ -16,7 +16,7 @@ from convnet.claims import VERDICTS, command, run_claim
 from convnet.claims.command import made_by
 from convnet.claims.finding import Effort
 from convnet.claims.stored import read
-from convnet.identity import import_closure, script_hash
+from convnet.code import import_closure, script_hash
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "experiments" / "claims").glob("*.py"))

@@ -2,14 +2,13 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 from convnet.experiments import compare_checkers
-from convnet.experiments.compare_checkers import CompareCheckers, Verdict, checkers_page, rule_table, table_of, verdict
+from convnet.experiments.compare_checkers import CompareCheckers, checkers_page
 from mpmath import mp
 
 from convnet.board import board as boards
@@ -17,6 +16,7 @@ from convnet.board import cases, checkers
 from convnet.board.case import at, case
 from convnet.board.inventory import Inventory
 from convnet.board.run import judged
+from convnet.gradcheck.checkers import Verdict, rule_table, table_of
 from convnet.json_lines import Kept
 from tests.report.drawn import bars, cells, ticks_of, titled
 from tests.report.handmade import CARD, WHERE, picture_of, sections_of
@@ -229,65 +229,6 @@ def test_boards_that_cannot_be_shown(text, message, board, tmp_path, monkeypatch
 # --- one verdict ------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Rule:
-    """A planted rule of two cases. What it builds is itself."""
-
-    name: str = "halved"
-    cases: tuple[str, ...] = ("a", "b")
-
-    def build(self):
-        return self
-
-
-class Clock:
-    """Ten seconds past, and then as many more as were spent."""
-
-    def __init__(self, monkeypatch):
-        self.now = 10.0
-        monkeypatch.setattr(compare_checkers.time, "perf_counter", lambda: self.now)
-
-
-def checker(clock, answers, seen, cost=1.0):
-    def check(rule, case, seed):
-        clock.now += cost
-        seen.append((case, seed))
-        answer = answers[case, seed]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return check
-
-
-ALL = {("a", 0): False, ("a", 1): False, ("b", 0): False, ("b", 1): False}
-
-
-@pytest.mark.parametrize(
-    ("kind", "answers", "rejected", "asked"),
-    [
-        ("wrong", ALL, False, 4),
-        ("wrong", ALL | {("a", 1): True}, True, 2),  # a wrong rule once noticed needs no other case
-        ("right", ALL | {("a", 0): True}, True, 1),  # nor is a rule that is rejected already asked about again
-        ("right", ALL | {("b", 1): ValueError("cannot")}, True, 4),
-        ("wrong", ALL | {("a", 0): ValueError("cannot")}, True, 1),
-    ],
-)
-def test_a_rule_is_rejected_where_it_is_at_any_case_and_seed(kind, answers, rejected, asked, monkeypatch, capsys):
-    seen, clock = [], Clock(monkeypatch)
-    found = verdict("ours", checker(clock, answers, seen), Rule(), kind, 2)
-    assert found == Verdict("ours", "halved", kind, rejected, float(asked))
-    assert seen == list(ALL)[:asked]
-    broken = any(isinstance(answer, Exception) for answer in answers.values())
-    assert ("ours on halved: ValueError: cannot" in capsys.readouterr().err) == broken
-
-
-def test_seeds_are_those_that_were_asked_for(monkeypatch):
-    seen = []
-    verdict("ours", checker(Clock(monkeypatch), ALL, seen), Rule(), "right", 1)
-    assert seen == [("a", 0), ("b", 0)]
-
-
 def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatch):
     monkeypatch.setattr(
         compare_checkers,
@@ -307,41 +248,3 @@ def test_quick_are_two_wrong_rules_and_one_right_before_every_checker(monkeypatc
     assert wrong == {rule.name for rule in planted if not rule.equivalent} | {rule.name for rule in anybodys}
     unusual = (*compare_checkers.CONTROLS, *compare_checkers.RIGHT)
     assert right == {rule.name for rule in unusual} | {rule.name for rule in planted if rule.equivalent}
-
-
-def test_anybodys_functions_go_to_every_checker_as_they_stand():
-    example = next(e for e in compare_checkers.WRONG if e.name == "a layer that clips the cotangent at 10")
-    program, args = compare_checkers.prepared(None, example, 0)
-    assert program.fn is not None
-    assert len(args) == len(example.build(np.random.default_rng(0))["args"])
-    seen = []
-    found = verdict("ours", lambda *asked: seen.append(asked) or False, example, "wrong", 2)
-    assert seen == [(None, example, 0), (None, example, 1)]
-    assert (found.anybody, found.rejected) == (True, False)
-
-
-def test_a_rule_is_settled_at_the_first_case_that_rejects_it_or_at_the_last():
-    """Else the seconds of a checker that notices early would be those of all cases."""
-
-    @dataclass
-    class Rule:
-        name: str = "any"
-        op: str = "tanh"
-        cases: tuple = ("first", "second", "third")
-
-        def build(self):
-            return None
-
-    for kind, answer, expected in (
-        ("wrong", {"second"}, ["first", "second"]),
-        ("wrong", set(), ["first", "second", "third"]),
-        ("right", {"first"}, ["first"]),
-    ):
-        seen = []
-
-        def checker(planted, case, seed, seen=seen, answer=answer):
-            seen.append(case)
-            return case in answer
-
-        assert verdict("ours", checker, Rule(), kind, 1).rejected == bool(answer)
-        assert seen == expected

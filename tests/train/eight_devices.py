@@ -68,7 +68,7 @@ def curve(result):
 def curves_of_meshes():
     """The loss curves of one device and of others, with everything that looks at a batch as a whole."""
     found = {}
-    runs = {"plain": config(), "all": config(ALL_AT_ONCE, shift=1, flip=True), "recipe": RECIPE}
+    runs = {"all": config(ALL_AT_ONCE, shift=1, flip=True), "recipe": RECIPE}
     for name, run in runs.items():
         for devices in (1, 8):
             found[f"{name} {devices}"] = curve(Trainer(run, dataset(), mesh=MeshConfig(batch=devices)).run())

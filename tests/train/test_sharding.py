@@ -28,9 +28,9 @@ def on_eight_devices(part):
 def test_curves_are_those_of_one_device():
     """With batch norm, dropout and augmentation, too, which look at a batch as a whole or draw for each image."""
     curves = on_eight_devices("curves_of_meshes")
-    for name in ("plain", "all", "recipe"):
+    for name in ("all", "recipe"):
         np.testing.assert_allclose(curves[f"{name} 8"], curves[f"{name} 1"], rtol=1e-11)
-    assert len({tuple(curve) for curve in curves.values()}) > 2
+    assert not np.allclose(curves["all 1"], curves["recipe 1"], rtol=0.01)
 
 
 def test_devices_send_each_other_gradients_and_nothing_else():

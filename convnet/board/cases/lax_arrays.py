@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mpmath import mp, mpf
 
-from convnet.board.case import Case, at
+from convnet.board.case import Case, at, not_covered
 from convnet.board.cases.numpy_arrays import SQUARES, sorted_real
 from convnet.board.cases.numpy_reductions import POWERS, array_case, prod
 from convnet.board.vectors import MATRIX, PAIRS, ROWS, VECTORS, rowwise, vector, with_each
@@ -249,60 +249,28 @@ CASES: tuple[Case, ...] = (
     array_case("jax.ops.segment_min", segments(min), TRIPLES, call=f"jax.ops.segment_min({SEGMENTS})[:2]"),
 )  # fmt: skip
 
-NOT_COVERED = {
-    "jax.lax.ConvGeneralDilatedDimensionNumbers": "a type",
-    "jax.lax.DotDimensionNumbers": "a type",
-    "jax.lax.PrecisionLike": "a type",
-    "jax.lax.after_all": "a token",
-    "jax.lax.all_gather": "of several devices",
-    "jax.lax.all_to_all": "of several devices",
-    "jax.lax.argmax": "an index",
-    "jax.lax.argmin": "an index",
-    "jax.lax.axis_index": "of several devices",
-    "jax.lax.axis_size": "of several devices",
-    "jax.lax.bitcast_convert_type": "of bits",
-    "jax.lax.broadcast_like": "a copy",
-    "jax.lax.broadcast_shapes": "shapes",
-    "jax.lax.broadcasted_iota": "makes an array",
-    "jax.lax.composite": "a decorator",
-    "jax.lax.conv_dimension_numbers": "shapes",
-    "jax.lax.conv_general_permutations": "shapes",
-    "jax.lax.conv_general_shape_tuple": "shapes",
-    "jax.lax.conv_shape_tuple": "shapes",
-    "jax.lax.conv_transpose_shape_tuple": "shapes",
-    "jax.lax.create_token": "a token",
-    "jax.lax.dce_sink": "about compilation",
-    "jax.lax.dtype": "of dtypes",
-    "jax.lax.empty": "makes an array",
-    "jax.lax.iota": "makes an array",
-    "jax.lax.optimization_barrier": "about compilation",
-    "jax.lax.padtype_to_pads": "shapes",
-    "jax.lax.pbroadcast": "of several devices",
-    "jax.lax.pcast": "of several devices",
-    "jax.lax.platform_dependent": "a choice of the platform",
-    "jax.lax.pmax": "of several devices",
-    "jax.lax.pmean": "of several devices",
-    "jax.lax.pmin": "of several devices",
-    "jax.lax.ppermute": "of several devices",
-    "jax.lax.precv": "of several devices",
-    "jax.lax.psend": "of several devices",
-    "jax.lax.pshuffle": "of several devices",
-    "jax.lax.psum": "of several devices",
-    "jax.lax.psum_scatter": "of several devices",
-    "jax.lax.psum_scatter_start": "of several devices",
-    "jax.lax.pswapaxes": "of several devices",
-    "jax.lax.ragged_all_to_all": "of several devices",
-    "jax.lax.ragged_dot_general": "jax.lax.ragged_dot is a case of it",
-    "jax.lax.reduce_and": "logical",
-    "jax.lax.reduce_or": "logical",
-    "jax.lax.reduce_window_shape_tuple": "shapes",
-    "jax.lax.reduce_xor": "of bits",
-    "jax.lax.rng_bit_generator": "random",
-    "jax.lax.rng_uniform": "random",
-    "jax.lax.scaled_dot": "in eight-bit formats",
-    "jax.lax.shape_as_value": "shapes",
-    "jax.lax.stage": "about compilation",
-    "jax.lax.while_loop": "of an unknown length: forward mode only",
-    "jax.lax.with_sharding_constraint": "about devices",
-}
+NOT_COVERED = not_covered("jax.lax", {
+    "a type": "ConvGeneralDilatedDimensionNumbers DotDimensionNumbers PrecisionLike",
+    "a token": "after_all create_token",
+    "of several devices":
+        "all_gather all_to_all axis_index axis_size pbroadcast pcast pmax pmean pmin ppermute precv psend "
+        "pshuffle psum psum_scatter psum_scatter_start pswapaxes ragged_all_to_all",
+    "an index": "argmax argmin",
+    "of bits": "bitcast_convert_type reduce_xor",
+    "a copy": "broadcast_like",
+    "shapes":
+        "broadcast_shapes conv_dimension_numbers conv_general_permutations conv_general_shape_tuple "
+        "conv_shape_tuple conv_transpose_shape_tuple padtype_to_pads reduce_window_shape_tuple shape_as_value",
+    "makes an array": "broadcasted_iota empty iota",
+    "a decorator": "composite",
+    "about compilation": "dce_sink optimization_barrier stage",
+    "of dtypes": "dtype",
+    "a choice of the platform": "platform_dependent",
+    "jax.lax.ragged_dot is a case of it": "ragged_dot_general",
+    "logical": "reduce_and reduce_or",
+    "random": "rng_bit_generator rng_uniform",
+    "in eight-bit formats": "scaled_dot",
+    "of an unknown length: forward mode only": "while_loop",
+    "about devices": "with_sharding_constraint",
+})  # fmt: skip
 """Functions without a gradient that anybody could want, and why."""

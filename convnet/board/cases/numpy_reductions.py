@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mpmath import mp, mpf
 
-from convnet.board.case import Case, Point, at, case
+from convnet.board.case import Case, Point, at, case, not_covered
 from convnet.board.vectors import EMPTY, ROWS, VECTORS, matrix, rowwise, vector
 
 NAN = float("nan")
@@ -199,14 +199,10 @@ CASES: tuple[Case, ...] = (
     array_case("jax.numpy.corrcoef", corrcoef, SCATTER, scipy=np.corrcoef),
 )  # fmt: skip
 
-NOT_COVERED = {
-    "jax.numpy.all": "logical",
-    "jax.numpy.any": "logical",
-    "jax.numpy.argmax": "an index",
-    "jax.numpy.argmin": "an index",
-    "jax.numpy.count_nonzero": "counts",
-    "jax.numpy.nanargmax": "an index",
-    "jax.numpy.nanargmin": "an index",
-    "jax.numpy.minmax": "min and max, of newer JAX only",
-}
+NOT_COVERED = not_covered("jax.numpy", {
+    "logical": "all any",
+    "an index": "argmax argmin nanargmax nanargmin",
+    "counts": "count_nonzero",
+    "min and max, of newer JAX only": "minmax",
+})  # fmt: skip
 """Functions without a gradient that anybody could want, and why."""
