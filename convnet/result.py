@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 
 from convnet import models, train
 from convnet.config import RunConfig
-from convnet.journal import Journal
+from convnet.journal import Journal, check_same_run, is_finished
 from convnet.record import parameter_hash, read_manifest, write_atomically
 
 
@@ -115,6 +117,24 @@ def load_result(config: RunConfig, directory: Path) -> RunResult:
     if expected not in (None, parameter_hash(result.variables)):
         raise DamagedResult(f"{path} holds other parameters than its manifest speaks of")
     return result
+
+
+def finished_result(
+    config: RunConfig, directory: Path, identity: Mapping[str, Any], *, accept_changes: bool = False
+) -> RunResult | None:
+    """The result in `directory` if the run of this identity is finished there; None if not, or if the result is damaged
+    (which is warned of), as all but its checkpoints is lost.
+
+    Raises what `check_same_run` raises.
+    """
+    check_same_run(directory, identity, accept_changes=accept_changes)
+    if not is_finished(directory, identity, accept_changes=accept_changes):
+        return None
+    try:
+        return load_result(config, directory)
+    except DamagedResult as damaged:
+        warnings.warn(f"{damaged}: computed again from the last checkpoint", RuntimeWarning, stacklevel=4)
+        return None
 
 
 def _read_result(config: RunConfig, path: Path) -> RunResult:

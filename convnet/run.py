@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,13 +19,13 @@ from convnet.allocator import give_back_memory
 from convnet.config import ALL_DEVICES, MeshConfig, RunConfig
 from convnet.data import Dataset
 from convnet.identity import versions
-from convnet.journal import Journal, check_same_run, is_finished
+from convnet.journal import Journal
 from convnet.ops import OpSet
-from convnet.result import DamagedResult, RunResult, conclude, load_result
+from convnet.result import RunResult, conclude, finished_result
 from convnet.settings import differences, require, to_dict
 from convnet.shared_journal import SharedJournal
 from convnet.signals import StopRequest, stop_requests
-from convnet.task import Facts, Task, make_task, products
+from convnet.task import Facts, Task, adopted_task, products
 from convnet.train.programs import EVALUATION_BATCH, batch_size_of, compiler_options, init_of, steps_of
 
 OnEpoch = Callable[[train.EpochRecord], None]
@@ -67,7 +66,8 @@ class Trainer:
         self.config = self.with_data_name(config)
         n, batch = len(dataset.train), config.train.batch_size
         require(batch == "full" or batch <= n, "train.batch_size", batch, f"at most the {n} training examples")
-        self.task = self._task(task, opset)
+        facts = Facts.of(dataset, self.config.model)
+        self.task = adopted_task(self.config, facts, own=task, opset=opset, traced=self.traced)
         self._digests: dict[int, dict[str, str]] = {}
         self._programs: dict[int, train.Programs] = {}
         self.compile_seconds = 0.0
@@ -78,21 +78,6 @@ class Trainer:
             self.parameters = models.count_parameters({"params": state.params})
         if compiled:
             self.programs()
-
-    def _task(self, own: Task | None, opset: OpSet | None) -> Task:
-        """The config's, with `own`'s ops and parts of one's own."""
-        facts, parts = Facts.of(self.dataset, self.config.model), {}
-        if own is not None:
-            if opset is not None:
-                raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
-            if changed := differences(self.deciding(self.config), self.deciding(own.config)):
-                raise ValueError(f"task is of another config: {next(iter(changed))} differs")
-            if changed := differences(to_dict(facts), to_dict(own.facts)):
-                raise ValueError(f"task is of other data: {next(iter(changed))} differs")
-            opset, parts = own.ops, {name: getattr(own, name) for name in own.own}
-        task = replace(make_task(self.config, facts, opset=opset, traced=self.traced), **parts)
-        task.check()
-        return task
 
     @property
     def model(self) -> Any:
@@ -210,30 +195,19 @@ class Trainer:
             return self._fit(config, on_epoch)
         directory = Path(directory)
         hosts.agree(lambda: self.common(config))
-        finished = partial(self._finished, config, directory, accept_changes)
+        changes = dict(accept_changes=accept_changes)
+        finished = lambda: finished_result(config, directory, self.identity(config), **changes)  # noqa: E731
         if resume and (result := hosts.shared(finished)) is not None:
             for record in result.records:
                 on_epoch(record)
             return result
-        options = dict(resume=resume, accept_changes=accept_changes, every_epoch=every_epoch)
+        options = dict(resume=resume, every_epoch=every_epoch, **changes)
         listening = nullcontext(stop) if stop is not None else stop_requests()
         opened = partial(self.journal, directory, config, **options)
         with listening as stop, SharedJournal(opened, stop) as journal:
             result = self._fit(config, on_epoch, journal)
             journal.write(partial(conclude, result=result))
         return result
-
-    def _finished(self, config: RunConfig, directory: Path, accept_changes: bool) -> RunResult | None:
-        """The result in `directory` if this run is finished there; of a damaged one all but its checkpoints is lost."""
-        identity = self.identity(config)
-        check_same_run(directory, identity, accept_changes=accept_changes)
-        if not is_finished(directory, identity, accept_changes=accept_changes):
-            return None
-        try:
-            return load_result(config, directory)
-        except DamagedResult as damaged:
-            warnings.warn(f"{damaged}: computed again from the last checkpoint", RuntimeWarning, stacklevel=3)
-            return None
 
     def check_shared(self, config: RunConfig) -> None:
         """ValueError for a config that these programs cannot run, naming what differs."""
@@ -246,26 +220,20 @@ class Trainer:
 
         replicates: how many are trained in one program with it; 0: none.
         """
-        return {
-            "config": self.deciding(config),
-            "data": self.dataset.description,
-            "computes": self.task.computes(),
-            "replicates": replicates,
-            "traced": list(self.traced),
-            "programs": self.digests(replicates),
-            "compiler": self.compiler,
-            "mesh": self.layout(replicates).description,
-        }
+        programs = {"programs": self.digests(replicates), "replicates": replicates, "traced": list(self.traced)}
+        return self._asked(config, replicates) | programs
 
     def common(self, config: RunConfig) -> dict[str, Any]:
         """What has to be the same in all processes that compute a run of `config` together."""
+        return self._asked(config) | versions()
+
+    def _asked(self, config: RunConfig, replicates: int = 0) -> dict[str, Any]:
         return {
             "config": self.deciding(config),
             "data": self.dataset.description,
             "computes": self.task.computes(),
             "compiler": self.compiler,
-            "mesh": self.layout().description,
-            **versions(),
+            "mesh": self.layout(replicates).description,
         }
 
     def journal(self, directory: Path, config: RunConfig, *, replicates: int = 0, **options: Any) -> Journal:

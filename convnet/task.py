@@ -26,7 +26,7 @@ from convnet.config import RunConfig
 from convnet.data import Dataset
 from convnet.identity import qualified_name
 from convnet.ops import OpSet
-from convnet.settings import LATER, require
+from convnet.settings import LATER, differences, require, to_dict
 
 TRACEABLE = (*(f"optim.{name}" for name in optim.TRACED), "model.initializer_scale", "train.label_smoothing")
 """Settings that a program can take as inputs. The others shape the program."""
@@ -213,6 +213,29 @@ def make_task(config: RunConfig, facts: Facts, *, opset: OpSet | None = None, tr
         preprocess=partial(preprocess, config, facts),
         traced=tuple(traced),
     )
+
+
+def adopted_task(
+    config: RunConfig, facts: Facts, *, own: Task | None, opset: OpSet | None = None, traced: Sequence[str] = ()
+) -> Task:
+    """The task of `config`, with the ops and parts of one's own that `own` has, where there is one, whatever the name
+    that its config has for the data.
+
+    Raises ValueError for an `own` beside an opset, or of another config or other facts, and as `Task.check` does.
+    """
+    parts = {}
+    if own is not None:
+        if opset is not None:
+            raise ValueError("opset is given beside a task: expected one of the two, as a task has its ops")
+        named = replace(own.config, data=replace(own.config.data, name=config.data.name, folder=config.data.folder))
+        if changed := differences(to_dict(config, places=False), to_dict(named, places=False)):
+            raise ValueError(f"task is of another config: {next(iter(changed))} differs")
+        if changed := differences(to_dict(facts), to_dict(own.facts)):
+            raise ValueError(f"task is of other data: {next(iter(changed))} differs")
+        opset, parts = own.ops, {name: getattr(own, name) for name in own.own}
+    task = replace(make_task(config, facts, opset=opset, traced=traced), **parts)
+    task.check()
+    return task
 
 
 def make_model(config: RunConfig, facts: Facts, opset: OpSet) -> models.Network:

@@ -95,10 +95,7 @@ def invert(
     weights, seeds = tuple(map(float, total_variation)), tuple(seeds)
     require(len(weights) >= 1 and all(0 <= w < inf for w in weights), "total_variation", weights, "weights, 0 or more")
     require(len(seeds) >= 1, "seeds", seeds, "one or more")
-    require(0 <= norm_weight < inf, "norm_weight", norm_weight, "0 or more")
-    require(steps >= 1, "steps", steps, "1 or more")
-    require(0 < learning_rate < inf, "learning_rate", learning_rate, "a positive number")
-    require(0 <= momentum < 1, "momentum", momentum, "a number in [0, 1)")
+    _check_numbers(norm_weight, steps, learning_rate, momentum)
     with view.precision():
         images = np.asarray(view.images(images))
         numbers = np.asarray([norm_weight, learning_rate, momentum], view.dtype)
@@ -117,6 +114,13 @@ def invert(
     with np.errstate(divide="ignore", invalid="ignore"):  # features that are all 0, or all the same
         relative, compared = errors / lengths, errors / distances[:, None, None, None]
     return Inversion(layers, weights, seeds, inverted, relative, compared, distances, objectives)
+
+
+def _check_numbers(norm_weight: float, steps: int, learning_rate: float, momentum: float) -> None:
+    require(0 <= norm_weight < inf, "norm_weight", norm_weight, "0 or more")
+    require(steps >= 1, "steps", steps, "1 or more")
+    require(0 < learning_rate < inf, "learning_rate", learning_rate, "a positive number")
+    require(0 <= momentum < 1, "momentum", momentum, "a number in [0, 1)")
 
 
 def _layers(view: View, layers: str | Iterable[str]) -> tuple[str, ...]:

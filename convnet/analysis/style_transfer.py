@@ -105,13 +105,9 @@ def style_transfer(
     require(pooling in get_args(Pooling), "pooling", pooling, f"one of {', '.join(get_args(Pooling))}")
     view, content = _seen(network, "content", content, margin)
     style_view, style = _seen(network, "style", style)
-    usual = usual_layers(view) if content_layer is None or style_layers is None else (content_layer, style_layers)
-    content_layer = usual[0] if content_layer is None else content_layer
-    style_layers = tuple(usual[1] if style_layers is None else style_layers)
-    _check_layers(view, content_layer, style_layers)
+    layers = _layers(view, content_layer, style_layers)
     if pooling == "avg":
         view, style_view = (one.replace_ops(max_pool=ops.avg_pool) for one in (view, style_view))
-    layers = {"content_layer": content_layer, "style_layers": style_layers}
     with view.precision():
         wanted = _wanted(view, style_view, content, style, **layers)
         weights = np.asarray([style_weight, variation_weight], view.dtype)
@@ -151,12 +147,17 @@ def _seen(network: Trained | View, name: str, image: Any, margin: int = 0) -> tu
         raise ValueError(f"{name}: {error}") from error
 
 
-def _check_layers(view: View, content_layer: str, style_layers: Sequence[str]) -> None:
+def _layers(view: View, content_layer: str | None, style_layers: Sequence[str] | None) -> dict[str, Any]:
+    """Those that were chosen, where they are maps, and the usual ones."""
+    usual = usual_layers(view) if content_layer is None or style_layers is None else (content_layer, style_layers)
+    content_layer = usual[0] if content_layer is None else content_layer
+    style_layers = tuple(usual[1] if style_layers is None else style_layers)
     maps = [name for name, shape in view.layers.items() if len(shape) == 3]
     require(content_layer in maps, "content_layer", content_layer, f"maps of one of {', '.join(maps)}")
     require(len(style_layers) >= 1, "style_layers", style_layers, "one layer or more")
     for layer in style_layers:
         require(layer in maps, "style_layers", layer, f"maps of {', '.join(maps)}")
+    return {"content_layer": content_layer, "style_layers": style_layers}
 
 
 def _descend(
