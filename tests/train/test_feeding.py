@@ -52,8 +52,12 @@ def outcome(config, dataset, **settings):
 
 @pytest.mark.parametrize(
     ("batch", "window"),
-    [(10, 2**26), (7, 5 * 7 * IMAGE), (30, 1), ("full", 1)],
-    ids=["one window", "a shorter last one", "the shortest windows", "one step"],
+    [
+        pytest.param(10, 2**26, id="one window"),
+        pytest.param(7, 5 * 7 * IMAGE, id="a shorter last one", marks=pytest.mark.slow),
+        pytest.param(30, 1, id="the shortest windows", marks=pytest.mark.slow),
+        pytest.param("full", 1, id="one step", marks=pytest.mark.slow),
+    ],
 )
 def test_streamed_and_resident_images_give_equal_bits(dataset, batch, window, monkeypatch):
     monkeypatch.setattr(feeding, "WINDOW", window)
@@ -61,6 +65,7 @@ def test_streamed_and_resident_images_give_equal_bits(dataset, batch, window, mo
     assert outcome(settings, dataset.mapped(stored)) == outcome(settings, dataset)
 
 
+@pytest.mark.slow
 def test_traced_settings_reach_streamed_programs(dataset):
     settings = config(batch_size=30, label_smoothing=0.2)
     traced = dict(traced=("optim.learning_rate", "train.label_smoothing"))

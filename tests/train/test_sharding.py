@@ -41,6 +41,7 @@ def test_devices_send_each_other_gradients_and_nothing_else():
     assert sum(values for _, values in found["sent"]) == found["parameters"] + loss_and_accuracy
 
 
+@pytest.mark.slow
 def test_devices_agree_in_bfloat16():
     one, two = on_eight_devices("in_bfloat16")
     assert two == pytest.approx(one, rel=1e-2)
@@ -52,6 +53,7 @@ def test_equal_meshes_give_equal_bits():
     assert first == second
 
 
+@pytest.mark.slow
 def test_replicates_on_devices_of_their_own_send_nothing_and_have_the_bits_of_one_device():
     found = on_eight_devices("replicates_on_devices")
     assert found["width"] == 8
