@@ -2,12 +2,14 @@
 
     python experiments/false_alarms.py                        everything: thousands of audits, in an hour or two
     python experiments/false_alarms.py --only losses inv      functions by name, or by where they come from
+    python experiments/false_alarms.py --only mathematics     what JAX's functions should be, where its board looks
     python experiments/false_alarms.py --quick                a few functions: does everything run?
 
 JAX's activations, optax's losses, layers of Flax, linear algebra, signal processing, special functions, likelihoods,
 and every op of this library, each at arguments of sizes from 1e-3 to 1e3: nobody doubts their gradients, so every alarm
-is a false one. The same command again goes on where it was stopped, and begins anew where the referee has changed.
-Measured answers stand in the README.
+is a false one. The mathematics of the board's cases (experiments/audit_jax.py, extra `board`) has exact derivatives,
+and is audited where the board looks: ties, ends of domains, tails. The same command again goes on where it was stopped,
+and begins anew where the referee has changed. Measured answers stand in the README.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -35,9 +37,14 @@ from convnet.report import Page, Part, Section, figures, study, text_table, writ
 from convnet.settings import require, suggestion
 from convnet.threads import processors
 
+if TYPE_CHECKING:  # of the extra `board`
+    from convnet.board.case import Case
+
 LINES = "audits.jsonl"
 JUDGES = ("convnet.gradcheck.campaign", "convnet.gradcheck.evidence.right_functions")
 """What judges, and what is judged: after a change of either, audits are made again."""
+MATHEMATICS, OF_MATHEMATICS = "mathematics", ("convnet.board.campaign", "convnet.board.cases")
+"""Of the board's cases; and what judges it, and is judged."""
 QUICK = ("relu", "huber_loss", "norm of a vector")
 QUICK_SCALES = (1.0,)
 
@@ -48,9 +55,10 @@ class FalseAlarms:
     as it goes, false_alarms.json and report.html. Exit code 1 where there is an alarm."""
 
     only: tuple[str, ...] = ()
-    """Functions, or where they come from. Default: all."""
+    """Functions, or where they come from. Default: all but mathematics, whose audits ask oracles of many digits."""
     draws: int = 4
-    """Arguments drawn per function and size; the first is audited at `level`, the others at level quick."""
+    """Arguments drawn per function and size, or points of a case's mathematics; the first is audited at `level`, the
+    others at level quick."""
     seed: int = 0
     """Of the first draw; further draws are those of the next seeds."""
     level: Literal["quick", "standard", "exhaustive"] = "standard"
@@ -95,14 +103,31 @@ class Task:
         return len(self.draws) * len(self.scales) - len(self.done)
 
 
-def chosen(only: Sequence[str]) -> list[tuple[str, RightFunction]]:
+def chosen(only: Sequence[str]) -> list[tuple[str, RightFunction | Case]]:
     """(origin, function) for names of either. Raises ValueError for a name that nothing has."""
     known = [(origin, function) for origin, functions in RIGHT_FUNCTIONS.items() for function in functions]
     names = {*RIGHT_FUNCTIONS, *(function.name for _, function in known)}
+    if not set(only) <= names:
+        known += [(MATHEMATICS, case) for case in board_cases()]
+        names = {*names, *(name for pair in known for name in (pair[0], name_of(pair[1])))}
     for name in only:
         if name not in names:
             raise ValueError(f"only holds {name!r}: {suggestion(name, names)}")
-    return [(origin, function) for origin, function in known if not only or {origin, function.name} & set(only)]
+    return [(origin, function) for origin, function in known if not only or {origin, name_of(function)} & set(only)]
+
+
+def board_cases() -> Sequence[Case]:
+    """None where the extra `board` is not installed, which is said."""
+    try:
+        from convnet.board.cases import CASES
+    except ImportError as error:
+        print(f"{error} (extra board): there is no mathematics to audit", file=sys.stderr)
+        return ()
+    return CASES
+
+
+def name_of(function: RightFunction | Case) -> str:
+    return function.name if isinstance(function, RightFunction) else function.key
 
 
 def tasks_of(settings: FalseAlarms, kept: Sequence[Outcome]) -> list[Task]:
@@ -111,18 +136,28 @@ def tasks_of(settings: FalseAlarms, kept: Sequence[Outcome]) -> list[Task]:
     done: dict[str, set[tuple[float, int]]] = {}
     for outcome in kept:
         done.setdefault(outcome.function, set()).add((outcome.scale, outcome.draw))
-    tasks = [
-        Task(origin, function.name, draws, settings.level, QUICK_SCALES if settings.quick else function.scales,
-             frozenset(done.get(function.name, ())))
-        for origin, function in chosen(settings.only)
-    ]  # fmt: skip
+    tasks = []
+    for origin, function in chosen(settings.only):
+        own, scales = draws, QUICK_SCALES
+        if origin == MATHEMATICS:
+            own = tuple(draw for draw in draws if draw < len(function.points))
+        elif not settings.quick:
+            scales = function.scales
+        kept = frozenset(done.get(name_of(function), ()))
+        tasks.append(Task(origin, name_of(function), own, settings.level, scales, kept))
     return [task for task in tasks if task.size]
 
 
 def run_task(task: Task) -> list[Outcome]:
-    (function,) = (f for f in RIGHT_FUNCTIONS[task.origin] if f.name == task.function)
-    given = dict(first=task.level, scales=task.scales, done=task.done)
-    found = list(outcomes(task.origin, function, task.draws, **given))
+    if task.origin == MATHEMATICS:
+        from convnet.board import campaign
+
+        (case,) = (case for case in board_cases() if case.key == task.function)
+        found = list(campaign.outcomes(case, task.draws, first=task.level, done=task.done))
+    else:
+        (function,) = (f for f in RIGHT_FUNCTIONS[task.origin] if f.name == task.function)
+        given = dict(first=task.level, scales=task.scales, done=task.done)
+        found = list(outcomes(task.origin, function, task.draws, **given))
     make_room()
     return found
 
@@ -145,12 +180,14 @@ def results_of(tasks: Sequence[Task], jobs: int) -> Iterator[list[Outcome]]:
 
 def audited(settings: FalseAlarms, out: Path) -> list[Outcome]:
     """All outcomes of these settings; the new ones are appended to audits.jsonl."""
-    code = code_hash(Path(convnet.__file__).parent, JUDGES)
-    found = stored(out / LINES, code)
+    folder = Path(convnet.__file__).parent
+    usual, of_mathematics = code_hash(folder, JUDGES), code_hash(folder, OF_MATHEMATICS)
+    found = [o for code in {usual, of_mathematics} for o in stored(out / LINES, code)]
     tasks = tasks_of(settings, found)
     with progress(sum(task.size for task in tasks), "audit") as bar:
         for new in results_of(tasks, settings.jobs):
             for outcome in new:
+                code = of_mathematics if outcome.origin == MATHEMATICS else usual
                 append(out / LINES, replace(outcome, code=code))
             found += new
             alarms = sum(bool(outcome.alarms) for outcome in found)

@@ -68,14 +68,19 @@ def arguments(function: RightFunction, scale: float, draw: int) -> tuple:
 
 
 def _outcome(origin: str, function: RightFunction, auditor: Auditor, scale: float, draw: int, level: str) -> Outcome:
-    args, start = arguments(function, scale, draw), time.process_time()
+    told = audited(auditor, arguments(function, scale, draw), seed=draw, level=level)
+    return Outcome(origin, function.name, scale, draw, level, *told)
+
+
+def audited(auditor: Auditor, args: tuple, *, seed: int, level: str) -> tuple[tuple[str, ...], bool, float]:
+    """(alarms, compared, seconds) of an `Outcome`. An audit that ends with an error has not let the function pass."""
+    start = time.process_time()
     try:
-        report = auditor.audit(args, seed=draw, level=level)
+        report = auditor.audit(args, seed=seed, level=level)
         alarms, compared = tuple(map(_message, report.failures)), report.passed
-    except Exception as error:  # an audit that ends with an error has not let the function pass
+    except Exception as error:
         alarms, compared = (f"error: {type(error).__name__}: {error}"[:MESSAGE],), False
-    seconds = round(time.process_time() - start, 3)
-    return Outcome(origin, function.name, scale, draw, level, alarms, compared, seconds)
+    return alarms, compared, round(time.process_time() - start, 3)
 
 
 def _message(check: Check) -> str:

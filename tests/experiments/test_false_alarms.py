@@ -1,6 +1,7 @@
 """The count of false alarms: what is audited, what is kept, and that an alarm is told and makes the command fail."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,34 @@ def test_quick(tmp_path, capsys):
     assert false_alarms.main(["--quick", "--jobs", "1", "--out", str(out)]) == 0
     assert capsys.readouterr().out == printed
     assert (out / "audits.jsonl").read_text(encoding="utf-8").splitlines() == lines
+
+
+RELU = "jax.nn.relu(x), in x"
+
+
+def test_mathematics_is_audited_where_it_is_asked_for(tmp_path, capsys):
+    """At points of the board; one more than a case has is none. Nothing is done twice, and others are left alone."""
+    assert not [origin for origin, _ in chosen([]) if origin == "mathematics"]
+    assert {origin for origin, _ in chosen(["mathematics"])} == {"mathematics"}
+    ((_, relu),) = chosen([RELU])
+    (task,) = tasks_of(FalseAlarms(only=(RELU,), draws=1000), [])
+    assert task.draws == tuple(range(len(relu.points)))
+    command = ["--only", "huber_loss", RELU, "--level", "quick", "--draws", "1", "--jobs", "1", "--quick"]
+    command += ["--out", str(tmp_path)]
+    for _ in range(2):
+        assert false_alarms.main(command) == 0
+        assert "mathematics             1       1       0             0" in capsys.readouterr().out
+        lines = [json.loads(line) for line in (tmp_path / "audits.jsonl").read_text(encoding="utf-8").splitlines()]
+        asked = [(line["origin"], line["function"]) for line in lines]
+        assert asked == [("losses", "huber_loss"), ("mathematics", RELU)]
+        assert lines[0]["code"] != lines[1]["code"]
+
+
+def test_without_the_boards_oracles_there_is_no_mathematics(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "convnet.board.cases", None)
+    with pytest.raises(ValueError, match="only holds 'mathematics'"):
+        chosen(["mathematics"])
+    assert "(extra board): there is no mathematics to audit" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""Audits of the mathematics of cases, at the points where a board looks: nobody doubts it, so every alarm is false.
+
+Ties, ends of domains, tails and subnormal numbers are among these points, which drawn arguments never hit.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from convnet.board.case import Case, Point
+from convnet.board.mathematics import mathematics
+from convnet.board.measure import cast
+from convnet.board.oracle import truth_of
+from convnet.board.truth import Unknown
+from convnet.gradcheck import Auditor
+from convnet.gradcheck.campaign import Outcome, audited
+
+ORIGIN = "mathematics"
+SCALE = 1.0
+"""Of all outcomes: points are taken as they are."""
+
+
+def outcomes(
+    case: Case, draws: Iterable[int], *, first: str = "standard", done: Collection[tuple[float, int]] = ()
+) -> Iterator[Outcome]:
+    """One audit for each draw that is not `done`: the first at level `first`, the others at level quick. A case has as
+    many draws as points. Where the mathematics has no first and second derivatives, or they are not known, nothing is
+    compared."""
+    order = np.random.default_rng(zlib.crc32(case.key.encode())).permutation(len(case.points))
+    auditor = Auditor(partial(mathematics, case), name=case.key, argnums=case.wrt)
+    for index, draw in enumerate(draws):
+        if draw < len(order) and (SCALE, draw) not in done:
+            level, point = "quick" if index else first, case.points[order[draw]]
+            if not _smooth(case, point):
+                yield Outcome(ORIGIN, case.key, SCALE, draw, level, (), compared=False, seconds=0.0)
+                continue
+            alarms, compared, seconds = audited(auditor, cast(case, point, "float64"), seed=draw, level=level)
+            yield Outcome(ORIGIN, case.key, SCALE, draw, level, alarms, compared, seconds)
+
+
+def _smooth(case: Case, point: Point) -> bool:
+    if not all(np.isfinite(np.asarray(arg, np.float64)).all() for arg in cast(case, point, "float64")):
+        return False
+    try:
+        found = truth_of(case, point, "float64", {})
+    except (Unknown, RecursionError):
+        return False
+    slopes = [*found.first, *(slope for row in found.second for slope in row)]
+    return found.differentiable and all(slope.exists for slope in slopes)
