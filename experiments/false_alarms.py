@@ -38,7 +38,7 @@ from convnet.settings import require, suggestion
 from convnet.threads import processors
 
 if TYPE_CHECKING:  # of the extra `board`
-    from convnet.board.case import Case
+    from convnet.board.case import Case, Point
 
 LINES = "audits.jsonl"
 JUDGES = ("convnet.gradcheck.campaign", "convnet.gradcheck.evidence.right_functions")
@@ -126,6 +126,12 @@ def board_cases() -> Sequence[Case]:
     return CASES
 
 
+def points_of(case: Case) -> Sequence[Point]:
+    from convnet.board.campaign import points
+
+    return points(case)
+
+
 def name_of(function: RightFunction | Case) -> str:
     return function.name if isinstance(function, RightFunction) else function.key
 
@@ -140,7 +146,7 @@ def tasks_of(settings: FalseAlarms, kept: Sequence[Outcome]) -> list[Task]:
     for origin, function in chosen(settings.only):
         own, scales = draws, QUICK_SCALES
         if origin == MATHEMATICS:
-            own = tuple(draw for draw in draws if draw < len(function.points))
+            own = tuple(draw for draw in draws if draw < len(points_of(function)))
         elif not settings.quick:
             scales = function.scales
         kept = frozenset(done.get(name_of(function), ()))

@@ -1,10 +1,11 @@
 """What a board looks at is audited as mathematics: right, so that an alarm is the referee's fault."""
 
+import numpy as np
 import pytest
 from mpmath import mp
 
 from convnet.board import campaign
-from convnet.board.campaign import outcomes
+from convnet.board.campaign import outcomes, points
 from convnet.board.case import at, case
 from tests.gradcheck.test_campaign import halved
 
@@ -39,3 +40,10 @@ def test_an_alarm_is_told(monkeypatch):
     (found,) = outcomes(SINE, range(1), first="quick")
     assert found.alarms
     assert not found.compared
+
+
+def test_large_points_are_left_out():
+    square = lambda x: x * x  # noqa: E731
+    large = case("jax.numpy.square", square, at("generic", np.ones(5), np.ones(4)), elementwise=False)
+    (point,) = points(large)
+    assert point.args[0].size == 4
