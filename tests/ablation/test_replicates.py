@@ -12,13 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from convnet import data, journal, run, train
+from convnet import data, journal, train
 from convnet.ablation import Replicates
 from convnet.ablation.grid import apply
 from convnet.config import RunConfig
 from convnet.identity import decisive
 from convnet.journal import Stopped
 from convnet.record import parameter_hash, read_manifest, read_metrics
+from convnet.result import load_result
 from convnet.run import Trainer
 from convnet.settings import to_dict
 from convnet.signals import StopRequest
@@ -267,7 +268,7 @@ def test_each_leaves_the_directory_of_a_run(vmapped, tmp_path):
         assert manifest["parameter_hash"] == parameter_hash(outcome.variables)
         assert lines[outcome.best_epoch - 1]["parameter_hash"] == parameter_hash(outcome.variables)
         assert [line["train_loss"] for line in lines] == [record.train_loss for record in outcome.records]
-        assert fingerprint(run.load_result(config, where[config])) == fingerprint(outcome)
+        assert fingerprint(load_result(config, where[config])) == fingerprint(outcome)
     manifest = read_manifest(where[wild])
     assert (manifest["status"], manifest["reason"]) == ("diverged", str(outcomes[3]))
     assert manifest["at_step"] == outcomes[3].at

@@ -12,7 +12,7 @@ from convnet.experiments.compare import Compare, Data, plan_of
 
 from convnet.config import RunConfig
 from convnet.recipes import RECIPES
-from convnet.run import load_result
+from convnet.result import load_result
 from convnet.settings import content_hash, from_dict
 
 pytestmark = pytest.mark.usefixtures("unseen_pictures")
