@@ -47,6 +47,8 @@ MATHEMATICS, OF_MATHEMATICS = "mathematics", ("convnet.board.campaign", "convnet
 """Of the board's cases; and what judges it, and is judged."""
 QUICK = ("relu", "huber_loss", "norm of a vector")
 QUICK_SCALES = (1.0,)
+AS_GIVEN = (1.0,)
+"""Points of the mathematics are not scaled."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def chosen(only: Sequence[str]) -> list[tuple[str, RightFunction | Case]]:
 
 
 def board_cases() -> Sequence[Case]:
-    """None where the extra `board` is not installed, which is said."""
+    """None of them where the extra `board` is not installed, which is said."""
     try:
         from convnet.board.cases import CASES
     except ImportError as error:
@@ -144,13 +146,12 @@ def tasks_of(settings: FalseAlarms, kept: Sequence[Outcome]) -> list[Task]:
         done.setdefault(outcome.function, set()).add((outcome.scale, outcome.draw))
     tasks = []
     for origin, function in chosen(settings.only):
-        own, scales = draws, QUICK_SCALES
         if origin == MATHEMATICS:
-            own = tuple(draw for draw in draws if draw < len(points_of(function)))
-        elif not settings.quick:
-            scales = function.scales
-        kept = frozenset(done.get(name_of(function), ()))
-        tasks.append(Task(origin, name_of(function), own, settings.level, scales, kept))
+            given, scales = tuple(draw for draw in draws if draw < len(points_of(function))), AS_GIVEN
+        else:
+            given, scales = draws, QUICK_SCALES if settings.quick else function.scales
+        name = name_of(function)
+        tasks.append(Task(origin, name, given, settings.level, scales, frozenset(done.get(name, ()))))
     return [task for task in tasks if task.size]
 
 
@@ -159,7 +160,7 @@ def run_task(task: Task) -> list[Outcome]:
         from convnet.board import campaign
 
         (case,) = (case for case in board_cases() if case.key == task.function)
-        found = list(campaign.outcomes(case, task.draws, first=task.level, done=task.done))
+        found = list(campaign.outcomes(task.origin, case, task.draws, first=task.level, done=task.done))
     else:
         (function,) = (f for f in RIGHT_FUNCTIONS[task.origin] if f.name == task.function)
         given = dict(first=task.level, scales=task.scales, done=task.done)

@@ -12,14 +12,11 @@ from functools import partial
 import numpy as np
 
 from convnet.board.case import Case, Point
-from convnet.board.mathematics import mathematics
+from convnet.board.mathematics import mathematics, settled
 from convnet.board.measure import cast
-from convnet.board.oracle import truth_of
-from convnet.board.truth import Unknown
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.campaign import Outcome, audited
 
-ORIGIN = "mathematics"
 SCALE = 1.0
 """Of all outcomes: points are taken as they are."""
 ENTRIES = 4
@@ -28,7 +25,7 @@ and of each the oracle computes every entry by differences of many digits."""
 
 
 def outcomes(
-    case: Case, draws: Iterable[int], *, first: str = "standard", done: Collection[tuple[float, int]] = ()
+    origin: str, case: Case, draws: Iterable[int], *, first: str = "standard", done: Collection[tuple[float, int]] = ()
 ) -> Iterator[Outcome]:
     """One audit for each draw, one of `points`, that is not `done`: the first at level `first`, the others at level
     quick. Where the mathematics has no first and second derivatives, or they are not known, nothing is compared."""
@@ -38,10 +35,10 @@ def outcomes(
         if draw < len(given) and (SCALE, draw) not in done:
             level, point = "quick" if index else first, given[draw]
             if not _smooth(case, point):
-                yield Outcome(ORIGIN, case.key, SCALE, draw, level, (), compared=False, seconds=0.0)
+                yield Outcome(origin, case.key, SCALE, draw, level, (), compared=False, seconds=0.0)
                 continue
             alarms, compared, seconds = audited(auditor, cast(case, point, "float64"), seed=draw, level=level)
-            yield Outcome(ORIGIN, case.key, SCALE, draw, level, alarms, compared, seconds)
+            yield Outcome(origin, case.key, SCALE, draw, level, alarms, compared, seconds)
 
 
 def points(case: Case) -> list[Point]:
@@ -54,9 +51,5 @@ def points(case: Case) -> list[Point]:
 def _smooth(case: Case, point: Point) -> bool:
     if not all(np.isfinite(np.asarray(arg, np.float64)).all() for arg in cast(case, point, "float64")):
         return False
-    try:
-        found = truth_of(case, point, "float64", {})
-    except (Unknown, RecursionError):
-        return False
-    slopes = [*found.first, *(slope for row in found.second for slope in row)]
-    return found.differentiable and all(slope.exists for slope in slopes)
+    found = settled(case, point, "float64", order=2)
+    return found is not None and found.differentiable

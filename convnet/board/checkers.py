@@ -20,10 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
-from convnet.board.mathematics import mathematics
+from convnet.board.mathematics import mathematics, settled
 from convnet.board.measure import cast, contracted, precision
-from convnet.board.oracle import truth_of
-from convnet.board.truth import Unknown
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
@@ -85,12 +83,8 @@ class Subject:
     def mathematics(self) -> Subject | None:
         """What the library's function should be, as its oracle says, at the same point; None where not all derivatives
         exist, or the oracle does not settle."""
-        try:
-            found = truth_of(self.case, self.point, self.dtype, {})
-        except (Unknown, RecursionError):
-            return None
-        slopes = [*found.first, *(slope for row in found.second if self.order == 2 for slope in row)]
-        return replace(self, fn=partial(mathematics, self.case)) if all(slope.exists for slope in slopes) else None
+        known = settled(self.case, self.point, self.dtype, self.order) is not None
+        return replace(self, fn=partial(mathematics, self.case)) if known else None
 
 
 @dataclass(frozen=True)

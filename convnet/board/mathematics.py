@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from convnet.board.case import Case
-from convnet.board.oracle import phi_of
-from convnet.board.truth import Truth, truth
+from convnet.board.case import Case, Point
+from convnet.board.oracle import phi_of, truth_of
+from convnet.board.truth import Truth, Unknown, truth
 
 REMEMBERED = 10_000
 """Points: a checker asks for the value, the gradient and the Hessian of one, and for some of them many times."""
@@ -40,6 +40,17 @@ def _gradient(case: Case, *args: Array) -> Array:
 @_gradient.defjvp
 def _(case: Case, args, tangents):
     return _gradient(case, *args), _asked(case, args, 2) @ _own(case, tangents)
+
+
+def settled(case: Case, point: Point, dtype: str, order: int) -> Truth | None:
+    """The truth at a point where all derivatives up to the `order` exist, 1 or 2 (which float64 alone has); None
+    elsewhere, and where the oracle does not settle."""
+    try:
+        found = truth_of(case, point, dtype, {})
+    except (Unknown, RecursionError):
+        return None
+    slopes = [*found.first, *(slope for row in found.second if order == 2 for slope in row)]
+    return found if all(slope.exists for slope in slopes) else None
 
 
 def _own(case: Case, values) -> Array:

@@ -13,10 +13,10 @@ SINE = case("jax.numpy.sin", mp.sin, (*at("generic", 0.5, -2.0), *at("zero", 0.0
 
 
 def test_every_point_is_audited_once():
-    found = list(outcomes(SINE, range(5), first="standard", done={(1.0, 1)}))
+    found = list(outcomes("here", SINE, range(5), first="standard", done={(1.0, 1)}))
     assert [(o.draw, o.level, o.alarms, o.compared) for o in found] == [
         (0, "standard", (), True), (2, "quick", (), True)]  # fmt: skip
-    assert {(o.origin, o.function, o.scale) for o in found} == {("mathematics", "jax.numpy.sin(x), in x", 1.0)}
+    assert {(o.origin, o.function, o.scale) for o in found} == {("here", "jax.numpy.sin(x), in x", 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_every_point_is_audited_once():
     ids=["no gradient", "no second derivative", "no value"],
 )
 def test_where_no_derivative_exists_nothing_is_asked(rough):
-    found = list(outcomes(rough, range(len(rough.points)), first="quick"))
+    found = list(outcomes("here", rough, range(len(rough.points)), first="quick"))
     assert len(found) == len(rough.points)
     assert {(o.alarms, o.compared) for o in found} == {((), False)}
 
@@ -37,7 +37,7 @@ def test_where_no_derivative_exists_nothing_is_asked(rough):
 def test_an_alarm_is_told(monkeypatch):
     """Here of a function whose rule has half of the gradient."""
     monkeypatch.setattr(campaign, "mathematics", lambda case, x: halved(x))
-    (found,) = outcomes(SINE, range(1), first="quick")
+    (found,) = outcomes("here", SINE, range(1), first="quick")
     assert found.alarms
     assert not found.compared
 
