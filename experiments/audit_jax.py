@@ -30,7 +30,7 @@ from convnet.board.case import Case
 from convnet.board.cases import CASES, NOT_COVERED, TABLES
 from convnet.board.inventory import inventory, resolved
 from convnet.board.known import THREADS
-from convnet.board.run import LIMIT, Settings, rows
+from convnet.board.run import LIMIT, Settings, audits, rows
 from convnet.cli import run_command
 from convnet.code import code_hash
 from convnet.identity import environment, versions
@@ -118,20 +118,37 @@ def stored(path: Path, code: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
-    """All rows of these settings; the new ones are appended to rows.jsonl."""
+    """All rows of these settings; the new ones are appended to rows.jsonl, and those that the referee was asked of once
+    more."""
     wanted = {case.key: case for case in chosen(settings.only) if resolved(case.function) is not None}
-    code = codes()
-    found = [row for row in stored(out / LINES, code) if row["key"] in wanted]
-    done = {row["key"] for row in found}
-    cases = [case for key, case in wanted.items() if key not in done]
-    with progress(len(done) + len(cases), "case") as bar:
-        bar.update(len(done))
-        for row in rows(cases, Settings(settings.jobs, settings.limit, settings.audits)):
-            found.append(boards.plain_row(row))
-            json_lines.append(out / LINES, {"code": code[row.key], "row": found[-1]})
-            bar.set_postfix_str(row.function[:40])
-            bar.update()
-    return found
+    code, within = codes(), Settings(settings.jobs, settings.limit)
+    found = {row["key"]: row for row in stored(out / LINES, code) if row["key"] in wanted}
+
+    def keep(row: dict[str, Any], bar: Any) -> None:
+        found[row["key"]] = row
+        json_lines.append(out / LINES, {"code": code[row["key"]], "row": row})
+        bar.set_postfix_str(row["function"][:40])
+        bar.update()
+
+    with progress(len(wanted), "case") as bar:
+        bar.update(len(found))
+        for row in rows([case for key, case in wanted.items() if key not in found], within):
+            keep(boards.plain_row(row), bar)
+    if settings.audits:
+        first: dict[str, Case] = {}
+        for case in wanted.values():
+            first.setdefault(case.function, case)
+        with progress(len(first), "audit") as bar:
+            rest = [case for case in first.values() if _unasked(found[case.key])]
+            bar.update(len(first) - len(rest))
+            for case, said in audits(rest, within):
+                keep(boards.with_audit(found[case.key], said), bar)
+    return list(found.values())
+
+
+def _unasked(row: Mapping[str, Any]) -> bool:
+    """Whether the referee is still to be asked."""
+    return row["status"] == "judged" and not row["referee"]
 
 
 def audit_jax(settings: AuditJax) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from convnet.board.inventory import Inventory
+from convnet.board.referee import Refereed
 from convnet.board.run import Row
 from convnet.board.verdict import DEFECTS, KINDS
 from convnet.record import write_json
@@ -143,6 +144,11 @@ def _require_one(name: str, found: Sequence[Any], kind: str) -> None:
 def plain_row(row: Row) -> dict[str, Any]:
     """As JSON has it."""
     return _plain(row.to_dict())
+
+
+def with_audit(row: Mapping[str, Any], said: Refereed) -> dict[str, Any]:
+    """A plain row, with what the referee said."""
+    return {**row, "referee": _plain(vars(said))}
 
 
 def _plain(value: Any) -> Any:

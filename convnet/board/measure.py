@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -21,7 +21,7 @@ FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
 SECOND = ("forward over reverse", "reverse over reverse")
 PERIOD, OFFSET = 8, 3.5
-ROUND = 8
+ROUND = 24
 """Points are filled up to a multiple of this: operations that are run one by one have been compiled for that many, by
 the cases before."""
 TURNS = 2
@@ -56,6 +56,20 @@ def contracted(result: Any) -> Array:
                 factors = jnp.asarray(weights(start, start + part.size), part.dtype)
                 total, start = total + (factors * jnp.ravel(part)).sum(), start + part.size
     return total
+
+
+def cotangents(result: Any) -> Any:
+    """Of `contracted` in a pytree of arrays, as `jax.vjp` takes them."""
+    leaves, tree = jax.tree.flatten(result)
+    found, start = [], 0
+    for leaf in leaves:
+        split, real = jnp.iscomplexobj(leaf), jnp.issubdtype(leaf.dtype, jnp.floating)
+        own = weights(start, start := start + leaf.size * (split or real))
+        if split:
+            own = own - 1j * weights(start, start := start + leaf.size)  # of z it sees the real part of the product
+        kind = leaf.dtype if split or real else jax.dtypes.float0
+        found.append(np.resize(own, leaf.shape).astype(kind) if own.size else np.zeros(leaf.shape, kind))
+    return tree.unflatten(found)
 
 
 def direction(n: int) -> np.ndarray:
@@ -101,19 +115,24 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     args = tuple(map(jnp.asarray, columns))
     count, wrt, scalar = len(points), case.wrt, lambda *args: case.fn(*args).astype(dtype)
     jax.eval_shape(jax.vmap(scalar), *args)
-    gradient, found = jax.grad(scalar, wrt), Measured()
+    gradient, found = jax.jit(jax.grad(scalar, wrt)), Measured()
     ways = {"vmap": lambda: quick(jax.vmap(gradient))(*args)}
     if dtype == "float64":
-        alone = jax.jit(gradient)
-        ways |= {
-            "reverse": lambda: _stacked([alone(*row) for row in zip(*(c[:count] for c in columns), strict=True)]),
-            "forward": lambda: quick(jax.vmap(jax.jacfwd(scalar, wrt)))(*args),
-            "scan": lambda: quick(lambda *args: lax.map(lambda one: gradient(*one), args))(*args),
+        one = together(
+            {
+                "reverse over reverse": _hessians(jax.jacrev(gradient, wrt)),
+                "forward over reverse": _hessians(jax.jacfwd(gradient, wrt)),
+                "vmap": jax.vmap(gradient),
+                "forward": jax.vmap(jax.jacfwd(scalar, wrt)),
+                "scan": lambda *args: lax.map(lambda one: gradient(*one), args),
+            }
+        )
+        ways = {
+            "reverse": lambda: _stacked([gradient(*row) for row in zip(*(c[:count] for c in columns), strict=True)]),
+            **{way: partial(one[way], *args) for way in ("vmap", "forward", "scan")},
             "eager": lambda: _eager(case, args),
         }
-        outer = {"forward over reverse": jax.jacfwd, "reverse over reverse": jax.jacrev}
-        second = {way: partial(_hessians, jax.vmap(take(gradient, wrt)), args, count) for way, take in outer.items()}
-        _collect(found, found.second, second)
+        _collect(found, found.second, {way: lambda way=way: one[way](*args)[:count] for way in SECOND})
     _collect(found, found.first, {way: partial(_columns, call, count) for way, call in ways.items()})
     return found
 
@@ -129,9 +148,9 @@ def _eager(case: Case, args: tuple[Array, ...]) -> tuple[Array, ...]:
     return pull(np.ones(result.shape, result.dtype))
 
 
-def _hessians(f: Callable, args: tuple[Array, ...], count: int) -> Array:
-    """[points, m, n] of rows, one for each gradient, of its derivatives."""
-    return quick(lambda *args: jnp.stack([jnp.stack(row, -1) for row in f(*args)], -1))(*args)[:count]
+def _hessians(derivatives: Callable) -> Callable[..., Array]:
+    """[points, m, n] of rows, one for each gradient, of its derivatives at a point."""
+    return lambda *args: jnp.stack([jnp.stack(row, -1) for row in jax.vmap(derivatives)(*args)], -1)
 
 
 def _columns(call: Callable[[], tuple[Array, ...]], count: int) -> np.ndarray:
@@ -150,18 +169,25 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
     _each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
-    ways = {"reverse": partial(_each, (jax.jit if wide else quick)(own), every)}
     if wide:
-        forward = quick(lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)))
-        vmap = quick(lambda *args: jax.vmap(own)(*_repeated(args))[-1])
-        scan = quick(lambda *args: lax.map(lambda one: own(*one), _repeated(args))[-1])
-        ways |= {way: partial(_each, f, every) for way, f in (("forward", forward), ("vmap", vmap), ("scan", scan))}
-        # One operation after the other takes its time, so only what is generic is asked for.
+        compiled = jax.jit(own)
+        one = together(
+            {
+                "reverse over reverse": _reverse_along(compiled, case),
+                "forward over reverse": _forward_along(compiled, case),
+                "forward": lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)),
+                "vmap": lambda *args: jax.vmap(compiled)(*_repeated(args))[-1],
+                "scan": lambda *args: lax.map(lambda one: compiled(*one), _repeated(args))[-1],
+            }
+        )
+        ways = {"reverse": compiled} | {way: one[way] for way in ("forward", "vmap", "scan")}
+        _collect(found, found.second, {way: partial(_each, one[way], every, (1, -1)) for way in SECOND})
+    else:
+        ways = {"reverse": quick(own)}
+    _collect(found, found.first, {way: partial(_each, f, every) for way, f in ways.items()})
+    if wide:  # one operation after the other takes its time, so only what is generic is asked for
         generic = [args if point.label == "generic" else None for point, args in zip(points, every, strict=True)]
-        ways["eager"] = partial(_each, own, generic)
-        second = {"forward over reverse": _forward_along(own, case), "reverse over reverse": _reverse_along(own, case)}
-        _collect(found, found.second, {way: partial(_each, f, every, (1, -1)) for way, f in second.items()})
-    _collect(found, found.first, ways)
+        _collect(found, found.first, {"eager": partial(_each, _eager_gradient(case), generic)})
     return found
 
 
@@ -182,13 +208,24 @@ def _gradient(phi: Callable, case: Case) -> Callable[..., Array]:
     return lambda *args: _flattened(jax.grad(phi, case.wrt)(*args))
 
 
+def _eager_gradient(case: Case) -> Callable[..., np.ndarray]:
+    """As `_gradient`, but that nothing is run for the contraction: each operation would be compiled."""
+
+    def gradient(*args):
+        own = (args[i] for i in case.wrt)
+        result, pull = jax.vjp(lambda *own: case.fn(*_with(args, case.wrt, own)), *own)
+        return np.concatenate([np.ravel(leaf) for leaf in pull(cotangents(result))])
+
+    return gradient
+
+
 def _forward_along(gradient: Callable, case: Case) -> Callable[..., Array]:
     def along(*args):
         own = tuple(args[i] for i in case.wrt)
         of_own = lambda *own: gradient(*_with(args, case.wrt, own))  # noqa: E731
         return jax.jvp(of_own, own, _tangents(own))[1]
 
-    return quick(along)
+    return along
 
 
 def _reverse_along(gradient: Callable, case: Case) -> Callable[..., Array]:
@@ -196,7 +233,7 @@ def _reverse_along(gradient: Callable, case: Case) -> Callable[..., Array]:
         slope = lambda *args: gradient(*args) @ _flattened(_tangents([args[i] for i in case.wrt]))  # noqa: E731
         return _flattened(jax.grad(slope, case.wrt)(*args))
 
-    return quick(along)
+    return along
 
 
 def _tangents(own: Sequence[Array]) -> tuple[Array, ...]:
@@ -233,6 +270,27 @@ def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
 def quick(f: Callable) -> Callable:
     """Compiled in a third of the time. Reverse mode in float64 is compiled as users have it."""
     return jax.jit(f, compiler_options=QUICK)
+
+
+def together(programs: Mapping[str, Callable]) -> dict[str, Callable]:
+    """Functions of one and the same point, compiled as one program, which takes much less than one by one; where some
+    of them fail, the others by themselves."""
+    whole, known = quick(lambda *args: {way: f(*args) for way, f in programs.items()}), {}
+
+    def called(way: str, alone: Callable) -> Callable:
+        def call(*args):
+            place = tuple(map(id, args))
+            if place not in known:
+                try:
+                    known[place] = args, whole(*args)
+                except Exception:
+                    known[place] = args, None
+            found = known[place][1]
+            return alone(*args) if found is None else found[way]
+
+        return call
+
+    return {way: called(way, quick(f)) for way, f in programs.items()}
 
 
 def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:

@@ -18,10 +18,12 @@ FILLED = 6
 @dataclass(frozen=True)
 class Refereed:
     """verdict: passed, failed, or none, where there was nothing to audit or the audit ended with an error; said: the
-    stages that failed, or the error."""
+    stages that failed, or the error; peak: bytes, the most that its process has held so far; seconds: of
+    processors."""
 
     verdict: str
     said: str = ""
+    peak: int = 0
     seconds: float = 0.0
 
 
@@ -47,5 +49,4 @@ def refereed(case: Case) -> Refereed:
             report = audit(fn, own, level="quick")
     except Exception as error:
         return Refereed("none", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160])
-    seconds = sum(report.seconds.values())
-    return Refereed("passed" if report.passed else "failed", ", ".join(report.stages_failed), seconds)
+    return Refereed("passed" if report.passed else "failed", ", ".join(report.stages_failed))

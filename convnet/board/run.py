@@ -7,10 +7,10 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, as_completed
 from concurrent.futures import TimeoutError as OutOfTime
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -20,16 +20,17 @@ from convnet.board.judge import Outcome, judge
 from convnet.board.referee import Refereed, refereed
 from convnet.gradcheck.worker import begin, make_room
 
-LIMIT = 120.0
+LIMIT = 90.0
 """Seconds for a case."""
-PER_PROCESS = 200
+PER_PROCESS = 300
 """Cases that a process judges before another one takes its place: a compilation leaves some memory behind."""
 
 
 @dataclass
 class Row:
     """What came of a case. status: judged; refused (the function raised an error at all of its points), crashed, or out
-    of time. peak: bytes, the most that its process has held so far; seconds: of processors."""
+    of time. referee: what it said, if it was asked (see `audits`); peak: bytes, the most that its process has held so
+    far; seconds: of processors."""
 
     function: str
     call: str
@@ -48,50 +49,73 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """jobs: processes; limit: seconds for a case; audits: whether the referee is asked, once for each function; table:
-    the module whose CASES the processes look the cases up in, as functions of oracles cannot be sent."""
+    """jobs: processes; limit: seconds for a case, and for an audit; table: the module whose CASES the processes look
+    the cases up in, as functions of oracles cannot be sent."""
 
     jobs: int = 1
     limit: float = LIMIT
-    audits: bool = True
     table: str = "convnet.board.cases"
 
 
 def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
     """As they come."""
+    for case, future in _each(row_of, cases, settings):
+        yield _ended(future, lambda status, said, case=case: Row(case.function, case.call, case.key, status, said))
+
+
+def audits(cases: Sequence[Case], settings: Settings) -> Iterator[tuple[Case, Refereed]]:
+    """Of each function the audit, as they come. What the referee runs is compiled quickly, which nothing that users see
+    may be, so that has processes of its own."""
+    for case, future in _each(audit_of, cases, settings, quickly=True):
+        yield case, _ended(future, lambda status, said: Refereed("none", f"{status}: {said}"))
+
+
+def _each(
+    work: Callable, cases: Sequence[Case], settings: Settings, *, quickly: bool = False
+) -> Iterator[tuple[Case, Any]]:
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
-    with ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=begin, context=context) as pool:
-        waiting, seen = {}, set()
-        for case in cases:
-            audits = settings.audits and case.function not in seen  # one audit of a function
-            seen.add(case.function)
-            waiting[pool.schedule(row_of, (settings.table, case.key, audits), timeout=settings.limit)] = case
+    pool = ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=begin, initargs=(quickly,), context=context)
+    with pool:
+        waiting = {pool.schedule(work, (settings.table, case.key), timeout=settings.limit): case for case in cases}
         try:
             for future in as_completed(waiting):
-                yield _row(future, waiting[future])
+                yield waiting[future], future
         except BaseException:
             pool.stop()
             raise
 
 
-def _row(future: Any, case: Case) -> Row:
+def _ended(future: Any, otherwise: Callable[[str, str], Any]) -> Any:
+    """What a process returned; or `otherwise`, of a status and of what there is to say."""
     try:
         return future.result()
     except OutOfTime as error:
-        return Row(case.function, case.call, case.key, "out of time", f"ended after {error.args[1]:g} s")
+        return otherwise("out of time", f"ended after {error.args[1]:g} s")
     except ProcessExpired as error:
-        return Row(case.function, case.call, case.key, "crashed", f"its process ended with code {error.exitcode}")
+        return otherwise("crashed", f"its process ended with code {error.exitcode}")
     except CancelledError:
-        return Row(case.function, case.call, case.key, "crashed", "its process could not be started")
+        return otherwise("crashed", "its process could not be started")
 
 
-def row_of(table: str, key: str, audits: bool) -> Row:
+def row_of(table: str, key: str) -> Row:
     """In a process of the pool."""
+    return judged(_found(table, key))
+
+
+def audit_of(table: str, key: str) -> Refereed:
+    """In a process of the pool."""
+    start = time.process_time()
+    said = refereed(_found(table, key))
+    make_room()
+    return replace(said, peak=_peak(), seconds=time.process_time() - start)
+
+
+def _found(table: str, key: str) -> Case:
     (case,) = (case for case in importlib.import_module(table).CASES if case.key == key)
-    return judged(case, audits=audits)
+    return case
 
 
-def judged(case: Case, *, audits: bool = True) -> Row:
+def judged(case: Case) -> Row:
     """The row of a case, here."""
     start = time.process_time()
     try:
@@ -99,10 +123,8 @@ def judged(case: Case, *, audits: bool = True) -> Row:
     except Exception as error:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
         return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)
-    referee = refereed(case) if audits else None
     make_room()
-    seconds = time.process_time() - start
-    return Row(case.function, case.call, case.key, "judged", "", outcome, referee, _peak(), seconds)
+    return Row(case.function, case.call, case.key, "judged", "", outcome, None, _peak(), time.process_time() - start)
 
 
 def _peak() -> int:

@@ -53,7 +53,7 @@ CASES = (TRAP, SMALL, BENT, RIGHT)
 
 @pytest.fixture(scope="module")
 def board():
-    rows = [boards.plain_row(judged(one, audits=False)) for one in CASES]
+    rows = [boards.plain_row(judged(one)) for one in CASES]
     return boards.board_of(rows, Inventory((), {}, (), ()), {"packages": {"jax": jax.__version__}}, {}, 1.0)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from convnet.board.run import Settings, judged, rows
+from convnet.board.run import Settings, audits, rows
 from tests.board import trouble
 
 
@@ -12,7 +12,7 @@ def found():
     may take."""
     hangs, *others = trouble.CASES
     limits = ((3, [hangs]), (600, others))
-    settings = {limit: Settings(jobs=1, limit=limit, audits=False, table="tests.board.trouble") for limit, _ in limits}
+    settings = {limit: Settings(jobs=1, limit=limit, table="tests.board.trouble") for limit, _ in limits}
     found = [row for limit, cases in limits for row in rows(cases, settings[limit])]
     return {row.function.split(".")[-1]: row for row in found}
 
@@ -34,6 +34,13 @@ def test_one_that_refuses_says_why(found):
 
 def test_the_referee_is_asked_too():
     (case,) = (case for case in trouble.CASES if case.function == "jax.numpy.sin")
-    row = judged(case)
-    assert row.referee.verdict == "passed"
-    assert row.peak > 2**20
+    ((of, said),) = audits([case], Settings(limit=600, table="tests.board.trouble"))
+    assert (of, said.verdict, said.said) == (case, "passed", "")
+    assert said.peak > 2**20
+    assert said.seconds > 0
+
+
+def test_an_audit_that_hangs_is_ended():
+    hangs = trouble.CASES[0]
+    ((of, said),) = audits([hangs], Settings(limit=3, table="tests.board.trouble"))
+    assert (of, said.verdict, said.said) == (hangs, "none", "out of time: ended after 3 s")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from convnet.board import board as boards
 from convnet.board.case import at, case
 from convnet.board.cases import CASES
 from convnet.board.inventory import Inventory
+from convnet.board.referee import refereed
 from convnet.board.run import Row, judged
 from tests.report.boards import PROD, board, finding, row
 
@@ -26,18 +28,23 @@ SMALL = (
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Functions that were judged, in this process; a function that is called crash comes to what a crash does."""
+    """Functions that were judged, in this process."""
     done = []
 
     def rows(cases, settings):
         for one in cases:
             done.append(one.function)
-            yield judged(one, audits=settings.audits)
+            yield judged(one)
+
+    def audits(cases, settings):
+        for one in cases:
+            yield one, refereed(one)
 
     monkeypatch.setattr(audit_jax, "CASES", SMALL)
     table = SimpleNamespace(__name__="convnet.board.cases.image", CASES=SMALL)
     monkeypatch.setattr(audit_jax, "TABLES", (table,))
     monkeypatch.setattr(audit_jax, "rows", rows)
+    monkeypatch.setattr(audit_jax, "audits", audits)
     monkeypatch.setattr(audit_jax, "inventory", lambda *_: Inventory((SIN, HALF), {}, ("jax.numpy.tan",), ()))
     return done
 
@@ -92,6 +99,24 @@ def test_the_referee_is_asked_unless_told_otherwise(asked, tmp_path):
     assert audit_jax.main(["--out", str(tmp_path)]) == 0
     found = boards.read(tmp_path / "board.json")
     assert {row["function"]: row["referee"]["verdict"] for row in found.rows} == {SIN: "passed", HALF: "failed"}
+
+
+def test_after_an_interruption_only_what_is_missing_is_asked(asked, tmp_path, monkeypatch):
+    def stopped(cases, settings):
+        yield from islice(every(cases, settings), 1)
+        raise KeyboardInterrupt
+
+    every = audit_jax.audits
+    monkeypatch.setattr(audit_jax, "audits", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        audit_jax.audit_jax(audit_jax.AuditJax(out=tmp_path))
+    assert asked == [SIN, HALF]
+    left = []
+    monkeypatch.setattr(audit_jax, "audits", lambda cases, _: every(left.extend(cases) or cases, _))
+    assert audit_jax.main(["--out", str(tmp_path)]) == 0
+    assert (asked, [one.function for one in left]) == ([SIN, HALF], [HALF])
+    rows = boards.read(tmp_path / "board.json").rows
+    assert {row["function"]: row["referee"]["verdict"] for row in rows} == {SIN: "passed", HALF: "failed"}
 
 
 def test_what_crashes_or_hangs_is_told_and_makes_the_command_fail(asked, tmp_path, monkeypatch, capsys):

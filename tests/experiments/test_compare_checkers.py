@@ -122,7 +122,7 @@ def board(monkeypatch):
     monkeypatch.setattr(compare_checkers, "installed", lambda: {"ours": None, "theirs": None})
     monkeypatch.setattr(compare_checkers, "all_verdicts", lambda *asked: VERDICTS)
     monkeypatch.setattr(checkers, "find_spec", lambda name: None)
-    rows = [boards.plain_row(judged(one, audits=False)) for one in known]
+    rows = [boards.plain_row(judged(one)) for one in known]
     return boards.board_of(rows, Inventory((), {}, (), ()), {"packages": {"jax": jax.__version__}}, {}, 1.0)
 
 
