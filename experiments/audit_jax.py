@@ -26,7 +26,7 @@ import convnet
 from convnet import json_lines
 from convnet.board import board as boards
 from convnet.board.board import Board
-from convnet.board.case import Case
+from convnet.board.case import Case, first_of_each
 from convnet.board.cases import CASES, NOT_COVERED, TABLES
 from convnet.board.inventory import inventory, resolved
 from convnet.board.known import THREADS
@@ -135,11 +135,9 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
         for row in rows([case for key, case in wanted.items() if key not in found], within):
             keep(boards.plain_row(row), bar)
     if settings.audits:
-        first: dict[str, Case] = {}
-        for case in wanted.values():
-            first.setdefault(case.function, case)
+        first = first_of_each(wanted.values()).values()
         with progress(len(first), "audit") as bar:
-            rest = [case for case in first.values() if _unasked(found[case.key])]
+            rest = [case for case in first if _unasked(found[case.key])]
             bar.update(len(first) - len(rest))
             for case, said in audits(rest, within):
                 keep(boards.with_audit(found[case.key], said), bar)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -90,6 +90,14 @@ def case(
 def at(label: str, *args: Any) -> tuple[Point, ...]:
     """Points of one label: each of `args` is a number or array, or a tuple of those, one for each argument."""
     return tuple(Point(label, each if isinstance(each, tuple) else (each,)) for each in args)
+
+
+def first_of_each(cases: Iterable[Case]) -> dict[str, Case]:
+    """Function -> its first case."""
+    found: dict[str, Case] = {}
+    for one in cases:
+        found.setdefault(one.function, one)
+    return found
 
 
 def not_covered(module: str, reasons: Mapping[str, str]) -> dict[str, str]:

@@ -40,9 +40,9 @@ def det(a: np.ndarray):
     """By cofactors of the first row: a polynomial, so that singular matrices are like others."""
     if len(a) == 0:
         return mpf(1)
-    return sum(
-        ((-1) ** j * a[0, j] * det(np.delete(a[1:], j, axis=1)) for j in range(len(a)) if a[0, j] != 0), start=mpf(0)
-    )
+    every = list(range(len(a)))
+    minors = ((j, a[1:, every[:j] + every[j + 1 :]]) for j in every if a[0, j] != 0)
+    return sum(((-1) ** j * a[0, j] * det(minor) for j, minor in minors), start=mpf(0))
 
 
 def solve(a: np.ndarray, b: np.ndarray) -> np.ndarray:

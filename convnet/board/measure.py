@@ -100,16 +100,19 @@ def _cast(value: Any, dtype: str) -> np.ndarray:
         return array.astype(jnp.dtype(dtype))
 
 
-def measure(case: Case, points: Sequence[Point], dtype: str) -> Measured:
-    """Everything in float64, reverse mode alone in narrower dtypes. Raises what the function raises at all points."""
+def measure(case: Case, points: Sequence[Point], dtype: str, *, eager: bool = True) -> Measured:
+    """Everything in float64, reverse mode alone in narrower dtypes. Raises what the function raises at all points.
+
+    eager: whether it is asked without `jax.jit`, too: each operation is then compiled by itself, which takes long.
+    """
     with precision(dtype), np.errstate(all="ignore"):
-        return (_elementwise if case.elementwise else _arrays)(case, points, dtype)
+        return (_elementwise if case.elementwise else _arrays)(case, points, dtype, eager and dtype == "float64")
 
 
 # --- elementwise: all points in one call ------------------------------------------------------------------------------
 
 
-def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
+def _elementwise(case: Case, points: Sequence[Point], dtype: str, eager: bool) -> Measured:
     columns = zip(*(cast(case, point, dtype) for point in points), strict=True)
     columns = [_filled_up(np.stack(column)) for column in columns]
     args = tuple(map(jnp.asarray, columns))
@@ -130,9 +133,10 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str) -> Measured:
         ways = {
             "reverse": lambda: _stacked([gradient(*row) for row in zip(*(c[:count] for c in columns), strict=True)]),
             **{way: partial(one[way], *args) for way in ("vmap", "forward", "scan")},
-            "eager": lambda: _eager(case, args),
         }
         _collect(found, found.second, {way: lambda way=way: one[way](*args)[:count] for way in SECOND})
+    if eager:
+        ways["eager"] = lambda: _eager(case, args)
     _collect(found, found.first, {way: partial(_columns, call, count) for way, call in ways.items()})
     return found
 
@@ -164,7 +168,7 @@ def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[np.ndarray, ...]:
 # --- arrays: point by point -------------------------------------------------------------------------------------------
 
 
-def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
+def _arrays(case: Case, points: Sequence[Point], dtype: str, eager: bool) -> Measured:
     phi = _phi(case, dtype)
     own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
@@ -185,7 +189,7 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str) -> Measured:
     else:
         ways = {"reverse": quick(own)}
     _collect(found, found.first, {way: partial(_each, f, every) for way, f in ways.items()})
-    if wide:  # one operation after the other takes its time, so only what is generic is asked for
+    if eager:  # of what is generic alone
         generic = [args if point.label == "generic" else None for point, args in zip(points, every, strict=True)]
         _collect(found, found.first, {"eager": partial(_each, _eager_gradient(case), generic)})
     return found

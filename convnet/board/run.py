@@ -15,7 +15,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from convnet.board.case import Case
+from convnet.board.case import Case, first_of_each
 from convnet.board.judge import Outcome, judge
 from convnet.board.referee import Refereed, refereed
 from convnet.gradcheck.worker import begin, make_room
@@ -98,28 +98,31 @@ def _ended(future: Any, otherwise: Callable[[str, str], Any]) -> Any:
 
 
 def row_of(table: str, key: str) -> Row:
-    """In a process of the pool."""
-    return judged(_found(table, key))
+    """In a process of the pool. Of each function the first case is asked without `jax.jit`, too."""
+    case, cases = _found(table, key)
+    return judged(case, eager=first_of_each(cases)[case.function] is case)
 
 
 def audit_of(table: str, key: str) -> Refereed:
     """In a process of the pool."""
     start = time.process_time()
-    said = refereed(_found(table, key))
+    said = refereed(_found(table, key)[0])
     make_room()
     return replace(said, peak=_peak(), seconds=time.process_time() - start)
 
 
-def _found(table: str, key: str) -> Case:
-    (case,) = (case for case in importlib.import_module(table).CASES if case.key == key)
-    return case
+def _found(table: str, key: str) -> tuple[Case, Sequence[Case]]:
+    """The case, and all of its table."""
+    cases = importlib.import_module(table).CASES
+    (case,) = (case for case in cases if case.key == key)
+    return case, cases
 
 
-def judged(case: Case) -> Row:
-    """The row of a case, here."""
+def judged(case: Case, *, eager: bool = True) -> Row:
+    """The row of a case, here. eager: see `measure`."""
     start = time.process_time()
     try:
-        outcome = judge(case)
+        outcome = judge(case, eager=eager)
     except Exception as error:
         said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
         return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)

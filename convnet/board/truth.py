@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -105,21 +106,14 @@ def truth(phi: Callable[[list[mpf]], Any], point: Sequence[float], directions: n
     before, small = None, [abs(x) for x in point if x and abs(x) < 1]
     beside = 2 * math.ceil(-math.log10(min(small))) if small else 0  # 1 + 1e-310 is told from 1, and so is its slope
     for digits in (beside + digits for digits in DIGITS):
-        special = before is not None and _special(before)
-        if special and digits < beside + ENOUGH:
-            continue  # they would not be believed
+        if before is not None and digits < beside + ENOUGH and _special(before):
+            continue  # so many digits would not be believed
         with mp.workdps(digits):
             at = partial(_at, phi, [mpf(x) for x in point], [[mpf(float(u)) for u in row] for row in directions])
-            try:
-                if before is not None and not special and _same(before, at(before)):
+            with suppress(mpmath.libmp.NoConvergence):
+                if before is not None and _same(before, at(before)):
                     return before
-                found = at()
-            except mpmath.libmp.NoConvergence:
-                continue
-            settled = before is not None and _same(before, found)
-            if settled and (digits >= beside + ENOUGH or not _special(found)):
-                return found
-        before = found
+                before = at()
     raise Unknown(f"its value is not settled by {DIGITS[-1]} digits")
 
 
