@@ -21,7 +21,7 @@ import numpy as np
 
 from convnet.board.case import Case, Point
 from convnet.board.mathematics import mathematics, settled
-from convnet.board.measure import cast, contracted, precision
+from convnet.board.measure import cast, contracted, first_line, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck
@@ -185,7 +185,7 @@ def sighting(finding: Mapping[str, Any], subject: Subject, checkers: Mapping[str
             answers[name], why = (NOT_MEASURED, "") if checker is None else _answer(checker, subject)
         except Exception as error:
             answers[name] = NOT_MEASURED if isinstance(error, ImportError) else NOT_OFFERED
-            why = _told(error)
+            why = first_line(error)
         if why:
             said[name] = why
     make_room()
@@ -205,9 +205,5 @@ def _answer(checker: Checker, subject: Subject) -> tuple[str, str]:
             if right is not None and checker(right, check):
                 return BLIND, f"{check}; {name}, too"
         except Exception as error:
-            why += f"; not asked about {name}: {_told(error)}"
+            why += f"; not asked about {name}: {first_line(error)}"
     return SEEN, why
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]

@@ -14,7 +14,7 @@ import numpy as np
 from convnet.board.case import Case, Point
 from convnet.board.compare import NEAR, Verdict, first_order, second_order
 from convnet.board.confirm import confirmed
-from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
+from convnet.board.measure import FIRST, SECOND, Measured, cast, first_line, measure, narrower
 from convnet.board.oracle import differentiated, truth_of
 from convnet.board.reproduction import argument, reproduction
 from convnet.board.truth import Truth, Unknown, digits
@@ -49,7 +49,7 @@ def judge(case: Case, *, eager: bool = True) -> Outcome:
         except Exception as error:
             if dtype == case.dtypes[0]:
                 raise
-            said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            said = first_line(error)
             outcome.missing.setdefault(said, []).append(dtype)
             continue
         if measured is None:

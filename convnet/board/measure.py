@@ -303,9 +303,14 @@ def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable
         try:
             result = call()
         except Exception as error:
-            found.missing[way] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
+            found.missing[way] = first_line(error)
         else:
             results[way] = result if isinstance(result, list) else np.asarray(result, np.float64)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, by its type and the first line of its message, as far as a table has room."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
 
 
 def _flat(x: Array) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case
-from convnet.board.measure import cast, precision
+from convnet.board.measure import cast, first_line, precision
 from convnet.gradcheck import audit
 
 FILLED = 6
@@ -48,5 +48,5 @@ def refereed(case: Case) -> Refereed:
         with precision("float64"):
             report = audit(fn, own, level="quick")
     except Exception as error:
-        return Refereed("none", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160])
+        return Refereed("none", first_line(error))
     return Refereed("passed" if report.passed else "failed", ", ".join(report.stages_failed))

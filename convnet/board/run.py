@@ -17,6 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from convnet.board.case import Case, first_of_each
 from convnet.board.judge import Outcome, judge
+from convnet.board.measure import first_line
 from convnet.board.referee import Refereed, refereed
 from convnet.gradcheck.worker import begin, make_room
 
@@ -124,7 +125,7 @@ def judged(case: Case, *, eager: bool = True) -> Row:
     try:
         outcome = judge(case, eager=eager)
     except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
+        said = first_line(error)
         return Row(case.function, case.call, case.key, "refused", said, seconds=time.process_time() - start)
     make_room()
     return Row(case.function, case.call, case.key, "judged", "", outcome, None, _peak(), time.process_time() - start)

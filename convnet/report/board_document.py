@@ -20,6 +20,8 @@ Public functions of JAX, Optax and Flax are differentiated at points where formu
 ends of the domain, repeated eigenvalues. What is returned is compared with the derivative by its definition, computed
 with 160 digits and more. A defect is listed only if a second witness, which shares no code with that mathematics, says
 the same: difference quotients of the library's own values or of SciPy's, other transforms, or the program itself.
+First derivatives are asked for in reverse and in forward mode, under `vmap`, in a scan, and of each function's first
+case without `jax.jit`; second ones forward and reverse over reverse.
 
 `make audit-jax` repeats it for the JAX that is installed, and writes `runs/audit_jax/board.json` and a `report.html`
 with all points. `python experiments/audit_jax.py --only jax.numpy.prod` judges one function, and `--compare then.json
