@@ -5,25 +5,32 @@
     python experiments/audit_gradients.py --level quick         one case per op
     python experiments/audit_gradients.py --quick               a few ops: does everything run?
 
-Measured answers stand in the README; `audit.json` and `report.html` of a run hold all of it.
+The same command again goes on where it was stopped. Measured answers stand in the README; `audit.json` and
+`report.html` of a run hold all of it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import pickle
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from convnet.cli import run_command
+from convnet.code import script_hash
+from convnet.identity import versions
 from convnet.progress import progress
+from convnet.record import write_atomically
 from convnet.report import study
 from convnet.report.audit_page import Findings, account_of, write_audit
-from convnet.settings import require
+from convnet.settings import content_hash, require
 from convnet.threads import processors
 
 NETWORKS = {
@@ -201,23 +208,57 @@ def results_of(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Any]]:
             raise
 
 
+class Unfinished:
+    """Results of an audit that was stopped, a file for each task, under a digest of the code that they came from.
+
+    seconds: that it had taken when the last of those that are read was kept.
+    """
+
+    def __init__(self, directory: Path):
+        self.directory, self.seconds = directory, 0.0
+        self._code = {"code": script_hash(Path(__file__)), **versions()["packages"]}
+
+    def read(self, tasks: Sequence[Task]) -> dict[Task, Any]:
+        """Task -> its result, of those that are there; a file that was torn is none."""
+        found = {}
+        for task in tasks:
+            with suppress(OSError, EOFError, pickle.UnpicklingError):
+                seconds, found[task] = pickle.loads(self._path(task).read_bytes())
+                self.seconds = max(self.seconds, seconds)
+        return found
+
+    def keep(self, task: Task, seconds: float, result: Any) -> None:
+        self.directory.mkdir(exist_ok=True)
+        write_atomically(self._path(task), pickle.dumps((seconds, result)))
+
+    def forget(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _path(self, task: Task) -> Path:
+        return self.directory / f"{content_hash(asdict(task) | self._code)}.pickle"
+
+
 def audit_all(settings: Audit) -> int:
     """Returns 1 where anything fails. Raises ValueError for bad input, before anything is written."""
     require(settings.seeds >= 1, "seeds", settings.seeds, "1 or more")
     require(settings.jobs >= 1, "jobs", settings.jobs, "1 or more")
     out, tasks = settings.directory(), tasks_of(settings)
     study.reserve(out, "audit", settings.asked())
-    start = time.perf_counter()
-    findings = Findings(settings.resolved().level)
-    for task, result in results_of(tasks, settings.jobs):
+    start, unfinished = time.perf_counter(), Unfinished(out / "unfinished")
+    findings, done = Findings(settings.resolved().level), unfinished.read(tasks)
+    for task, result in done.items():
         findings.add(task, result)
-    findings.seconds = time.perf_counter() - start
+    for task, result in results_of([task for task in tasks if task not in done], settings.jobs):
+        findings.add(task, result)
+        unfinished.keep(task, unfinished.seconds + time.perf_counter() - start, result)
+    findings.seconds = unfinished.seconds + time.perf_counter() - start
     missing = write_audit(out, findings)
+    unfinished.forget()
     return max(study.conclude(out, account_of(findings), missing), 1 if findings.failures else 0)
 
 
 def main() -> int:
-    return run_command(Audit, audit_all)
+    return run_command(Audit, audit_all, going_on="the same command")
 
 
 if __name__ == "__main__":

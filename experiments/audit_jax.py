@@ -113,20 +113,27 @@ def codes() -> dict[str, str]:
 
 
 def stored(path: Path, code: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Rows of cases that were judged by their `code`; a line that was torn is none."""
-    return [line["row"] for line in json_lines.read(path) if line["code"] == code.get(line["row"]["key"])]
+    """Lines of cases that were judged by their `code`; one that was torn is none."""
+    return [line for line in json_lines.read(path) if line["code"] == code.get(line["row"]["key"])]
 
 
-def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
-    """All rows of these settings; the new ones are appended to rows.jsonl, and those that the referee was asked of once
-    more."""
+def judged(settings: AuditJax, out: Path) -> tuple[list[dict[str, Any]], float]:
+    """All rows of these settings, and the seconds that they took, those of runs that were stopped included. New rows
+    are appended to rows.jsonl, and once more when the referee was asked.
+
+    {"code": a digest of what judges, "seconds": until here, "row": see `convnet.board.board`}
+    """
+    start = time.perf_counter()
     wanted = {case.key: case for case in chosen(settings.only) if resolved(case.function) is not None}
     code, within = codes(), Settings(settings.jobs, settings.limit)
-    found = {row["key"]: row for row in stored(out / LINES, code) if row["key"] in wanted}
+    lines = [line for line in stored(out / LINES, code) if line["row"]["key"] in wanted]
+    found = {line["row"]["key"]: line["row"] for line in lines}
+    start -= max((line.get("seconds", 0.0) for line in lines), default=0.0)
 
     def keep(row: dict[str, Any], bar: Any) -> None:
         found[row["key"]] = row
-        json_lines.append(out / LINES, {"code": code[row["key"]], "row": row})
+        seconds = round(time.perf_counter() - start, 1)
+        json_lines.append(out / LINES, {"code": code[row["key"]], "seconds": seconds, "row": row})
         bar.set_postfix_str(row["function"][:40])
         bar.update()
 
@@ -141,7 +148,7 @@ def judged(settings: AuditJax, out: Path) -> list[dict[str, Any]]:
             bar.update(len(first) - len(rest))
             for case, said in audits(rest, within):
                 keep(boards.with_audit(found[case.key], said), bar)
-    return list(found.values())
+    return list(found.values()), time.perf_counter() - start
 
 
 def _unasked(row: Mapping[str, Any]) -> bool:
@@ -170,10 +177,9 @@ def audit_jax(settings: AuditJax) -> int:
     chosen(settings.only)
     out = settings.directory()
     study.reserve(out, "audit_jax", settings.asked())
-    start = time.perf_counter()
-    found = judged(settings.resolved(), out)
+    found, seconds = judged(settings.resolved(), out)
     asked = settings.asked() | {"jobs": settings.jobs}
-    board = boards.board_of(found, inventory(CASES, NOT_COVERED), environment(), asked, time.perf_counter() - start)
+    board = boards.board_of(found, inventory(CASES, NOT_COVERED), environment(), asked, seconds)
     boards.write(out / "board.json", board)
     missing = report(out / "report.html", board)
     text = "\n\n".join(text_table(table) for table in (count_table(board), entry_table(board)) if len(table) > 1)

@@ -94,6 +94,35 @@ def test_seconds_are_those_of_the_tasks(here, monkeypatch):
     assert json.loads(Path("a", "audit.json").read_text(encoding="utf-8"))["seconds"] == 7.0
 
 
+def test_after_an_interruption_only_what_is_missing_is_audited(here, monkeypatch):
+    """Not what was kept, but what was torn; and the seconds are those of both runs."""
+    report = suite.audit_case("relu", level="quick", stages=["hygiene"])
+    asked, now, stop_after = [], [0.0], [2]
+
+    def results(tasks, jobs):
+        for task in tasks:
+            if len(asked) == stop_after[0]:
+                raise KeyboardInterrupt
+            now[0] += 10.0
+            asked.append(task.name)
+            yield task, (report, [])
+
+    monkeypatch.setattr(audit_gradients.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(audit_gradients, "results_of", results)
+    command = ("--op", "relu", "tanh", "sigmoid", "--level", "quick", "--no-planted", "--out", "a")
+    assert run(monkeypatch, *command) == 130
+    assert asked == ["relu", "tanh"]
+    assert not Path("a", "audit.json").exists()
+    torn, _ = sorted(Path("a", "unfinished").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    torn.write_bytes(torn.read_bytes()[:-10])
+    stop_after[0] = None
+    run(monkeypatch, *command)
+    assert asked == ["relu", "tanh", "relu", "sigmoid"]
+    found = json.loads(Path("a", "audit.json").read_text(encoding="utf-8"))
+    assert (set(found["ops"]), found["seconds"]) == ({"relu", "tanh", "sigmoid"}, 40.0)
+    assert not Path("a", "unfinished").exists()
+
+
 # --- where results go -------------------------------------------------------------------------------------------------
 
 

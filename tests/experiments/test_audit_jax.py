@@ -1,8 +1,9 @@
 """The command that judges the installed JAX: what is judged, what is kept, what is told, and what it refuses."""
 
+import json
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from types import SimpleNamespace
 
 import pytest
@@ -106,17 +107,20 @@ def test_after_an_interruption_only_what_is_missing_is_asked(asked, tmp_path, mo
         yield from islice(every(cases, settings), 1)
         raise KeyboardInterrupt
 
-    every = audit_jax.audits
+    every, clock = audit_jax.audits, count(100.0, 10.0)
+    monkeypatch.setattr(audit_jax.time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(audit_jax, "audits", stopped)
     with pytest.raises(KeyboardInterrupt):
         audit_jax.audit_jax(audit_jax.AuditJax(out=tmp_path))
     assert asked == [SIN, HALF]
-    left = []
+    *_, kept = (json.loads(line)["seconds"] for line in lines_of(tmp_path))
+    clock, left = count(0.0, 0.001), []
     monkeypatch.setattr(audit_jax, "audits", lambda cases, _: every(left.extend(cases) or cases, _))
     assert audit_jax.main(["--out", str(tmp_path)]) == 0
     assert (asked, [one.function for one in left]) == ([SIN, HALF], [HALF])
-    rows = boards.read(tmp_path / "board.json").rows
-    assert {row["function"]: row["referee"]["verdict"] for row in rows} == {SIN: "passed", HALF: "failed"}
+    found = boards.read(tmp_path / "board.json")
+    assert 0 <= found.seconds - kept < 1 < kept  # those of both runs
+    assert {row["function"]: row["referee"]["verdict"] for row in found.rows} == {SIN: "passed", HALF: "failed"}
 
 
 def test_what_crashes_or_hangs_is_told_and_makes_the_command_fail(asked, tmp_path, monkeypatch, capsys):
