@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case, Point
+from convnet.board.compiling import first_line
 from convnet.board.mathematics import mathematics, settled
-from convnet.board.measure import cast, contracted, first_line, precision
+from convnet.board.measure import cast, contracted, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck

@@ -13,8 +13,9 @@ import numpy as np
 
 from convnet.board.case import Case, Point
 from convnet.board.compare import NEAR, Verdict, first_order, second_order
+from convnet.board.compiling import first_line
 from convnet.board.confirm import confirmed
-from convnet.board.measure import FIRST, SECOND, Measured, cast, first_line, measure, narrower
+from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
 from convnet.board.oracle import differentiated, truth_of
 from convnet.board.reproduction import argument, reproduction
 from convnet.board.truth import Truth, Unknown, digits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.extend import core
 
 from convnet.board.case import Case, Point
-from convnet.gradcheck.compiled import QUICK
+from convnet.board.compiling import each, first_line, quick, together
 
 FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
@@ -172,7 +172,7 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str, eager: bool) -> Mea
     phi = _phi(case, dtype)
     own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
-    _each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
+    each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
     if wide:
         compiled = jax.jit(own)
         one = together(
@@ -185,13 +185,13 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str, eager: bool) -> Mea
             }
         )
         ways = {"reverse": compiled} | {way: one[way] for way in ("forward", "vmap", "scan")}
-        _collect(found, found.second, {way: partial(_each, one[way], every, (1, -1)) for way in SECOND})
+        _collect(found, found.second, {way: partial(each, one[way], every, (1, -1)) for way in SECOND})
     else:
         ways = {"reverse": quick(own)}
-    _collect(found, found.first, {way: partial(_each, f, every) for way, f in ways.items()})
+    _collect(found, found.first, {way: partial(each, f, every) for way, f in ways.items()})
     if eager:  # of what is generic alone
         generic = [args if point.label == "generic" else None for point, args in zip(points, every, strict=True)]
-        _collect(found, found.first, {"eager": partial(_each, _eager_gradient(case), generic)})
+        _collect(found, found.first, {"eager": partial(each, _eager_gradient(case), generic)})
     return found
 
 
@@ -249,52 +249,11 @@ def _tangents(own: Sequence[Array]) -> tuple[Array, ...]:
     )
 
 
-def _each(f: Callable, every: Sequence[tuple | None], shape: tuple[int, ...] = (-1,)) -> list[np.ndarray | None]:
-    """None where there is no point, or the function refuses it, as `max` does an empty array; raises what it says if it
-    refuses all."""
-    found, refused = [], None
-    for args in every:
-        try:
-            found.append(None if args is None else _flat(f(*args)).reshape(shape))
-        except Exception as error:
-            found.append(None)
-            refused = error
-    if refused is not None and all(result is None for result in found):
-        raise refused
-    return found
-
-
 def _repeated(args: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(jnp.stack([a] * TURNS) for a in args)
 
 
 # --- both -------------------------------------------------------------------------------------------------------------
-
-
-def quick(f: Callable) -> Callable:
-    """Compiled in a third of the time. Reverse mode in float64 is compiled as users have it."""
-    return jax.jit(f, compiler_options=QUICK)
-
-
-def together(programs: Mapping[str, Callable]) -> dict[str, Callable]:
-    """Functions of one and the same point, compiled as one program, which takes much less than one by one; where some
-    of them fail, the others by themselves."""
-    whole, known = quick(lambda *args: {way: f(*args) for way, f in programs.items()}), {}
-
-    def called(way: str, alone: Callable) -> Callable:
-        def call(*args):
-            place = tuple(map(id, args))
-            if place not in known:
-                try:
-                    known[place] = args, whole(*args)
-                except Exception:
-                    known[place] = args, None
-            found = known[place][1]
-            return alone(*args) if found is None else found[way]
-
-        return call
-
-    return {way: called(way, quick(f)) for way, f in programs.items()}
 
 
 def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable[[], Any]]) -> None:
@@ -306,15 +265,6 @@ def _collect(found: Measured, results: dict[str, Any], calls: dict[str, Callable
             found.missing[way] = first_line(error)
         else:
             results[way] = result if isinstance(result, list) else np.asarray(result, np.float64)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, by its type and the first line of its message, as far as a table has room."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:160]
-
-
-def _flat(x: Array) -> np.ndarray:
-    return np.asarray(x, np.float64).ravel()
 
 
 def _flattened(leaves: Sequence[Array]) -> Array:

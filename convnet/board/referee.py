@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from convnet.board.case import Case
-from convnet.board.measure import cast, first_line, precision
+from convnet.board.compiling import first_line
+from convnet.board.measure import cast, precision
 from convnet.gradcheck import audit
 
 FILLED = 6

@@ -16,8 +16,8 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from convnet.board.case import Case, first_of_each
+from convnet.board.compiling import first_line
 from convnet.board.judge import Outcome, judge
-from convnet.board.measure import first_line
 from convnet.board.referee import Refereed, refereed
 from convnet.gradcheck.worker import begin, make_room
 

@@ -39,6 +39,7 @@ from convnet.analysis.style_transfer import Stylized
 from convnet.architectures import Linear
 from convnet.board.cases import CASES
 from convnet.board.inventory import Inventory, resolved
+from convnet.board.run import Row
 from convnet.config import RunConfig
 from convnet.exercises import Judgement
 from convnet.gradcheck import Check, Report
@@ -300,12 +301,16 @@ def raced(patch, args):
 
 
 def boarded(patch, args):
-    seen = {"document": None, "compared": None, "merged": None}
+    seen = {"document": None, "compared": None, "merged": None, "audits": False}
 
     def rows(cases, settings):
         here = [case for case in CASES if resolved(case.function) is not None]
         seen.update(all=len(cases) == len(here), functions=sorted({case.function for case in cases}),
-                    jobs=settings.jobs, limit=settings.limit, audits=settings.audits)  # fmt: skip
+                    jobs=settings.jobs, limit=settings.limit)  # fmt: skip
+        return (Row(case.function, case.call, case.key, "judged") for case in cases)
+
+    def audits(cases, settings):
+        seen.update(audits=bool(cases))
         return iter(())
 
     def change_table(then, now):
@@ -313,6 +318,7 @@ def boarded(patch, args):
         return [["", ""]]
 
     patch.setattr(audit_jax, "rows", rows)
+    patch.setattr(audit_jax, "audits", audits)
     patch.setattr(audit_jax, "inventory", lambda *_: Inventory((), {}, (), ()))
     patch.setattr(audit_jax, "write_report", lambda path, *page: seen.update(out=path.parent) or [])
     patch.setattr(audit_jax.boards, "read", lambda path: str(path))
