@@ -2,8 +2,8 @@
 
     {"format": 1, "environment": …, "inventory": {"covered": […], "left_out": {name: why}, "missing": […], "gone": […]},
      "settings": …, "seconds": …, "rows": [{"function", "call", "key", "status", "said", "outcome": {"points",
-     "compared", "findings": [see `Finding`], "missing", "unknown"}, "referee": {"verdict", "said"}, "peak",
-     "seconds"}]}
+     "compared", "findings": [see `Finding`], "missing", "unknown"}, "referee": {"verdict", "said", "peak", "seconds"},
+     "peak", "seconds"}]}
 
 Numbers that are not finite are the words "nan", "inf" and "-inf".
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from convnet.board.run import Settings, audits, rows
+from convnet.board.run import Settings, audits, row_of, rows
 from tests.board import trouble
 
 
@@ -44,3 +44,11 @@ def test_an_audit_that_hangs_is_ended():
     hangs = trouble.CASES[0]
     ((of, said),) = audits([hangs], Settings(limit=3, table="tests.board.trouble"))
     assert (of, said.verdict, said.said) == (hangs, "none", "out of time: ended after 3 s")
+
+
+def test_the_first_case_of_a_function_is_asked_without_jit_too():
+    keys = [case.key for case in trouble.CASES if case.function == "jax.numpy.cos"]
+    first, second = (row_of("tests.board.trouble", key).outcome for key in keys)
+    assert not first.findings
+    assert not second.findings
+    assert first.compared == second.compared + 1

@@ -28,4 +28,6 @@ np.hangs, np.crashes, np.refuses = hangs, crashes, refuses  # where calls find t
 CASES = (
     *(case(f"numpy.{name}", mp.sin, POINTS, call=f"np.{name}(x)") for name in ("hangs", "crashes", "refuses")),
     case("jax.numpy.sin", mp.sin, POINTS),
+    case("jax.numpy.cos", mp.cos, POINTS),
+    case("jax.numpy.cos", lambda x: mp.cos(2 * x), POINTS, call="jax.numpy.cos(2 * x)"),
 )
