@@ -19,10 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.board.asking import first_line
 from convnet.board.case import Case, Point
-from convnet.board.compiling import first_line
+from convnet.board.contraction import contracted
 from convnet.board.mathematics import mathematics, settled
-from convnet.board.measure import cast, contracted, precision
+from convnet.board.measure import cast, precision
 from convnet.gradcheck import Auditor
 from convnet.gradcheck.compiled import CompiledFunction
 from convnet.gradcheck.peers import rejected_by_check_grads, rejected_by_gradcheck

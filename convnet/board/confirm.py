@@ -11,7 +11,8 @@ import numpy as np
 
 from convnet.board.case import Case, Point
 from convnet.board.compare import Verdict
-from convnet.board.measure import cast, contracted, direction, precision, programs
+from convnet.board.contraction import contracted
+from convnet.board.measure import cast, direction, precision, programs
 from convnet.board.oracle import differentiated
 from convnet.board.reproduction import is_wrong, printed
 from convnet.board.verdict import Finding
@@ -51,7 +52,7 @@ def _witnesses(case: Case, point: Point, finding: Finding):
     args = cast(case, point, finding.dtype)
     x, entry = differentiated(case, point, finding.dtype), finding.entry
     unit = np.eye(x.size)[entry]
-    value, gradient = programs(case, "float64")
+    value, gradient = programs(case)
 
     def called(f: Callable) -> Callable[[np.ndarray], np.ndarray]:
         def at(moved: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ from itertools import product
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.board.asking import first_line
 from convnet.board.case import Case, Point
 from convnet.board.compare import NEAR, Verdict, first_order, second_order
-from convnet.board.compiling import first_line
 from convnet.board.confirm import confirmed
 from convnet.board.measure import FIRST, SECOND, Measured, cast, measure, narrower
 from convnet.board.oracle import differentiated, truth_of
@@ -65,6 +65,20 @@ def judge(case: Case, *, eager: bool = True) -> Outcome:
             _judge_precision(outcome, case, points, measured, known)
     outcome.seconds = time.process_time() - start
     return outcome
+
+
+def hangs_on_rounding(case: Case, outcome: Outcome, *, eager: bool) -> bool:
+    """Whether a gradient is another without `jax.jit`, where it was asked for so, or the lines of a defect did not show
+    it. Where operations are compiled otherwise than users have them, that may be the reason."""
+    eager = eager and not any("eager, float64" in ways for ways in outcome.missing.values())
+    for found in outcome.findings:
+        asked = eager and (case.elementwise or found.label == "generic")
+        compared = asked and found.order == 1 and found.dtype == "float64" and found.kind != "precision"
+        if compared and ("eager" in found.ways) != ("reverse" in found.ways):
+            return True
+        if found.defect and not found.confirmed:
+            return True
+    return False
 
 
 def holds(case: Case, point: Point, dtype: str) -> bool:

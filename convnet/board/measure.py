@@ -14,13 +14,14 @@ import numpy as np
 from jax import Array, lax
 from jax.extend import core
 
+from convnet.board.asking import each, first_line
 from convnet.board.case import Case, Point
-from convnet.board.compiling import each, first_line, quick, together
+from convnet.board.contraction import contracted, cotangents
+from convnet.gradcheck.compiling import Answers, quick, together, usual
 
 FIRST = ("reverse", "forward", "vmap", "scan", "eager")
 """Ways to a gradient. vmap and scan: of the compiled reverse mode; eager: reverse mode without `jax.jit`."""
 SECOND = ("forward over reverse", "reverse over reverse")
-PERIOD, OFFSET = 8, 3.5
 ROUND = 24
 """Points are filled up to a multiple of this: operations that are run one by one have been compiled for that many, by
 the cases before."""
@@ -39,37 +40,6 @@ class Measured:
     first: dict[str, Any] = field(default_factory=dict)
     second: dict[str, Any] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-
-
-def weights(start: int, stop: int) -> np.ndarray:
-    """Fixed factors, no two neighbours alike, that every dtype holds exactly."""
-    return ((5 * np.arange(start, stop) + 3) % PERIOD - OFFSET) / 4
-
-
-def contracted(result: Any) -> Array:
-    """A pytree of arrays as one number: the sum of all entries, real and imaginary parts, times `weights`."""
-    total, start = jnp.zeros(()), 0
-    for leaf in jax.tree.leaves(result):
-        parts = [leaf.real, leaf.imag] if jnp.iscomplexobj(leaf) else [leaf]
-        for part in parts:
-            if jnp.issubdtype(jnp.result_type(part), jnp.floating):
-                factors = jnp.asarray(weights(start, start + part.size), part.dtype)
-                total, start = total + (factors * jnp.ravel(part)).sum(), start + part.size
-    return total
-
-
-def cotangents(result: Any) -> Any:
-    """Of `contracted` in a pytree of arrays, as `jax.vjp` takes them."""
-    leaves, tree = jax.tree.flatten(result)
-    found, start = [], 0
-    for leaf in leaves:
-        split, real = jnp.iscomplexobj(leaf), jnp.issubdtype(leaf.dtype, jnp.floating)
-        own = weights(start, start := start + leaf.size * (split or real))
-        if split:
-            own = own - 1j * weights(start, start := start + leaf.size)  # of z it sees the real part of the product
-        kind = leaf.dtype if split or real else jax.dtypes.float0
-        found.append(np.resize(own, leaf.shape).astype(kind) if own.size else np.zeros(leaf.shape, kind))
-    return tree.unflatten(found)
 
 
 def direction(n: int) -> np.ndarray:
@@ -119,26 +89,32 @@ def _elementwise(case: Case, points: Sequence[Point], dtype: str, eager: bool) -
     count, wrt, scalar = len(points), case.wrt, lambda *args: case.fn(*args).astype(dtype)
     jax.eval_shape(jax.vmap(scalar), *args)
     gradient, found = jax.jit(jax.grad(scalar, wrt)), Measured()
-    ways = {"vmap": lambda: quick(jax.vmap(gradient))(*args)}
+    ways = {"vmap": lambda: _columns(partial(quick(jax.vmap(gradient)), *args), count)}
     if dtype == "float64":
-        one = together(
-            {
-                "reverse over reverse": _hessians(jax.jacrev(gradient, wrt)),
-                "forward over reverse": _hessians(jax.jacfwd(gradient, wrt)),
-                "vmap": jax.vmap(gradient),
-                "forward": jax.vmap(jax.jacfwd(scalar, wrt)),
-                "scan": lambda *args: lax.map(lambda one: gradient(*one), args),
-            }
-        )
+        answers = _elsewhere(scalar, gradient, wrt)(*args)
+        rows = list(zip(*(column[:count] for column in columns), strict=True))
         ways = {
-            "reverse": lambda: _stacked([gradient(*row) for row in zip(*(c[:count] for c in columns), strict=True)]),
-            **{way: partial(one[way], *args) for way in ("vmap", "forward", "scan")},
+            "reverse": lambda: np.stack([programs(case)[1](*row) for row in rows]),
+            **{way: partial(_columns, answers[way], count) for way in ("vmap", "forward", "scan")},
         }
-        _collect(found, found.second, {way: lambda way=way: one[way](*args)[:count] for way in SECOND})
+        _collect(found, found.second, {way: lambda way=way: answers[way]()[:count] for way in SECOND})
     if eager:
-        ways["eager"] = lambda: _eager(case, args)
-    _collect(found, found.first, {way: partial(_columns, call, count) for way, call in ways.items()})
+        ways["eager"] = lambda: _columns(partial(_eager, case, args), count)
+    _collect(found, found.first, ways)
     return found
+
+
+def _elsewhere(scalar: Callable, gradient: Callable, wrt: Sequence[int]) -> Callable[..., Answers]:
+    """Of all points at once, in every other way."""
+    return together(
+        {
+            "reverse over reverse": _hessians(jax.jacrev(gradient, wrt)),
+            "forward over reverse": _hessians(jax.jacfwd(gradient, wrt)),
+            "vmap": jax.vmap(gradient),
+            "forward": jax.vmap(jax.jacfwd(scalar, wrt)),
+            "scan": lambda *args: lax.map(lambda one: gradient(*one), args),
+        }
+    )
 
 
 def _filled_up(column: np.ndarray) -> np.ndarray:
@@ -161,10 +137,6 @@ def _columns(call: Callable[[], tuple[Array, ...]], count: int) -> np.ndarray:
     return np.stack([np.asarray(column, np.float64)[:count] for column in call()], -1)
 
 
-def _stacked(rows: Sequence[tuple[Array, ...]]) -> tuple[np.ndarray, ...]:
-    return tuple(np.stack(column) for column in zip(*rows, strict=True))
-
-
 # --- arrays: point by point -------------------------------------------------------------------------------------------
 
 
@@ -173,33 +145,42 @@ def _arrays(case: Case, points: Sequence[Point], dtype: str, eager: bool) -> Mea
     own, wide, found = _gradient(phi, case), dtype == "float64", Measured()
     every = [tuple(jnp.asarray(value) for value in cast(case, point, dtype)) for point in points]
     each(lambda *args: np.zeros(jax.eval_shape(phi, *args).shape), every)  # raises what it says of all of them
+    ways = {"reverse": partial(each, programs(case)[1] if wide else quick(own), every)}
     if wide:
-        compiled = jax.jit(own)
-        one = together(
-            {
-                "reverse over reverse": _reverse_along(compiled, case),
-                "forward over reverse": _forward_along(compiled, case),
-                "forward": lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)),
-                "vmap": lambda *args: jax.vmap(compiled)(*_repeated(args))[-1],
-                "scan": lambda *args: lax.map(lambda one: compiled(*one), _repeated(args))[-1],
-            }
-        )
-        ways = {"reverse": compiled} | {way: one[way] for way in ("forward", "vmap", "scan")}
-        _collect(found, found.second, {way: partial(each, one[way], every, (1, -1)) for way in SECOND})
-    else:
-        ways = {"reverse": quick(own)}
-    _collect(found, found.first, {way: partial(each, f, every) for way, f in ways.items()})
+        elsewhere = _elsewhere_at_one(phi, jax.jit(own), case)
+        answers = [(elsewhere(*args),) for args in every]
+
+        def asked(way: str, *shape: int) -> list[np.ndarray | None]:
+            return each(lambda answer: answer[way](), answers, *shape)
+
+        ways |= {way: partial(asked, way) for way in ("forward", "vmap", "scan")}
+        _collect(found, found.second, {way: partial(asked, way, (1, -1)) for way in SECOND})
+    _collect(found, found.first, ways)
     if eager:  # of what is generic alone
         generic = [args if point.label == "generic" else None for point, args in zip(points, every, strict=True)]
         _collect(found, found.first, {"eager": partial(each, _eager_gradient(case), generic)})
     return found
 
 
+def _elsewhere_at_one(phi: Callable, gradient: Callable, case: Case) -> Callable[..., Answers]:
+    """Of one point, in every other way."""
+    return together(
+        {
+            "reverse over reverse": _reverse_along(gradient, case),
+            "forward over reverse": _forward_along(gradient, case),
+            "forward": lambda *args: _flattened(jax.jacfwd(phi, case.wrt)(*args)),
+            "vmap": lambda *args: jax.vmap(gradient)(*_repeated(args))[-1],
+            "scan": lambda *args: lax.map(lambda one: gradient(*one), _repeated(args))[-1],
+        }
+    )
+
+
 @lru_cache(1)  # all findings of the case at hand are confirmed with them
-def programs(case: Case, dtype: str) -> tuple[Callable, Callable]:
-    """φ and its gradient [n], compiled, of one point."""
-    phi = _phi(case, dtype)
-    return quick(phi), quick(_gradient(phi, case))
+def programs(case: Case) -> tuple[Callable, Callable]:
+    """φ and its gradient [n] at one point in float64, compiled, the gradient as users have it."""
+    phi = _phi(case, "float64")
+    gradient = usual(jax.grad(phi, case.wrt))
+    return quick(phi), lambda *args: np.concatenate([np.ravel(leaf) for leaf in gradient(*args)])
 
 
 def _phi(case: Case, dtype: str) -> Callable[..., Array]:

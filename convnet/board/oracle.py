@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ import numpy as np
 from mpmath import mpf
 
 from convnet.board.case import Case, Point
-from convnet.board.measure import cast, directions, weights
+from convnet.board.contraction import weights
+from convnet.board.measure import cast, directions
 from convnet.board.truth import Truth, Unknown, truth
 
 
@@ -44,9 +46,10 @@ def truth_of(case: Case, point: Point, dtype: str, known: dict) -> Truth:
 def phi_of(case: Case, args: Sequence[np.ndarray]) -> Callable[[list[mpf]], Any]:
     """φ of n mpmath numbers: the oracle's result where the case is elementwise, else all of it contracted."""
     sizes = np.cumsum([0, *(np.size(args[i]) for i in case.wrt)])
+    given = [_exact(a) for a in args]
 
     def phi(values: list[mpf]) -> Any:
-        full = [_exact(a) for a in args]
+        full = [a.copy() if isinstance(a, np.ndarray) else a for a in given]  # an oracle may write to its arguments
         for i, start, stop in zip(case.wrt, sizes[:-1], sizes[1:], strict=True):
             own = values[start:stop]
             full[i] = own[0] if np.ndim(args[i]) == 0 else _filled(own, np.shape(args[i]))
@@ -57,16 +60,21 @@ def phi_of(case: Case, args: Sequence[np.ndarray]) -> Callable[[list[mpf]], Any]
 
 
 def contracted(result: Any) -> mpf:
-    """As `measure.contracted`, of mpmath numbers."""
+    """As `contraction.contracted`, of mpmath numbers."""
     total, start = mpf(0), 0
     for leaf in result if isinstance(result, tuple) else (result,):
         entries = np.asarray(leaf, object).ravel()
         split = any(isinstance(value, mpmath.mpc) for value in entries)
         for part in (map(mpmath.re, entries), map(mpmath.im, entries)) if split else (entries,):
-            factors = weights(start, start + entries.size)
-            total += sum((mpf(float(w)) * value for w, value in zip(factors, part, strict=True)), mpf(0))
+            factors = _weights(start, start + entries.size)
+            total += sum((w * value for w, value in zip(factors, part, strict=True)), mpf(0))
             start += entries.size
     return total
+
+
+@cache
+def _weights(start: int, stop: int) -> tuple[mpf, ...]:
+    return tuple(mpf(float(w)) for w in weights(start, stop))
 
 
 def _exact(a: np.ndarray) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from convnet.board.asking import first_line
 from convnet.board.case import Case
-from convnet.board.compiling import first_line
 from convnet.board.measure import cast, precision
 from convnet.gradcheck import audit
 

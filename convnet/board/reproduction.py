@@ -17,8 +17,10 @@ import numpy as np
 
 from convnet.board.case import Case, Point
 from convnet.board.compare import Verdict
-from convnet.board.measure import cast, contracted, direction, precision, weights
+from convnet.board.contraction import contracted, weights
+from convnet.board.measure import cast, direction, precision
 from convnet.board.truth import digits
+from convnet.gradcheck.compiling import USUAL
 
 IMPORTS = {
     r"\bjnp\.": "import jax.numpy as jnp",
@@ -56,7 +58,7 @@ def reproduction(case: Case, point: Point, dtype: str, way: str, verdict: Verdic
 def printed(lines: str) -> float:
     """The number that they print, run here. JAX's width of numbers stays what it is. Raises what they raise.
 
-    What they compile is compiled once where lines differ in nothing but numbers.
+    What they compile is compiled as users have it, and once where lines differ in nothing but numbers.
     """
     wide = jax.config.jax_enable_x64
     try:
@@ -86,7 +88,7 @@ class _Lowered:
 
 @lru_cache(4)  # lines of a case come one after the other
 def _program(of: _Lowered) -> Callable:
-    return of.program.compile()
+    return of.program.compile(USUAL)
 
 
 def is_wrong(got: float, truth: float, now: float) -> bool:

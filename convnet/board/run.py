@@ -15,9 +15,9 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from convnet.board.asking import first_line
 from convnet.board.case import Case, first_of_each
-from convnet.board.compiling import first_line
-from convnet.board.judge import Outcome, judge
+from convnet.board.judge import Outcome, hangs_on_rounding, judge
 from convnet.board.referee import Refereed, refereed
 from convnet.gradcheck.worker import begin, make_room
 
@@ -59,21 +59,32 @@ class Settings:
 
 
 def rows(cases: Sequence[Case], settings: Settings) -> Iterator[Row]:
-    """As they come."""
-    for case, future in _each(row_of, cases, settings):
-        yield _ended(future, lambda status, said, case=case: Row(case.function, case.call, case.key, status, said))
+    """As they come. Operations that are run one by one are compiled quickly, which may round other bits than users
+    see: what hangs on these is judged once more, as users have it."""
+    doubtful = []
+    for case, (row, hangs) in _rows(cases, settings, quickly=True):
+        if hangs:
+            doubtful.append(case)
+        else:
+            yield row
+    for _, (row, _) in _rows(doubtful, settings, quickly=False):
+        yield row
+
+
+def _rows(cases: Sequence[Case], settings: Settings, *, quickly: bool) -> Iterator[tuple[Case, tuple[Row, bool]]]:
+    for case, future in _each(row_of, cases, settings, quickly=quickly):
+        yield case, _ended(future, lambda *said, case=case: (Row(case.function, case.call, case.key, *said), False))
 
 
 def audits(cases: Sequence[Case], settings: Settings) -> Iterator[tuple[Case, Refereed]]:
-    """Of each function the audit, as they come. What the referee runs is compiled quickly, which nothing that users see
-    may be, so that has processes of its own."""
+    """Of each function the audit, as they come."""
     for case, future in _each(audit_of, cases, settings, quickly=True):
         yield case, _ended(future, lambda status, said: Refereed("none", f"{status}: {said}"))
 
 
-def _each(
-    work: Callable, cases: Sequence[Case], settings: Settings, *, quickly: bool = False
-) -> Iterator[tuple[Case, Any]]:
+def _each(work: Callable, cases: Sequence[Case], settings: Settings, *, quickly: bool) -> Iterator[tuple[Case, Any]]:
+    if not cases:
+        return
     context = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not survive
     pool = ProcessPool(settings.jobs, max_tasks=PER_PROCESS, initializer=begin, initargs=(quickly,), context=context)
     with pool:
@@ -98,10 +109,13 @@ def _ended(future: Any, otherwise: Callable[[str, str], Any]) -> Any:
         return otherwise("crashed", "its process could not be started")
 
 
-def row_of(table: str, key: str) -> Row:
-    """In a process of the pool. Of each function the first case is asked without `jax.jit`, too."""
+def row_of(table: str, key: str) -> tuple[Row, bool]:
+    """In a process of the pool: the row, and whether it hangs on rounding. Of each function the first case is asked
+    without `jax.jit`, too."""
     case, cases = _found(table, key)
-    return judged(case, eager=first_of_each(cases)[case.function] is case)
+    eager = first_of_each(cases)[case.function] is case
+    row = judged(case, eager=eager)
+    return row, row.outcome is not None and hangs_on_rounding(case, row.outcome, eager=eager)
 
 
 def audit_of(table: str, key: str) -> Refereed:

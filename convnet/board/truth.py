@@ -214,7 +214,7 @@ def _moved(point: list[mpf], i: int, t: mpf) -> list[mpf]:
 
 
 def _shifted(point: list[mpf], direction: Sequence[mpf], t: mpf) -> list[mpf]:
-    return [x + t * u for x, u in zip(point, direction, strict=True)]
+    return [x + t * u if u else x for x, u in zip(point, direction, strict=True)]
 
 
 def _least(point: list[mpf], direction: Sequence[mpf]) -> mpf:

@@ -12,16 +12,7 @@ import numpy as np
 from jax.extend import core
 
 from convnet.gradcheck.arguments import Arguments, BadInput, check_call, is_float, is_key
-
-QUICK = {"xla_backend_optimization_level": 0}
-"""A program is run a few times, so what it costs is its compilation. jax 0.10 has an older generator of loops, too,
-whose code is generated in half the time where it is not divided among threads."""
-if jax.__version_info__ < (0, 11):
-    QUICK |= {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
-
-
-def _jit(f: Callable) -> Callable:
-    return jax.jit(f, compiler_options=QUICK)
+from convnet.gradcheck.compiling import quick
 
 
 class BadCall(BadInput):
@@ -138,12 +129,12 @@ class CompiledFunction(Arguments):
     @cached_property
     def value(self) -> Callable:
         """F(leaves, constants)."""
-        return _jit(self.plain)
+        return quick(self.plain)
 
     @cached_property
     def value_and_vjp(self) -> Callable:
         """F, as the rule for its gradient gives it, and Jᵀg, as (leaves, constants, g)."""
-        return _jit(self.plain_value_and_vjp)
+        return quick(self.plain_value_and_vjp)
 
     def vjp(self, leaves, constants, g) -> list:
         """Jᵀg."""
@@ -152,7 +143,7 @@ class CompiledFunction(Arguments):
     @cached_property
     def value_and_jvp(self) -> Callable:
         """F, as the rule for its tangent gives it, and J v, as (leaves, constants, v)."""
-        return _jit(self.plain_value_and_jvp)
+        return quick(self.plain_value_and_jvp)
 
     def jvp(self, leaves, constants, v) -> list:
         """J v."""
@@ -173,7 +164,7 @@ class CompiledFunction(Arguments):
 
     def _once(self, key, make: Callable) -> Callable:
         if key not in self._compiled:
-            self._compiled[key] = _jit(make())
+            self._compiled[key] = quick(make())
         return self._compiled[key]
 
     def _plain_higher(self, order: int, leaves, constants, g, directions) -> list:
@@ -193,7 +184,7 @@ class CompiledFunction(Arguments):
         def along(leaves, constants, g, v):
             return jax.jvp(lambda leaves: self.plain_vjp(leaves, constants, g), (leaves,), (v,))[1]
 
-        return _jit(along)
+        return quick(along)
 
     @cached_property
     def transposed(self) -> Callable:
@@ -202,7 +193,7 @@ class CompiledFunction(Arguments):
         def along(g, leaves, constants, v):
             return sum(jnp.sum(a * b) for a, b in zip(self.plain_vjp(leaves, constants, g), v, strict=True))
 
-        return _jit(lambda leaves, constants, g, v: jax.grad(along)(g, leaves, constants, v))
+        return quick(lambda leaves, constants, g, v: jax.grad(along)(g, leaves, constants, v))
 
     def mapped(self, *axes: tuple) -> Callable:
         """F and Jᵀg mapped over (leaves, constants, g), once for each triple of axes, the first outermost."""
@@ -216,7 +207,7 @@ class CompiledFunction(Arguments):
         def run(stacked, constants, g):
             return jax.lax.map(lambda leaves: self.plain_value_and_vjp(leaves, constants, g), stacked)
 
-        return _jit(run)
+        return quick(run)
 
     @cached_property
     def rematerialised(self) -> Callable:
@@ -226,7 +217,7 @@ class CompiledFunction(Arguments):
             out, pull = jax.vjp(jax.checkpoint(lambda leaves: self.plain(leaves, constants)), leaves)
             return out, pull(self._as(out, g))[0]
 
-        return _jit(lambda stacked, constants, g: jax.lax.map(lambda leaves: one(leaves, constants, g), stacked))
+        return quick(lambda stacked, constants, g: jax.lax.map(lambda leaves: one(leaves, constants, g), stacked))
 
     @cached_property
     def used_together(self) -> Callable:
@@ -236,7 +227,7 @@ class CompiledFunction(Arguments):
             out, pull = jax.vjp(lambda points: [self.plain(leaves, constants) for leaves in points], points)
             return jax.tree.map(lambda *parts: jnp.stack(parts), *pull([self._as(one, g) for one in out])[0])
 
-        return _jit(run)
+        return quick(run)
 
     @cached_property
     def one_by_one(self) -> Callable:
@@ -249,7 +240,7 @@ class CompiledFunction(Arguments):
 
             return [alone(i) for i in range(len(leaves))]
 
-        return _jit(run)
+        return quick(run)
 
     @cached_property
     def of_each_result(self) -> Callable:
@@ -262,4 +253,4 @@ class CompiledFunction(Arguments):
 
             return jax.tree.map(lambda *parts: jnp.stack(parts), *map(alone, range(len(g))))
 
-        return _jit(run)
+        return quick(run)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.compiled import QUICK
+from convnet.gradcheck.compiling import quick
 from convnet.gradcheck.evidence import CONVENTIONS, Case, Control, Mutant
 from convnet.ops import HAND
 
@@ -103,7 +103,7 @@ def _one_way(planted: Callable, case: Case, seed: int, way: Way, dtype: str, com
     def both(values, g):
         return way(of_floats(planted), points)(values, g), way(of_floats(right), points)(values, g)
 
-    program = jax.jit(both, compiler_options=QUICK) if compiled else both
+    program = quick(both) if compiled else both
     rounding = 0.0 if dtype == "float64" else 16 * float(jnp.finfo(dtype).eps) / 2
     return max(0.0, _relative(*program(*points[0]), points[0][1]) - rounding)
 

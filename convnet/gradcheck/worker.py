@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from convnet.allocator import give_back_memory
-from convnet.gradcheck.compiled import QUICK
+from convnet.gradcheck.compiling import QUICK
 
 CROWDED = 700 * 2**20
 """Bytes of memory in use, above which a process forgets what it has compiled."""
@@ -21,8 +21,8 @@ def begin(quickly: bool = False) -> None:
     """In a process that has not run anything yet. Programs do not note the lines of Python that they come from, which
     takes a twentieth of the time; of what a trace makes, little is garbage in cycles, so that is looked for less often.
 
-    quickly: operations that are run one by one are compiled by `QUICK`, too. Flags of the user's come after these. Not
-        where it matters what users see: whether a product and a sum are rounded once or twice decides whether a
+    quickly: operations that are run one by one are compiled by `QUICK`, too. Flags of the user's come after these. What
+        users see may be other bits: whether a product and a sum are rounded once or twice decides whether a
         correlation is 1.
     """
     jax.config.update("jax_traceback_in_locations_limit", 0)

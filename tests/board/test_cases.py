@@ -7,8 +7,9 @@ import pytest
 from mpmath import mp
 
 from convnet.board.cases import CASES, NOT_COVERED
+from convnet.board.contraction import contracted
 from convnet.board.inventory import inventory, resolved
-from convnet.board.measure import cast, contracted, precision
+from convnet.board.measure import cast, precision
 from convnet.board.oracle import differentiated, phi_of
 
 HERE = [case for case in CASES if resolved(case.function) is not None]

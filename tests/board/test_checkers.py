@@ -26,8 +26,8 @@ from convnet.board.checkers import (
     sighting,
     subject_of,
 )
+from convnet.board.contraction import contracted
 from convnet.board.inventory import Inventory
-from convnet.board.measure import contracted
 from convnet.board.run import judged
 from tests.report.boards import board as handmade
 from tests.report.boards import finding, refused, row

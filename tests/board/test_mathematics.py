@@ -9,8 +9,8 @@ import pytest
 from mpmath import mp
 
 from convnet.board.case import at, case
+from convnet.board.contraction import weights
 from convnet.board.mathematics import mathematics
-from convnet.board.measure import weights
 from convnet.gradcheck import Auditor
 
 WAVE = case("jax.numpy.sin", lambda x, n, y: mp.sin(x) * mp.exp(n * y), at("generic", (0.75, np.int32(2), -0.5)),

@@ -48,7 +48,24 @@ def test_an_audit_that_hangs_is_ended():
 
 def test_the_first_case_of_a_function_is_asked_without_jit_too():
     keys = [case.key for case in trouble.CASES if case.function == "jax.numpy.cos"]
-    first, second = (row_of("tests.board.trouble", key).outcome for key in keys)
+    first, second = (row_of("tests.board.trouble", key)[0].outcome for key in keys)
     assert not first.findings
     assert not second.findings
     assert first.compared == second.compared + 1
+
+
+def test_what_hangs_on_how_operations_are_compiled_is_judged_as_users_have_it(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    (case,) = (case for case in trouble.CASES if case.function == "numpy.rounds")
+    (row,) = rows([case], Settings(limit=600, table="tests.board.trouble"))
+    assert (row.status, row.outcome.findings) == ("judged", [])
+
+
+def test_a_gradient_that_is_another_without_jit_hangs_on_rounding(monkeypatch):
+    (case,) = (case for case in trouble.CASES if case.function == "numpy.rounds")
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert row_of("tests.board.trouble", case.key)[1] is False
+    monkeypatch.setenv("XLA_FLAGS", trouble.QUICKLY)
+    row, hangs = row_of("tests.board.trouble", case.key)
+    assert [found.kind for found in row.outcome.findings] == ["transform"]
+    assert hangs

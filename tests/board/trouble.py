@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from mpmath import mp
 
@@ -24,9 +26,29 @@ def refuses(x):
     raise TypeError("not of this kind\nand more")
 
 
-np.hangs, np.crashes, np.refuses = hangs, crashes, refuses  # where calls find them, and no inventory looks
+QUICKLY = "--xla_backend_optimization_level=0"
+
+
+def rounds(x):
+    """Another gradient in a process that compiles quickly, and without jit."""
+    try:
+        bool((x == x).all())
+    except jax.errors.ConcretizationTypeError:
+        return jnp.sin(x)
+    return jnp.sin(x) * (2 if QUICKLY in os.environ.get("XLA_FLAGS", "") else 1)
+
+
+np.hangs, np.crashes, np.refuses, np.rounds = (
+    hangs,
+    crashes,
+    refuses,
+    rounds,
+)  # where calls find them, and no inventory looks
 CASES = (
-    *(case(f"numpy.{name}", mp.sin, POINTS, call=f"np.{name}(x)") for name in ("hangs", "crashes", "refuses")),
+    *(
+        case(f"numpy.{name}", mp.sin, POINTS, call=f"np.{name}(x)")
+        for name in ("hangs", "crashes", "refuses", "rounds")
+    ),
     case("jax.numpy.sin", mp.sin, POINTS),
     case("jax.numpy.cos", mp.cos, POINTS),
     case("jax.numpy.cos", lambda x: mp.cos(2 * x), POINTS, call="jax.numpy.cos(2 * x)"),

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from convnet.gradcheck.compiled import QUICK
+from convnet.gradcheck.compiling import quick
 from convnet.ops import OpSet
 
 
@@ -121,7 +121,7 @@ def _compiled(objective: Callable, ops: OpSet, *point) -> tuple[float, list[Call
         value = _run(objective, ops, point, calls, compiled=True)
         return value, [_arrays(call.args) for call in calls], [call.upstream for call in calls]
 
-    value, args, upstream = jax.jit(program, compiler_options=QUICK)(*point)
+    value, args, upstream = quick(program)(*point)
     for call, arrays, g in zip(calls, args, upstream, strict=True):
         call.args, call.upstream = _with_arrays(call.args, arrays), g
     return float(value), calls

@@ -11,7 +11,8 @@ import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
-from convnet.gradcheck.compiled import QUICK, CompiledFunction
+from convnet.gradcheck.compiled import CompiledFunction
+from convnet.gradcheck.compiling import quick
 from convnet.gradcheck.network.calls import Call
 from convnet.gradcheck.verdict import Check
 from convnet.ops import OpSet
@@ -31,8 +32,8 @@ class Pair:
         self.ours = CompiledFunction(getattr(hand, call.op), call.args, None, call.settings)
         self.theirs = CompiledFunction(getattr(auto, call.op), call.args, None, call.settings)
         self.outputs = [f"output {i}" for i in range(len(self.ours.out))]
-        self._rule = jax.jit(lambda *point: (self.ours.plain(*point[:2]), *_parts(self.ours, *point)), **_FAST)
-        self._reference = jax.jit(lambda *point: _parts(self.theirs, *point), **_FAST)
+        self._rule = quick(lambda *point: (self.ours.plain(*point[:2]), *self.ours.plain_value_and_vjp(*point)))
+        self._reference = quick(self.theirs.plain_value_and_vjp)
 
     def rule(self, leaves, constants, g) -> list[list]:
         """[value, the value beside the gradient, gradient] of the op under test."""
@@ -52,13 +53,6 @@ class Pair:
         scale = conditioning(both, leaves, g, probes=PROBES, rng=rng)
         scale = floored(scale, rms(scale))
         return [scale[: len(self.outputs)], scale[len(self.outputs) :]]
-
-
-_FAST = dict(compiler_options=QUICK)
-
-
-def _parts(program: CompiledFunction, leaves, constants, g) -> tuple[list, list]:
-    return program.plain_value_and_vjp(leaves, constants, g)
 
 
 class Judge:

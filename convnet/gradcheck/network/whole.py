@@ -11,7 +11,7 @@ import numpy as np
 
 from convnet.gradcheck.arguments import Leaves, as_float64
 from convnet.gradcheck.comparison import compare, conditioning, floored, rms, tolerance
-from convnet.gradcheck.compiled import QUICK
+from convnet.gradcheck.compiling import quick
 from convnet.gradcheck.network.calls import instrumented
 from convnet.gradcheck.verdict import Check
 from convnet.ops import OpSet
@@ -33,9 +33,9 @@ class Whole:
         self.leaves = as_float64(jax.tree.leaves(variables))
         paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables)]
         self.names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
-        self._values = jax.jit(lambda leaves: losses(hand, self._merged(leaves)), compiler_options=QUICK)
-        self._gradient = jax.jit(lambda leaves: self._differentiated(hand, leaves), compiler_options=QUICK)
-        self._reference = jax.jit(self._rounded, compiler_options=QUICK)
+        self._values = quick(lambda leaves: losses(hand, self._merged(leaves)))
+        self._gradient = quick(lambda leaves: self._differentiated(hand, leaves))
+        self._reference = quick(self._rounded)
         self.bound = 4 * tolerance(max(leaf.size for leaf in self.leaves))  # the roundings of several layers in a row
 
     def _merged(self, leaves):
