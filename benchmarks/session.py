@@ -148,10 +148,15 @@ def result_of(case: str, cell: Entry, variant: Variant, facts: dict[str, int]) -
     }
 
 
-def store(document: dict[str, Any], name: str, out: Path, device_name: str | None) -> Path:
-    """Write the document under `out`/results/<device>/`name`.json."""
+def path_of(document: dict[str, Any], name: str, out: Path, device_name: str | None) -> Path:
+    """`out`/results/<device>/`name`.json."""
     where = document["environment"]
-    folder = out / "results" / (device_name or machine.directory_name(where["backend"], where["device"]))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{name}.json", {"benchmark": name, **document})
-    return folder / f"{name}.json"
+    return out / "results" / (device_name or machine.directory_name(where["backend"], where["device"])) / f"{name}.json"
+
+
+def store(document: dict[str, Any], name: str, out: Path, device_name: str | None) -> Path:
+    """Write the document where `path_of` says."""
+    path = path_of(document, name, out, device_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"benchmark": name, **document})
+    return path

@@ -6,7 +6,8 @@
 
 Each racer has a process of its own, compiles before the clock starts, and is timed from the uint8 images on its device
 to the accuracy of the test images: whitening, augmentation, all steps, six views of each test image. Writes
-results/<device>/race.json and README.md under benchmarks/.
+results/<device>/race.json, after each run, and README.md under benchmarks/. The same command again, on the same machine
+and with the same sources, goes on where a race was stopped; one that was run to its end begins anew.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import machine, race_tables, session, tables
+import convnet
+from benchmarks import machine, peers, race_tables, session, tables
 from benchmarks.command import Output, own_document
 from benchmarks.conversation import Conversation
 from benchmarks.interleave import Gap
 from convnet import data
 from convnet.cli import run_command
+from convnet.code import code_hash
+from convnet.identity import decisive
 from convnet.progress import progress
 from convnet.record import check_writable
-from convnet.settings import require
+from convnet.settings import content_hash, require
 from convnet.speed_run import with_validation
 
+PEERS = Path(peers.__file__).parent
 RACERS = {"ours": "benchmarks.peers.jax_cifar10", "torch": "benchmarks.peers.torch_cifar10"}
 QUICK_IMAGES, QUICK_BATCH, QUICK_WIDTHS = 500, 125, (8, 16, 16)
 
@@ -60,6 +65,10 @@ class BenchRace(Output):
     """Whether torch compiles its steps."""
     timeout: float = 7200.0
     """Seconds after which a racer that does not answer is out."""
+
+    @property
+    def rounds(self) -> int:
+        return 1 if self.quick else self.runs
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """What each racer is told."""
@@ -111,13 +120,36 @@ def started(settings: BenchRace, results: dict[str, dict[str, Any]]) -> Iterator
                 talk.close()
 
 
+def identity(settings: BenchRace) -> str:
+    """Of what decides a racer's time: what it is told, its sources, the machine and its packages."""
+    ours = {"convnet": code_hash(Path(convnet.__file__).parent, ("convnet.speed_run",))}
+    theirs = {path.name: path.read_text(encoding="utf-8") for path in sorted((PEERS / "torch_cifar10").glob("*.py"))}
+    return content_hash({"told": settings.settings(), "code": ours | theirs, "where": decisive()})
+
+
+def runs_before(settings: BenchRace, path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Racer -> its runs in a race of the same identity that was stopped before its end; none of any other."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if stored.get("identity") != identity(settings):
+        return {}
+    runs = {result["case"]: result["runs"] for result in stored["results"]}
+    ended = all(len(runs.get(name, ())) >= settings.rounds for name in settings.racers)
+    return {} if ended else runs
+
+
 def race(settings: BenchRace, results: dict[str, dict[str, Any]], store: Callable[[], Any]) -> None:
     """In turns; whoever was first is second in the next round. Stored after each run."""
-    runs = 1 if settings.quick else settings.runs
-    with started(settings, results) as talks, progress(runs * len(talks), "run") as bar:
-        for seed in range(runs):
+    done = {(name, run["seed"]) for name, result in results.items() for run in result["runs"]}
+    with started(settings, results) as talks, progress(settings.rounds * len(talks), "run") as bar:
+        for seed in range(settings.rounds):
             for name in list(talks)[:: 1 if seed % 2 == 0 else -1]:
                 bar.set_postfix_str(name)
+                if (name, seed) in done:
+                    bar.update()
+                    continue
                 try:
                     run = talks[name].ask({"seed": seed}, seconds=settings.timeout)
                 except Gap as gap:
@@ -135,8 +167,9 @@ def bench_race(settings: BenchRace) -> None:
     for name in settings.racers:
         require(name in RACERS, "racers", name, f"one of {', '.join(RACERS)}")
     check_writable(settings.folder)
-    document = own_document(settings.runs)
-    results = {name: {"case": name, "runs": [], "gap": None} for name in dict.fromkeys(settings.racers)}
+    document = own_document(settings.runs) | {"identity": identity(settings)}
+    before = runs_before(settings, session.path_of(document, "race", settings.folder, settings.device_name))
+    results = {name: {"case": name, "runs": before.get(name, []), "gap": None} for name in settings.racers}
     document["results"] = list(results.values())
 
     def store() -> Path:

@@ -62,7 +62,7 @@ def test_who_did_not_come_to_the_start():
 
 
 RACER = """
-import json, sys
+import json, os, sys
 print(json.dumps({"settings": {"precision": "float32", "model": {"precision": "float32"}}, "told": sys.argv[2]}))
 print(json.dumps({"warm_up_seconds": 1.0}))
 for line in sys.stdin:
@@ -70,7 +70,7 @@ for line in sys.stdin:
     if seed == 1 and "widths" in json.loads(sys.argv[2]):
         sys.exit("broken down")
     print(json.dumps({"seed": seed, "seconds": 1.0, "phases": {"train": 1.0}, "accuracy": 0.5, "accuracy_mirror": 0.5,
-                      "accuracy_views": 0.5}), flush=True)
+                      "accuracy_views": 0.5, "process": os.getpid()}), flush=True)
 """
 
 
@@ -135,6 +135,34 @@ def test_who_takes_part_and_how_often(racers, tmp_path):
     (ours,) = json.loads(path.read_text(encoding="utf-8"))["results"]
     assert (ours["case"], [run["seed"] for run in ours["runs"]]) == ("ours", [0, 1])
     assert "convnet, gradients by hand" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_race_that_was_stopped_goes_on(racers, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def processes(*args):
+        """Of the runs, by seed."""
+        assert race.main(["--racers", "ours", "--out", str(out), *args]) == 0
+        (path,) = (out / "results").glob("*/race.json")
+        (ours,) = json.loads(path.read_text(encoding="utf-8"))["results"]
+        assert [run["seed"] for run in ours["runs"]] == list(range(len(ours["runs"])))
+        return [run["process"] for run in ours["runs"]]
+
+    first = processes("--runs", "1")
+    second = processes("--runs", "3")
+    assert second[0] == first[0]
+    assert len(set(second)) == 2
+    third = processes("--runs", "3")  # it had come to its end
+    assert set(third).isdisjoint(second)
+    assert set(processes("--runs", "4", "--epochs", "2")).isdisjoint(third)  # another race
+    again = processes("--runs", "5", "--epochs", "2")
+    monkeypatch.setattr(race, "decisive", lambda: {"processor": "another"})
+    assert set(processes("--runs", "6", "--epochs", "2")).isdisjoint(again)
+
+
+def test_a_result_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "race.json").write_text("{")
+    assert race.runs_before(BenchRace(), tmp_path / "race.json") == {}
 
 
 def test_who_does_not_answer_in_time_is_out(racers, monkeypatch):
