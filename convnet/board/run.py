@@ -115,7 +115,7 @@ def row_of(table: str, key: str) -> tuple[Row, bool]:
     case, cases = _found(table, key)
     eager = first_of_each(cases)[case.function] is case
     row = judged(case, eager=eager)
-    return row, row.outcome is not None and hangs_on_rounding(case, row.outcome, eager=eager)
+    return row, eager and row.outcome is not None and hangs_on_rounding(case, row.outcome)
 
 
 def audit_of(table: str, key: str) -> Refereed:
