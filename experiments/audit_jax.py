@@ -1,6 +1,6 @@
 """What is wrong with the derivatives of the JAX that is installed here?
 
-    python experiments/audit_jax.py                          everything, in half an hour on two cores
+    python experiments/audit_jax.py                          everything, in some 25 minutes on two cores
     python experiments/audit_jax.py --only jax.nn digamma    functions by name, or by the module that they are of
     python experiments/audit_jax.py --quick                  a few functions: does everything run?
     python experiments/audit_jax.py --compare then.json now.json     what a release broke, and what it mended

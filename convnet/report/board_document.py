@@ -21,7 +21,9 @@ ends of the domain, repeated eigenvalues. What is returned is compared with the 
 with 160 digits and more. A defect is listed only if a second witness, which shares no code with that mathematics, says
 the same: difference quotients of the library's own values or of SciPy's, other transforms, or the program itself.
 First derivatives are asked for in reverse and in forward mode, under `vmap`, in a scan, and of each function's first
-case without `jax.jit`; second ones forward and reverse over reverse.
+case without `jax.jit`; second ones forward and reverse over reverse. Compiled reverse mode is compiled as users have
+it, all else for a short compilation; a case is judged once more, with single operations as users have them, where
+something else is found without `jax.jit` than with it.
 
 `make audit-jax` repeats it for the JAX that is installed, and writes `runs/audit_jax/board.json` and a `report.html`
 with all points. `python experiments/audit_jax.py --only jax.numpy.prod` judges one function, and `--compare then.json
