@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,9 +123,11 @@ def started(settings: BenchRace, results: dict[str, dict[str, Any]]) -> Iterator
 
 def identity(settings: BenchRace) -> str:
     """Of what decides a racer's time: what it is told, its sources, the machine and its packages."""
-    ours = {"convnet": code_hash(Path(convnet.__file__).parent, ("convnet.speed_run",))}
-    theirs = {path.name: path.read_text(encoding="utf-8") for path in sorted((PEERS / "torch_cifar10").glob("*.py"))}
-    return content_hash({"told": settings.settings(), "code": ours | theirs, "where": decisive()})
+    racers = [PEERS / "jax_cifar10.py", *sorted((PEERS / "torch_cifar10").glob("*.py"))]
+    code = {path.relative_to(PEERS).as_posix(): path.read_text(encoding="utf-8") for path in racers}
+    code |= {"convnet": code_hash(Path(convnet.__file__).parent, ("convnet.speed_run",))}
+    torch = next((found.version for found in metadata.distributions(name="torch")), None)
+    return content_hash({"told": settings.settings(), "code": code, "torch": torch, "where": decisive()})
 
 
 def runs_before(settings: BenchRace, path: Path) -> dict[str, list[dict[str, Any]]]:

@@ -33,8 +33,8 @@ Answers = dict[str, Callable[[], Any]]
 
 
 def together(programs: Mapping[str, Callable]) -> Callable[..., Answers]:
-    """Functions of the same arguments, compiled as one program, which takes much less than one by one; where some of
-    them fail, the others by themselves."""
+    """Functions of the same arguments, compiled as one program, which takes much less than one by one where they have
+    work in common, as the derivatives of a function have; where some of them fail, the others by themselves."""
     whole = quick(lambda *args: {name: f(*args) for name, f in programs.items()})
     alone = {name: quick(f) for name, f in programs.items()}
 

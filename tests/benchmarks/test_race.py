@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,7 +158,10 @@ def test_a_race_that_was_stopped_goes_on(racers, tmp_path, monkeypatch):
     assert set(processes("--runs", "4", "--epochs", "2")).isdisjoint(third)  # another race
     again = processes("--runs", "5", "--epochs", "2")
     monkeypatch.setattr(race, "decisive", lambda: {"processor": "another"})
-    assert set(processes("--runs", "6", "--epochs", "2")).isdisjoint(again)
+    elsewhere = processes("--runs", "6", "--epochs", "2")
+    assert set(elsewhere).isdisjoint(again)
+    monkeypatch.setattr(race.metadata, "distributions", lambda **_: [SimpleNamespace(version="of another torch")])
+    assert set(processes("--runs", "7", "--epochs", "2")).isdisjoint(elsewhere)
 
 
 def test_a_result_that_cannot_be_read_is_none(tmp_path):
